@@ -1,0 +1,117 @@
+"""A book: what is known of one ledger while commands are applied to it, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ledger_server.domain.commands import Command, Ref
+from ledger_server.domain.model import Account, AccountVersion, BalanceChange, EventKind, Ledger, Transaction
+
+
+@dataclass(slots=True)
+class Effect:
+    """What one accepted command does to the book, and so to the tables. Its position is its event's."""
+
+    command: Command
+    kind: EventKind
+    position: int
+    time: datetime
+    ledger: Ledger | None = None
+    # An account created or updated, with its counters.
+    account: AccountVersion | None = None
+    # A transaction at its new version, the version it replaces, and whether new entries were written for it.
+    transaction: Transaction | None = None
+    replaced: Transaction | None = None
+    wrote_entries: bool = False
+    # The accounts whose lock_version moved, by account id.
+    changes: list[BalanceChange] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Book:
+    """One ledger's state, as far as the commands at hand need it; the write path loads it and may keep it.
+
+    Everything that a command names and that exists must be loaded before the command is decided: what is not
+    here is not found.
+    """
+
+    ledger: Ledger
+    epoch: str
+    position: int
+    event_time: datetime
+    digest: bytes
+    accounts: dict[str, AccountVersion] = field(default_factory=dict)
+    account_ids: dict[str, str] = field(default_factory=dict)
+    currencies: dict[str, int] = field(default_factory=dict)
+    transactions: dict[str, Transaction] = field(default_factory=dict)
+    # Of non-archived transactions: by external id.
+    transaction_ids: dict[str, str] = field(default_factory=dict)
+    _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
+
+    def find_account(self, ref: Ref) -> AccountVersion | None:
+        account_id = ref.id if ref.external_id is None else self.account_ids.get(ref.external_id)
+        return self.accounts.get(account_id) if account_id is not None else None
+
+    def find_transaction(self, ref: Ref) -> Transaction | None:
+        transaction_id = ref.id if ref.external_id is None else self.transaction_ids.get(ref.external_id)
+        return self.transactions.get(transaction_id) if transaction_id is not None else None
+
+    def apply(self, effect: Effect) -> None:
+        """Makes the effect visible to the commands that follow."""
+        self.position = effect.position
+        if effect.ledger is not None and effect.ledger.id == self.ledger.id:
+            self.ledger = effect.ledger
+        if effect.account is not None:
+            self._apply_account(effect.account)
+        if effect.transaction is not None:
+            self._apply_transaction(effect.transaction, effect.replaced)
+        for change in effect.changes:
+            self._put(self.accounts, change.after.account.id, change.after)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Takes back every effect applied within, if the block raises."""
+        position, ledger = self.position, self.ledger
+        self._undo = []
+        try:
+            yield
+        except BaseException:
+            for mapping, key, value in reversed(self._undo):
+                if value is None:
+                    mapping.pop(key, None)
+                else:
+                    mapping[key] = value
+            self.position, self.ledger = position, ledger
+            raise
+        finally:
+            self._undo = None
+
+    def _apply_account(self, version: AccountVersion) -> None:
+        account: Account = version.account
+        known = self.accounts.get(account.id)
+        if known is not None and known.account.external_id is not None:
+            self._put(self.account_ids, known.account.external_id, None)
+        if account.external_id is not None:
+            self._put(self.account_ids, account.external_id, account.id)
+        if account.currency not in self.currencies:
+            self._put(self.currencies, account.currency, account.currency_exponent)
+        self._put(self.accounts, account.id, version)
+
+    def _apply_transaction(self, transaction: Transaction, replaced: Transaction | None) -> None:
+        if replaced is not None and replaced.external_id is not None and replaced.holds_external_id:
+            self._put(self.transaction_ids, replaced.external_id, None)
+        if transaction.external_id is not None and transaction.holds_external_id:
+            self._put(self.transaction_ids, transaction.external_id, transaction.id)
+        self._put(self.transactions, transaction.id, transaction)
+
+    def _put(self, mapping: MutableMapping[str, Any], key: str, value: Any) -> None:
+        if self._undo is not None:
+            self._undo.append((mapping, key, mapping.get(key)))
+        if value is None:
+            mapping.pop(key, None)
+        else:
+            mapping[key] = value

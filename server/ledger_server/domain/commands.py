@@ -1,0 +1,317 @@
+"""What callers ask for: one class per mutation, made by the edge, already free of malformed fields.
+
+`values()` of a command is what makes two requests "the same": its domain values as plain tuples, by the field
+names of the request message. Ids that the edge made up are not among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+
+from ledger_server.domain.errors import InvalidField, Violation
+from ledger_server.domain.ids import new_first_entry_id, new_id
+from ledger_server.domain.model import Metadata, TransactionStatus
+from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+
+METADATA_KEYS_MAX = 50
+METADATA_BYTES_MAX = 16 * 1024
+
+Value = object
+Values = tuple[tuple[str, Value], ...]
+
+
+class Ref(NamedTuple):
+    """Names an object by its id or by its external id; exactly one is set."""
+
+    id: str | None
+    external_id: str | None
+
+    def describe(self, noun: str) -> dict[str, str]:
+        """The name as error metadata: `{"account_id": …}` or `{"account_external_id": …}`."""
+        return {f"{noun}_id": self.id} if self.id is not None else {f"{noun}_external_id": str(self.external_id)}
+
+
+class BalanceCondition(NamedTuple):
+    """`<balance> <operator> <amount>` must hold after the command."""
+
+    balance: BalanceKind
+    operator: Operator
+    amount: int
+
+
+class EntryInput(NamedTuple):
+    """A line to write."""
+
+    account: Ref
+    direction: Direction
+    amount: int
+    metadata: Metadata | None = None
+    lock_version: int | None = None
+    conditions: tuple[BalanceCondition, ...] = ()
+
+
+class AccountCondition(NamedTuple):
+    """What must hold on an account of the ledger, in it or not."""
+
+    account: Ref
+    lock_version: int | None
+    conditions: tuple[BalanceCondition, ...]
+
+
+class MetadataPatch(NamedTuple):
+    """A change of metadata: replace all, or set some keys and remove others."""
+
+    replaces: bool
+    set: Metadata
+    removed: tuple[str, ...] = ()
+
+    def apply(self, metadata: Metadata) -> Metadata:
+        """The metadata after the change; InvalidField if it would outgrow its limits."""
+        if self.replaces:
+            return self.set
+        merged = {key: value for key, value in metadata.items() if key not in self.removed} | dict(self.set)
+        check_metadata_size(merged)
+        return merged
+
+    def values(self) -> Value:
+        return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
+
+
+def check_metadata_size(metadata: Metadata) -> None:
+    """InvalidField if there are more than 50 keys or more than 16 KiB."""
+    if len(metadata) > METADATA_KEYS_MAX:
+        raise InvalidField.of([Violation("metadata", f"has {len(metadata)} keys; at most {METADATA_KEYS_MAX} are allowed")])
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size > METADATA_BYTES_MAX:
+        raise InvalidField.of([Violation("metadata", f"has {size} bytes; at most {METADATA_BYTES_MAX} are allowed")])
+
+
+@dataclass(slots=True, kw_only=True)
+class Command:
+    """What every mutation carries. In an atomic batch the batch has the request_id and its items have none."""
+
+    method: ClassVar[str]
+
+    ledger_id: str
+    request_id: str = ""
+    actor: str = "anonymous"
+
+    def values(self) -> Values:
+        raise NotImplementedError
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateLedger(Command):
+    method = "CreateLedger"
+
+    name: str
+    description: str
+    metadata: Metadata
+    new_ledger_id: str = field(default_factory=new_id)
+    new_epoch: str = field(default_factory=new_id)
+
+    def values(self) -> Values:
+        return (("name", self.name), ("description", self.description), ("metadata", _items(self.metadata)))
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateLedger(Command):
+    method = "UpdateLedger"
+
+    name: str | None
+    description: str | None
+    metadata: MetadataPatch | None
+
+    def values(self) -> Values:
+        return (("name", self.name), ("description", self.description), ("metadata", _patch(self.metadata)))
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateAccount(Command):
+    method = "CreateAccount"
+
+    name: str
+    description: str
+    normal_balance: NormalBalance
+    currency: str
+    currency_exponent: int | None
+    external_id: str | None
+    metadata: Metadata
+    account_id: str = field(default_factory=new_id)
+
+    def values(self) -> Values:
+        return (
+            ("name", self.name),
+            ("description", self.description),
+            ("normal_balance", int(self.normal_balance)),
+            ("currency", self.currency),
+            ("currency_exponent", self.currency_exponent),
+            ("external_id", self.external_id),
+            ("metadata", _items(self.metadata)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateAccount(Command):
+    """`external_id` "" removes it, None leaves it."""
+
+    method = "UpdateAccount"
+
+    account: Ref
+    name: str | None
+    description: str | None
+    external_id: str | None
+    metadata: MetadataPatch | None
+
+    def values(self) -> Values:
+        return (
+            ("account", tuple(self.account)),
+            ("name", self.name),
+            ("description", self.description),
+            ("external_id", self.external_id),
+            ("metadata", _patch(self.metadata)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateTransaction(Command):
+    method = "CreateTransaction"
+
+    status: TransactionStatus
+    description: str
+    effective_at: datetime | None
+    external_id: str | None
+    metadata: Metadata
+    entries: tuple[EntryInput, ...]
+    archive_on_condition_failure: bool = False
+    transaction_id: str = field(default_factory=new_id)
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("status", int(self.status)),
+            ("description", self.description),
+            ("effective_at", _time(self.effective_at)),
+            ("external_id", self.external_id),
+            ("metadata", _items(self.metadata)),
+            ("entries", _entries(self.entries)),
+            ("archive_on_condition_failure", self.archive_on_condition_failure),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateTransaction(Command):
+    """None leaves a field; `external_id` "" removes it."""
+
+    method = "UpdateTransaction"
+
+    transaction: Ref
+    version: int | None
+    description: str | None
+    effective_at: datetime | None
+    external_id: str | None
+    metadata: MetadataPatch | None
+    entries: tuple[EntryInput, ...] | None
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("transaction", tuple(self.transaction)),
+            ("version", self.version),
+            ("description", self.description),
+            ("effective_at", _time(self.effective_at)),
+            ("external_id", self.external_id),
+            ("metadata", _patch(self.metadata)),
+            ("entries", None if self.entries is None else _entries(self.entries)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class PostTransaction(Command):
+    method = "PostTransaction"
+
+    transaction: Ref
+    version: int | None
+    entries: tuple[EntryInput, ...] | None
+    effective_at: datetime | None
+    metadata: MetadataPatch | None
+    conditions: tuple[AccountCondition, ...] = ()
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("transaction", tuple(self.transaction)),
+            ("version", self.version),
+            ("entries", None if self.entries is None else _entries(self.entries)),
+            ("effective_at", _time(self.effective_at)),
+            ("metadata", _patch(self.metadata)),
+            (
+                "conditions",
+                tuple((tuple(c.account), c.lock_version, _conditions(c.conditions)) for c in self.conditions),
+            ),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ArchiveTransaction(Command):
+    method = "ArchiveTransaction"
+
+    transaction: Ref
+    version: int | None
+    metadata: MetadataPatch | None
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("transaction", tuple(self.transaction)),
+            ("version", self.version),
+            ("metadata", _patch(self.metadata)),
+        )
+
+
+TransactionCommand = CreateTransaction | UpdateTransaction | PostTransaction | ArchiveTransaction
+
+
+@dataclass(slots=True, kw_only=True)
+class AtomicBatch(Command):
+    """Commands that are accepted together or not at all."""
+
+    method = "BatchWriteTransactions"
+
+    commands: tuple[TransactionCommand, ...]
+
+    def values(self) -> Values:
+        return (("commands", tuple((command.method, command.values()) for command in self.commands)),)
+
+
+def _items(metadata: Metadata | None) -> Value:
+    return tuple(sorted(metadata.items())) if metadata else ()
+
+
+def _patch(patch: MetadataPatch | None) -> Value:
+    return patch and patch.values()
+
+
+def _time(time: datetime | None) -> Value:
+    return time and time.isoformat()
+
+
+def _conditions(conditions: tuple[BalanceCondition, ...]) -> Value:
+    return tuple((int(c.balance), int(c.operator), c.amount) for c in conditions)
+
+
+def _entries(entries: tuple[EntryInput, ...]) -> Value:
+    return tuple(
+        (
+            account.id,
+            account.external_id,
+            int(direction),
+            amount,
+            _items(metadata),
+            lock_version,
+            _conditions(conditions) if conditions else (),
+        )
+        for account, direction, amount, metadata, lock_version, conditions in entries
+    )

@@ -1,0 +1,39 @@
+"""Ids: UUIDv7 in text form. Those of the entries of one transaction version are consecutive."""
+
+import os
+import re
+import time
+
+NIL_ID = "00000000-0000-0000-0000-000000000000"
+
+ENTRIES_MAX = 1000
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def new_id() -> str:
+    """A new UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits (RFC 9562)."""
+    random = os.urandom(10).hex()
+    milliseconds = "%012x" % (time.time_ns() // 1_000_000)
+    variant = "89ab"[int(random[3], 16) & 3]
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
+
+
+def new_first_entry_id() -> str:
+    """The id of the first of up to 1,000 entries; `nth_entry_id` makes the others.
+
+    The last three hexadecimal digits number the entries, so a version's entries are one range of the
+    primary key and need no index of their own.
+    """
+    return new_id()[:33] + "000"
+
+
+def nth_entry_id(first_entry_id: str, n: int) -> str:
+    """The id of the n-th entry, counted from 0, of the version whose first entry is given."""
+    return "%s%03x" % (first_entry_id[:33], n)
+
+
+def parse_id(text: str) -> str | None:
+    """The id in its canonical lower case, or None if the text is not a UUID."""
+    lower = text.lower()
+    return lower if _UUID.fullmatch(lower) else None

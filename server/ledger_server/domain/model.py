@@ -1,0 +1,140 @@
+"""The nouns of the ledger: accounts and transactions, each a value at one version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+
+from ledger_server.domain.ids import nth_entry_id
+from ledger_server.domain.money import Counters, Direction, NormalBalance
+
+Metadata = Mapping[str, str]
+
+
+class TransactionStatus(IntEnum):
+    """Where a transaction stands; numbered as in the protos and the tables."""
+
+    PENDING = 1
+    POSTED = 2
+    ARCHIVED = 3
+
+
+class ArchivedReason(IntEnum):
+    """Why a transaction is archived; numbered as in the protos and the tables."""
+
+    NOT_ARCHIVED = 0
+    REQUESTED = 1
+    CONDITION_FAILED = 2
+
+
+class EventKind(IntEnum):
+    """What a command did; numbered as in the protos."""
+
+    LEDGER_CREATED = 1
+    LEDGER_UPDATED = 2
+    ACCOUNT_CREATED = 3
+    ACCOUNT_UPDATED = 4
+    TRANSACTION_CREATED = 5
+    TRANSACTION_UPDATED = 6
+    TRANSACTION_POSTED = 7
+    TRANSACTION_ARCHIVED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A ledger, without its log."""
+
+    id: str
+    name: str
+    description: str
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is not money about an account."""
+
+    id: str
+    ledger_id: str
+    name: str
+    description: str
+    normal_balance: NormalBalance
+    currency: str
+    currency_exponent: int
+    external_id: str | None
+    metadata: Metadata
+    created_position: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class AccountVersion(NamedTuple):
+    """An account with its counters at one lock_version, and the position of the command that wrote it."""
+
+    account: Account
+    lock_version: int
+    counters: Counters
+    position: int
+
+
+class Entry(NamedTuple):
+    """A line of a transaction, immutable. `after` is its account after the whole command that wrote it."""
+
+    after: AccountVersion
+    direction: Direction
+    amount: int
+    metadata: Metadata | None
+
+
+class EntrySet(NamedTuple):
+    """The entries written by one transaction version, which stand until a later version writes others.
+
+    `effective_at` and `status` are those of the version that wrote them.
+    """
+
+    first_entry_id: str
+    version: int
+    status: TransactionStatus
+    effective_at: datetime
+    created_at: datetime
+    entries: tuple[Entry, ...]
+
+    def entry_id(self, n: int) -> str:
+        return nth_entry_id(self.first_entry_id, n)
+
+
+class Transaction(NamedTuple):
+    """A transaction at one version, with the entries standing at it."""
+
+    id: str
+    ledger_id: str
+    version: int
+    status: TransactionStatus
+    archived_reason: ArchivedReason
+    description: str
+    external_id: str | None
+    metadata: Metadata
+    effective_at: datetime
+    entry_set: EntrySet
+    position: int
+    created_position: int
+    created_at: datetime
+    updated_at: datetime
+    posted_at: datetime | None
+
+    @property
+    def holds_external_id(self) -> bool:
+        """Whether its external id is taken by it: archiving frees the id."""
+        return self.external_id is not None and self.status != TransactionStatus.ARCHIVED
+
+
+class BalanceChange(NamedTuple):
+    """What one command changed on one account."""
+
+    before: AccountVersion
+    after: AccountVersion

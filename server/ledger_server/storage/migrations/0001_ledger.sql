@@ -1,0 +1,208 @@
+-- The books. Every row leads with its ledger_id, every key and foreign key contains it, and no statement
+-- touches two ledgers, so that ledgers can be spread over machines by that column alone.
+
+CREATE TABLE ledgers (
+    ledger_id    uuid        NOT NULL PRIMARY KEY,
+    name         text        NOT NULL,
+    description  text        NOT NULL,
+    metadata     jsonb       NOT NULL,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL,
+    -- The head of the ledger's log. Handing out positions by updating this one locked row is what makes them
+    -- dense and in commit order.
+    position     bigint      NOT NULL,
+    event_time   timestamptz NOT NULL,
+    digest       bytea       NOT NULL,
+    epoch        uuid        NOT NULL,
+    CONSTRAINT ledger_position_not_negative CHECK (position >= 0),
+    CONSTRAINT ledger_digest_is_sha256 CHECK (octet_length(digest) = 32)
+) WITH (fillfactor = 50);
+
+-- ListLedgers pages by it.
+CREATE INDEX ledgers_by_creation ON ledgers (created_at, ledger_id);
+
+-- The nil ledger: the scope of CreateLedger's request ids and the log of ledgers created.
+INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest, epoch)
+VALUES ('00000000-0000-0000-0000-000000000000', 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
+        sha256(''), gen_random_uuid());
+
+CREATE TABLE accounts (
+    ledger_id         uuid        NOT NULL,
+    account_id        uuid        NOT NULL,
+    lock_version      bigint      NOT NULL,
+    posted_debits     numeric     NOT NULL,
+    posted_credits    numeric     NOT NULL,
+    pending_debits    numeric     NOT NULL,
+    pending_credits   numeric     NOT NULL,
+    -- Position of the command that wrote this lock_version.
+    balance_position  bigint      NOT NULL,
+    normal_balance    smallint    NOT NULL,
+    currency          text        NOT NULL,
+    currency_exponent smallint    NOT NULL,
+    created_position  bigint      NOT NULL,
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL,
+    name              text        NOT NULL,
+    description       text        NOT NULL,
+    external_id       text,
+    metadata          jsonb       NOT NULL,
+    CONSTRAINT accounts_pkey PRIMARY KEY (ledger_id, account_id),
+    CONSTRAINT account_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
+    CONSTRAINT account_lock_version_not_negative CHECK (lock_version >= 0),
+    CONSTRAINT account_counters_not_negative
+        CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
+    CONSTRAINT account_normal_balance_known CHECK (normal_balance IN (1, 2)),
+    CONSTRAINT account_currency_exponent_in_range CHECK (currency_exponent BETWEEN 0 AND 30),
+    CONSTRAINT account_external_id_not_empty CHECK (external_id <> '')
+) WITH (fillfactor = 70);
+
+CREATE UNIQUE INDEX account_external_id_unique ON accounts (ledger_id, external_id) WHERE external_id IS NOT NULL;
+-- Created order is position order; ListAccounts pages by it.
+CREATE UNIQUE INDEX account_created_position_unique ON accounts (ledger_id, created_position);
+
+-- A currency code's exponent, fixed by the ledger's first account of it.
+CREATE TABLE currencies (
+    ledger_id         uuid     NOT NULL,
+    currency          text     NOT NULL,
+    currency_exponent smallint NOT NULL,
+    CONSTRAINT currencies_pkey PRIMARY KEY (ledger_id, currency),
+    CONSTRAINT currency_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
+    CONSTRAINT currency_exponent_in_range CHECK (currency_exponent BETWEEN 0 AND 30)
+);
+
+-- The newest version of each transaction. An older version moves to transaction_versions when it is replaced.
+CREATE TABLE transactions (
+    ledger_id        uuid        NOT NULL,
+    transaction_id   uuid        NOT NULL,
+    version          bigint      NOT NULL,
+    -- 1 pending, 2 posted, 3 archived.
+    status           smallint    NOT NULL,
+    -- 0 while not archived.
+    archived_reason  smallint    NOT NULL,
+    entry_count      smallint    NOT NULL,
+    -- The entries standing at this version: first_entry_id and the entry_count - 1 ids after it.
+    first_entry_id   uuid        NOT NULL,
+    position         bigint      NOT NULL,
+    created_position bigint      NOT NULL,
+    created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
+    effective_at     timestamptz NOT NULL,
+    posted_at        timestamptz,
+    description      text        NOT NULL,
+    external_id      text,
+    metadata         jsonb       NOT NULL,
+    CONSTRAINT transactions_pkey PRIMARY KEY (ledger_id, transaction_id),
+    CONSTRAINT transaction_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
+    CONSTRAINT transaction_version_not_negative CHECK (version >= 0),
+    CONSTRAINT transaction_status_known CHECK (status IN (1, 2, 3)),
+    CONSTRAINT transaction_archived_for_a_reason CHECK ((status = 3) = (archived_reason <> 0)),
+    CONSTRAINT transaction_posted_at_some_time CHECK ((status = 2) = (posted_at IS NOT NULL)),
+    CONSTRAINT transaction_entry_count_in_range CHECK (entry_count BETWEEN 2 AND 1000),
+    CONSTRAINT transaction_external_id_not_empty CHECK (external_id <> '')
+);
+
+-- Free again after archiving.
+CREATE UNIQUE INDEX transaction_external_id_unique ON transactions (ledger_id, external_id)
+    WHERE external_id IS NOT NULL AND status <> 3;
+-- Created order is position order; ListTransactions pages by it.
+CREATE UNIQUE INDEX transaction_created_position_unique ON transactions (ledger_id, created_position);
+
+-- The versions that were replaced, as they were. Rows are only ever inserted.
+CREATE TABLE transaction_versions (
+    ledger_id        uuid        NOT NULL,
+    transaction_id   uuid        NOT NULL,
+    version          bigint      NOT NULL,
+    status           smallint    NOT NULL,
+    archived_reason  smallint    NOT NULL,
+    entry_count      smallint    NOT NULL,
+    first_entry_id   uuid        NOT NULL,
+    position         bigint      NOT NULL,
+    created_position bigint      NOT NULL,
+    created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
+    effective_at     timestamptz NOT NULL,
+    posted_at        timestamptz,
+    description      text        NOT NULL,
+    external_id      text,
+    metadata         jsonb       NOT NULL,
+    CONSTRAINT transaction_versions_pkey PRIMARY KEY (ledger_id, transaction_id, version),
+    CONSTRAINT version_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
+        REFERENCES transactions (ledger_id, transaction_id)
+);
+
+-- The counters of an account after each command that moved its lock_version. Rows are only ever inserted.
+CREATE TABLE account_versions (
+    ledger_id       uuid    NOT NULL,
+    account_id      uuid    NOT NULL,
+    lock_version    bigint  NOT NULL,
+    position        bigint  NOT NULL,
+    transaction_id  uuid    NOT NULL,
+    posted_debits   numeric NOT NULL,
+    posted_credits  numeric NOT NULL,
+    pending_debits  numeric NOT NULL,
+    pending_credits numeric NOT NULL,
+    -- Also the index by which an account's entries and transactions are found.
+    CONSTRAINT account_versions_pkey PRIMARY KEY (ledger_id, account_id, lock_version),
+    CONSTRAINT version_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT version_counters_not_negative
+        CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
+    CONSTRAINT version_lock_version_positive CHECK (lock_version > 0)
+);
+
+-- The lines of the books. Rows are only ever inserted. The entries written by one transaction version have
+-- consecutive ids, so the primary key finds both an entry and the entries of a version.
+CREATE TABLE entries (
+    ledger_id            uuid     NOT NULL,
+    entry_id             uuid     NOT NULL,
+    transaction_id       uuid     NOT NULL,
+    account_id           uuid     NOT NULL,
+    account_lock_version bigint   NOT NULL,
+    transaction_version  bigint   NOT NULL,
+    -- The transaction's status when the entry was written.
+    status               smallint NOT NULL,
+    direction            smallint NOT NULL,
+    amount               numeric  NOT NULL,
+    -- As written; null when empty.
+    metadata             jsonb,
+    CONSTRAINT entries_pkey PRIMARY KEY (ledger_id, entry_id),
+    CONSTRAINT entry_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT entry_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
+        REFERENCES transactions (ledger_id, transaction_id),
+    CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),
+    CONSTRAINT entry_direction_known CHECK (direction IN (1, 2)),
+    CONSTRAINT entry_amount_in_range CHECK (amount >= 0 AND amount < 1e36 AND scale(amount) = 0)
+);
+
+-- The log: one row per accepted command. Rows are only ever inserted, and pruned from the oldest.
+CREATE TABLE events (
+    ledger_id uuid        NOT NULL,
+    position  bigint      NOT NULL,
+    time      timestamptz NOT NULL,
+    -- ledger.v1.Event, serialized once, as every subscriber will get it.
+    payload   bytea       NOT NULL,
+    -- sha256(digest of the event before || payload).
+    digest    bytea       NOT NULL,
+    CONSTRAINT events_pkey PRIMARY KEY (ledger_id, position),
+    CONSTRAINT event_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
+    CONSTRAINT event_position_positive CHECK (position > 0),
+    CONSTRAINT event_digest_is_sha256 CHECK (octet_length(digest) = 32)
+);
+
+-- What became of each request_id. Rows are only ever inserted, and pruned from the oldest.
+CREATE TABLE requests (
+    ledger_id   uuid        NOT NULL,
+    request_id  text        NOT NULL,
+    -- Tells a repetition from another request under the same id; see domain/fingerprint.py.
+    fingerprint bytea       NOT NULL,
+    -- The transaction version that was written, when one was.
+    object_id   uuid,
+    version     bigint,
+    -- Everything else: the account or ledger as written, an atomic batch's results, or the refusal.
+    outcome     jsonb,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT requests_pkey PRIMARY KEY (ledger_id, request_id),
+    CONSTRAINT request_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
+    CONSTRAINT request_id_in_range CHECK (length(request_id) BETWEEN 1 AND 128),
+    CONSTRAINT request_has_one_outcome CHECK ((object_id IS NULL) <> (outcome IS NULL)),
+    CONSTRAINT request_version_of_an_object CHECK ((object_id IS NULL) = (version IS NULL))
+);
