@@ -60,6 +60,7 @@ lock: ## pin the requirements anew from their .in files (needs uv)
 	cd $(REQUIREMENTS) && $(LOCK) dev.in -o dev.txt
 	cd $(REQUIREMENTS) && $(LOCK) -c dev.txt run.in -o run.txt
 	cd $(REQUIREMENTS) && $(LOCK) -c run.txt server.in -o server.txt
+	cd $(REQUIREMENTS) && $(LOCK) -c run.txt build.in -o build.txt
 	cd $(REQUIREMENTS) && $(LOCK) codegen.in -o codegen.txt
 
 install: $(DEV) $(CODEGEN)/.installed ## make the environments without running anything
