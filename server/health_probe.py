@@ -7,15 +7,19 @@ import os
 import sys
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 
 def main() -> int:
     port = os.environ.get("LEDGER_LISTEN", "127.0.0.1:50051").rpartition(":")[2]
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=3)
+            answer = check(health_pb2.HealthCheckRequest(), timeout=3)
         except grpc.RpcError as error:
             sys.stderr.write(f"{error}\n")
             return 1
