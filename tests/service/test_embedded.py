@@ -292,14 +292,10 @@ async def test_a_signal_to_the_terminals_processes_does_not_reach_the_server(tmp
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["open to all", "private to the tester"])
-async def test_the_server_has_no_roots_rights_and_opens_no_directory(
-    reachable_directory: Path, mode: int
-) -> None:
+async def test_the_server_has_no_roots_rights_and_opens_no_directory(reachable_directory: Path, mode: int) -> None:
     reachable_directory.chmod(mode)
     async with embedded_postgres(reachable_directory / "data", settings=FAST) as postgres:
-        status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{postgres.pid}/status").read_text().splitlines()
-        )
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{postgres.pid}/status").read_text().splitlines())
         uid = await _fetch_value(
             postgres.dsn(), "SELECT substring(pg_read_file('/proc/self/status') FROM 'Uid:\\s+(\\d+)')"
         )

@@ -82,14 +82,12 @@ def version_of(bin_directory: Path) -> Version:
     found = re.search(r"\(PostgreSQL\) ((\d+)[^\s]*)", answer.stdout)
     if answer.returncode != 0 or found is None:
         raise BinariesNotFoundError(
-            f"{bin_directory}/postgres does not run on this machine: "
-            f"{(answer.stderr or answer.stdout).strip()}"
+            f"{bin_directory}/postgres does not run on this machine: {(answer.stderr or answer.stdout).strip()}"
         )
     version = Version(int(found[2]), found[1], bin_directory)
     if version.major < OLDEST_MAJOR_VERSION:
         raise BinariesNotFoundError(
-            f"{bin_directory} holds PostgreSQL {version.text}; the ledger needs "
-            f"{OLDEST_MAJOR_VERSION} or newer."
+            f"{bin_directory} holds PostgreSQL {version.text}; the ledger needs {OLDEST_MAJOR_VERSION} or newer."
         )
     return version
 

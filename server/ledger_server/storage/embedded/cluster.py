@@ -160,9 +160,7 @@ class Cluster:
             await connection.close()
 
 
-async def stop(
-    process: asyncio.subprocess.Process, exited: "asyncio.Task[int]", timeout_seconds: float
-) -> None:
+async def stop(process: asyncio.subprocess.Process, exited: "asyncio.Task[int]", timeout_seconds: float) -> None:
     """SIGINT (sessions are ended, a checkpoint is written), then SIGQUIT, then SIGKILL."""
     patience = (
         (signal.SIGINT, timeout_seconds),

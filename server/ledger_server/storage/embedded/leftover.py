@@ -94,9 +94,7 @@ def _is_postgres_of(pid: int, pgdata: Path) -> bool:
     working = _processes_working_in(pgdata)
     if working is not None:
         return pid in working
-    answer = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return str(pgdata) in answer.stdout
 
 
