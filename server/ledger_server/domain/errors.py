@@ -8,9 +8,10 @@ LedgerError
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
-└── ResourceExhausted        Overloaded  SlowSubscriber
+├── ResourceExhausted        Overloaded  SlowSubscriber
+└── Internal                 a bug of ours
 
-* stored: repeating the request_id repeats the refusal. Everything else that goes wrong is INTERNAL.
+* stored: repeating the request_id repeats the refusal.
 The reasons are documented for callers in protos/ledger/v1/errors.proto; a test keeps the two lists equal.
 """
 
@@ -213,6 +214,10 @@ class Overloaded(ResourceExhausted):
 
 class SlowSubscriber(ResourceExhausted):
     reason = "SLOW_SUBSCRIBER"
+
+
+class Internal(LedgerError):
+    reason = "INTERNAL"
 
 
 def _leaves(parent: type[LedgerError]) -> list[type[LedgerError]]:

@@ -1,0 +1,208 @@
+"""The write path: one SERIALIZABLE transaction for all commands that wait for a ledger.
+
+| phase  | statement                       | why                                                                        |
+|--------|---------------------------------|----------------------------------------------------------------------------|
+| lock   | lock_ledger                     | the guard: writers of a ledger go one after another; a loser fails at once |
+| load   | find_requests, load_*           | only what the commands name and memory has not got                         |
+| decide | none                            | the pure rules, command after command, on the state in memory              |
+| write  | write_batch, and more if needed | set-based: the same number of statements for one command and for a thousand |
+| commit | COMMIT                          | acknowledged only after it                                                 |
+
+Memory is used only while the locked row shows the position and the epoch that this lane wrote last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ledger_server.domain.book import Book, Effect
+from ledger_server.domain.commands import AtomicBatch, Command
+from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdReused, error_from_record
+from ledger_server.domain.fingerprint import fingerprint, first_difference
+from ledger_server.domain.model import Transaction
+from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
+from ledger_server.posting.outcomes import LeanTransaction, Written, batch_record, lean_from, record_of, written, written_from
+from ledger_server.posting.writing import RequestRow, Rows
+from ledger_server.domain.posting import decide
+from ledger_server.storage import sql
+from ledger_server.storage.load import transactions_with_entries
+from ledger_server.storage.pool import Connection
+
+# One command's answer; an atomic batch's is a list.
+Answer = Written | list[Written] | LedgerError
+
+
+class Applied(NamedTuple):
+    """A batch applied to a book: the answers in order, and the rows that make them durable."""
+
+    answers: list[Answer]
+    rows: Rows
+
+
+class _Known(NamedTuple):
+    """What a request_id came to: in the table, or a moment ago in this batch."""
+
+    fingerprint: bytes
+    answer: Answer
+
+
+async def write_batch(
+    connection: Connection, ledger_id: str, commands: Sequence[Command], book: Book | None, commit: str = "COMMIT"
+) -> tuple[list[Answer], Book | None]:
+    """Applies the commands in one transaction; returns their answers and the book to remember.
+
+    Raises what the database raises; nothing is written then, unless it was raised by COMMIT itself.
+    The book passed in is spoilt by a failure: forget it.
+    """
+    await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+    try:
+        locked = await _ledger(connection, sql.lock_ledger, ledger_id, commands)
+        if locked is None:
+            await connection.execute(commit)
+            return [_ledger_not_found(ledger_id) for _ in commands], None
+        if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
+            book = new_book(ledger_id, locked)
+        applied = await apply_batch(connection, book, locked, commands)
+        if applied.rows:
+            await applied.rows.write(connection)
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    await connection.execute(commit)
+    book.digest, book.event_time = applied.rows.digest, applied.rows.now
+    return applied.answers, book
+
+
+async def validate(connection: Connection, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
+    """What the commands would be answered, on the snapshot of the caller's read-only transaction; nothing is kept."""
+    row = await _ledger(connection, sql.read_ledger, ledger_id, commands)
+    if row is None:
+        return [_ledger_not_found(ledger_id) for _ in commands]
+    return (await apply_batch(connection, new_book(ledger_id, row), row, commands)).answers
+
+
+async def apply_batch(connection: Connection, book: Book, row: Any, commands: Sequence[Command]) -> Applied:
+    """Loads what the commands need, then decides them one after another."""
+    known = await _known_requests(connection, book, row["known_request_ids"])
+    await load(connection, book, flatten(commands), row["known_external_ids"])
+    rows = Rows(book.ledger.id, row["now"], book.position, book.digest)
+    answers = [_answer(book, command, row["now"], rows, known) for command in commands]
+    return Applied(answers, rows)
+
+
+def _answer(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, _Known]) -> Answer:
+    """Decides one command, or repeats what its request_id came to."""
+    mark = fingerprint(command)
+    earlier = known.get(command.request_id)
+    if earlier is not None:
+        return _repeat(earlier, mark, command)
+    answer: Answer
+    try:
+        effects = _apply(book, command, now)
+    except LedgerError as error:
+        answer = error
+        if error.stored:
+            rows.add_request((command.request_id, mark, None, None, json.dumps({"refusal": error.to_record()})))
+    else:
+        for effect in effects:
+            rows.add_effect(effect, command.request_id)
+        answers = [written(effect, book.epoch) for effect in effects]
+        answer = answers if isinstance(command, AtomicBatch) else answers[0]
+        rows.add_request(_request_row(command, mark, effects, answers))
+    if not isinstance(answer, LedgerError) or answer.stored:
+        known[command.request_id] = _Known(mark, answer)
+    return answer
+
+
+def _apply(book: Book, command: Command, now: datetime) -> list[Effect]:
+    if not isinstance(command, AtomicBatch):
+        effect = decide(book, command, now)
+        book.apply(effect)
+        return [effect]
+    effects: list[Effect] = []
+    with book.all_or_nothing():
+        for index, item in enumerate(command.commands):
+            try:
+                effect = decide(book, item, now)
+            except LedgerError as error:
+                raise error.with_metadata(command_index=str(index)) from None
+            book.apply(effect)
+            effects.append(effect)
+    return effects
+
+
+def _request_row(command: Command, mark: bytes, effects: list[Effect], answers: list[Written]) -> RequestRow:
+    if isinstance(command, AtomicBatch):
+        return (command.request_id, mark, None, None, json.dumps(batch_record(effects)))
+    transaction = effects[0].transaction
+    if transaction is not None:
+        return (command.request_id, mark, transaction.id, str(transaction.version), None)
+    return (command.request_id, mark, None, None, json.dumps(record_of(answers[0])))
+
+
+def _repeat(known: _Known, mark: bytes, command: Command) -> Answer:
+    field = first_difference(known.fingerprint, mark, command)
+    if field is not None:
+        return RequestIdReused(
+            f"the request_id was used with another {field}",
+            metadata={"request_id": command.request_id, "field": field},
+        )
+    match known.answer:
+        case LedgerError() as error:
+            return error
+        case list() as answers:
+            return [answer._replace(replayed=True) for answer in answers]
+        case answer:
+            return answer._replace(replayed=True)
+
+
+async def _known_requests(connection: Connection, book: Book, request_ids: Sequence[str]) -> dict[str, _Known]:
+    """The stored outcomes of repeated request ids, as answers."""
+    if not request_ids:
+        return {}
+    rows = await connection.fetch(sql.find_requests, book.ledger.id, request_ids)
+    known = {}
+    for row in rows:
+        known[row["request_id"]] = _Known(row["fingerprint"], await _stored_answer(connection, book, row))
+    return known
+
+
+async def _stored_answer(connection: Connection, book: Book, row: Any) -> Answer:
+    if row["object_id"] is not None:
+        transaction = await _transaction_version(connection, book.ledger.id, row["object_id"], row["version"])
+        return Written(transaction, transaction.position, book.epoch)
+    outcome = row["outcome"]
+    if "refusal" in outcome:
+        return error_from_record(outcome["refusal"])
+    if "batch" in outcome:
+        leans: list[LeanTransaction] = [lean_from(record) for record in outcome["batch"]]
+        return [Written(lean, lean.position, book.epoch) for lean in leans]
+    return written_from(outcome)
+
+
+async def _transaction_version(connection: Connection, ledger_id: str, transaction_id: str, version: int) -> Transaction:
+    heads = await connection.fetch(sql.load_transaction_version, ledger_id, transaction_id, version)
+    (transaction,) = await transactions_with_entries(connection, ledger_id, heads)
+    return transaction
+
+
+async def _ledger(connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command]) -> Any:
+    request_ids = [command.request_id for command in commands]
+    rows = await connection.fetch(statement, ledger_id, request_ids, transaction_external_ids(flatten(commands)))
+    return rows[0] if rows else None
+
+
+def _ledger_not_found(ledger_id: str) -> LedgerNotFound:
+    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Best effort: a connection that cannot even roll back is broken, and its owner will see that."""
+    try:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+    except Exception:
+        connection.terminate()

@@ -1,0 +1,188 @@
+"""Lanes: every mutation of a ledger is a command in its lane, and a lane's commands share commits.
+
+A bounded number of workers, each owning a connection, serve the lanes; the lane whose oldest command has waited
+longest goes first. While a batch is being written the next one gathers, so batches grow with the load and a
+lone caller is not kept waiting. A caller who leaves takes its commands out of the queue, but not out of a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+
+from ledger_server.domain.book import Book
+from ledger_server.domain.commands import AtomicBatch, Command, CreateTransaction, PostTransaction, UpdateTransaction
+from ledger_server.domain.errors import Overloaded, ShuttingDown
+from ledger_server.posting.batch import Answer
+from ledger_server.posting.worker import Worker
+
+log = structlog.get_logger()
+
+BATCH_COMMANDS_MAX = 1_000
+BATCH_ENTRIES_MAX = 20_000
+QUEUED_COMMANDS_MAX = 50_000
+# Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
+REMEMBERED_ACCOUNTS_MAX = 20_000
+REMEMBERED_TRANSACTIONS_MAX = 2_000
+REMEMBERED_LEDGERS_MAX = 100
+
+
+class _Ticket(NamedTuple):
+    """The commands of one call, in order, and where their answers go."""
+
+    commands: Sequence[Command]
+    answers: asyncio.Future[list[Answer]]
+    arrived: float
+    entry_count: int
+
+
+class Lane:
+    """One ledger's queue, and what is remembered of the ledger."""
+
+    def __init__(self, ledger_id: str) -> None:
+        self.ledger_id = ledger_id
+        self.tickets: deque[_Ticket] = deque()
+        # In a worker's hands, or in the line for one.
+        self.is_scheduled = False
+        self.book: Book | None = None
+        # Until then, other servers are taken to write this ledger too.
+        self.shared_until = 0.0
+
+    def take(self) -> list[_Ticket]:
+        """The next batch: tickets that still have somebody waiting, up to the limits, at least one if there is any."""
+        batch: list[_Ticket] = []
+        commands = entries = 0
+        while self.tickets:
+            ticket = self.tickets[0]
+            if not ticket.answers.done():
+                commands += len(ticket.commands)
+                entries += ticket.entry_count
+                if batch and (commands > BATCH_COMMANDS_MAX or entries > BATCH_ENTRIES_MAX):
+                    break
+                batch.append(ticket)
+            self.tickets.popleft()
+        return batch
+
+    def remember(self, book: Book | None) -> None:
+        """Keeps a book for the next batch, unless it has grown too large."""
+        too_large = book is not None and (
+            len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > REMEMBERED_TRANSACTIONS_MAX
+        )
+        self.book = None if too_large else book
+
+
+class Lanes:
+    """The front door of the write path."""
+
+    def __init__(self, workers: Sequence[Worker], committed: Callable[[str, int], None]) -> None:
+        self._workers = workers
+        self._committed = committed
+        self._lanes: dict[str, Lane] = {}
+        self._scheduled: asyncio.PriorityQueue[tuple[float, int, Lane]] = asyncio.PriorityQueue()
+        self._schedule_count = 0
+        self._unanswered = 0
+        self._is_draining = False
+        self._drained = asyncio.Event()
+
+    async def submit(self, commands: Sequence[Command]) -> list[Answer]:
+        """Applies commands of one ledger, in order, each by itself; the answers come in the same order.
+
+        Raises ShuttingDown or Overloaded before anything is queued. Cancelling takes the commands out of the
+        queue; once they are being written they are written whatever happens to the caller.
+        """
+        if self._is_draining:
+            raise ShuttingDown("the server is shutting down; nothing was written", retry_seconds=0.5)
+        if self._unanswered + len(commands) > QUEUED_COMMANDS_MAX:
+            raise Overloaded("too many commands are waiting; nothing was written", retry_seconds=1.0)
+        ledger_id = commands[0].ledger_id
+        lane = self._lanes.get(ledger_id) or self._lanes.setdefault(ledger_id, Lane(ledger_id))
+        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        lane.tickets.append(_Ticket(commands, answers, time.monotonic(), sum(map(_entry_count, commands))))
+        self._unanswered += len(commands)
+        self._schedule(lane)
+        try:
+            return await answers
+        finally:
+            self._forget(len(commands))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Lanes]:
+        """Serves the lanes within the block; at its end everything queued is still written."""
+        tasks = [asyncio.create_task(self._serve(worker), name="lane-worker") for worker in self._workers]
+        try:
+            yield self
+        finally:
+            await self._drain()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for worker in self._workers:
+                await worker.close()
+
+    async def _drain(self) -> None:
+        self._is_draining = True
+        if self._unanswered:
+            await self._drained.wait()
+
+    def _forget(self, count: int) -> None:
+        self._unanswered -= count
+        if self._is_draining and not self._unanswered:
+            self._drained.set()
+
+    async def _serve(self, worker: Worker) -> None:
+        while True:
+            _, _, lane = await self._scheduled.get()
+            tickets = lane.take()
+            if tickets:
+                await self._write(worker, lane, tickets)
+            lane.is_scheduled = False
+            if lane.tickets:
+                self._schedule(lane)
+            elif len(self._lanes) > REMEMBERED_LEDGERS_MAX:
+                del self._lanes[lane.ledger_id]
+
+    def _schedule(self, lane: Lane) -> None:
+        if not lane.is_scheduled:
+            lane.is_scheduled = True
+            self._schedule_count += 1
+            self._scheduled.put_nowait((lane.tickets[0].arrived, self._schedule_count, lane))
+
+    async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[_Ticket]) -> None:
+        """Writes one batch and hands out the answers. Whatever happens, every ticket is answered."""
+        commands = [command for ticket in tickets for command in ticket.commands]
+        try:
+            answers, book = await worker.write(lane, commands)
+        except BaseException as error:
+            for ticket in tickets:
+                if not ticket.answers.done():
+                    ticket.answers.set_exception(
+                        error if isinstance(error, Exception) else ShuttingDown("the server was stopped; repeat the call")
+                    )
+            if not isinstance(error, Exception):
+                raise
+            return
+        if book is not None:
+            self._committed(lane.ledger_id, book.position)
+        done = 0
+        for ticket in tickets:
+            count = len(ticket.commands)
+            if not ticket.answers.done():
+                ticket.answers.set_result(answers[done : done + count])
+            done += count
+
+
+def _entry_count(command: Command) -> int:
+    match command:
+        case CreateTransaction():
+            return len(command.entries)
+        case UpdateTransaction() | PostTransaction():
+            return len(command.entries or ())
+        case AtomicBatch():
+            return sum(map(_entry_count, command.commands))
+    return 0

@@ -1,0 +1,143 @@
+"""Filling a book: everything that a batch's commands name, read in as few statements as there are kinds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from ledger_server.domain.book import Book
+from ledger_server.domain.commands import (
+    ArchiveTransaction,
+    AtomicBatch,
+    Command,
+    CreateAccount,
+    CreateTransaction,
+    PostTransaction,
+    Ref,
+    UpdateAccount,
+    UpdateTransaction,
+)
+from ledger_server.domain.money import ISO_4217
+from ledger_server.storage import sql
+from ledger_server.storage.load import transactions_with_entries
+from ledger_server.storage.pool import Connection
+from ledger_server.storage.rows import account_version_from, ledger_from
+
+
+def flatten(commands: Iterable[Command]) -> list[Command]:
+    """The commands with atomic batches opened."""
+    return list(chain.from_iterable(c.commands if isinstance(c, AtomicBatch) else (c,) for c in commands))
+
+
+def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
+    """The external ids that new or updated transactions ask for."""
+    return [
+        command.external_id
+        for command in commands
+        if isinstance(command, CreateTransaction | UpdateTransaction) and command.external_id
+    ]
+
+
+def new_book(ledger_id: str, row: Any) -> Book:
+    """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
+    return Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["event_time"], row["digest"])
+
+
+async def load(connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str]) -> None:
+    """Loads what the commands name and the book has not got. `held` are external ids of transactions known to be taken."""
+    names = _Names(book)
+    for command in commands:
+        names.add(command)
+    for external_id in held:
+        names.add_transaction(Ref(None, external_id))
+    await _load_transactions(connection, book, names)
+    await _load_accounts(connection, book, names)
+    if names.currencies:
+        rows = await connection.fetch(sql.load_currencies, book.ledger.id, list(names.currencies))
+        book.currencies.update((row["currency"], row["currency_exponent"]) for row in rows)
+
+
+class _Names:
+    """The names in a batch of what its book has not got yet."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.account_ids: set[str] = set()
+        self.account_external_ids: set[str] = set()
+        self.transaction_ids: set[str] = set()
+        self.transaction_external_ids: set[str] = set()
+        self.currencies: set[str] = set()
+
+    def add(self, command: Command) -> None:
+        match command:
+            case CreateTransaction():
+                for entry in command.entries:
+                    self.add_account(entry.account)
+            case UpdateTransaction() | PostTransaction():
+                self.add_transaction(command.transaction)
+                for entry in command.entries or ():
+                    self.add_account(entry.account)
+                for condition in command.conditions if isinstance(command, PostTransaction) else ():
+                    self.add_account(condition.account)
+            case ArchiveTransaction():
+                self.add_transaction(command.transaction)
+            case CreateAccount():
+                if command.external_id is not None:
+                    self.add_account(Ref(None, command.external_id))
+                if command.currency not in ISO_4217 and command.currency not in self._book.currencies:
+                    self.currencies.add(command.currency)
+            case UpdateAccount():
+                self.add_account(command.account)
+                if command.external_id:
+                    self.add_account(Ref(None, command.external_id))
+
+    def add_account(self, ref: Ref) -> None:
+        account_id, external_id = ref
+        if account_id is not None:
+            if account_id not in self._book.accounts:
+                self.account_ids.add(account_id)
+        elif external_id is not None and external_id not in self._book.account_ids:
+            self.account_external_ids.add(external_id)
+
+    def add_transaction(self, ref: Ref) -> None:
+        transaction_id, external_id = ref
+        if transaction_id is not None:
+            if transaction_id not in self._book.transactions:
+                self.transaction_ids.add(transaction_id)
+        elif external_id is not None and external_id not in self._book.transaction_ids:
+            self.transaction_external_ids.add(external_id)
+
+
+async def _load_transactions(connection: Connection, book: Book, names: _Names) -> None:
+    heads = []
+    if names.transaction_ids:
+        heads += await connection.fetch(sql.load_transactions, book.ledger.id, list(names.transaction_ids))
+    if names.transaction_external_ids:
+        found = await connection.fetch(
+            sql.load_transactions_by_external_id, book.ledger.id, list(names.transaction_external_ids)
+        )
+        known = {head["transaction_id"] for head in heads} | book.transactions.keys()
+        heads += [head for head in found if head["transaction_id"] not in known]
+    for transaction in await transactions_with_entries(connection, book.ledger.id, heads):
+        book.transactions[transaction.id] = transaction
+        if transaction.external_id is not None and transaction.holds_external_id:
+            book.transaction_ids[transaction.external_id] = transaction.id
+        for entry in transaction.entry_set.entries:
+            names.add_account(Ref(entry.after.account.id, None))
+
+
+async def _load_accounts(connection: Connection, book: Book, names: _Names) -> None:
+    rows = []
+    if names.account_ids:
+        rows += await connection.fetch(sql.load_accounts, book.ledger.id, sorted(names.account_ids))
+    if names.account_external_ids:
+        rows += await connection.fetch(
+            sql.load_accounts_by_external_id, book.ledger.id, sorted(names.account_external_ids)
+        )
+    for row in rows:
+        version = account_version_from(row)
+        # What the book has got is as new, or newer by commands applied since.
+        version = book.accounts.setdefault(version.account.id, version)
+        if version.account.external_id is not None:
+            book.account_ids[version.account.external_id] = version.account.id

@@ -1,0 +1,96 @@
+"""Stored outcomes: what a request_id came to, so that repeating it answers equally.
+
+A transaction is rebuilt from the version that was written and its entries; an account or a ledger, whose rows
+change in place, is stored as it was; a refusal is stored as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ledger_server.domain.book import Effect
+from ledger_server.domain.model import Account, AccountVersion, Ledger, Transaction, TransactionStatus
+from ledger_server.domain.money import Counters, NormalBalance
+
+
+class LeanTransaction(NamedTuple):
+    """A transaction of an atomic batch, as far as its outcome keeps it."""
+
+    id: str
+    version: int
+    status: TransactionStatus
+    position: int
+
+
+class Written(NamedTuple):
+    """What a command wrote, as of its position."""
+
+    object: Ledger | AccountVersion | Transaction | LeanTransaction
+    position: int
+    epoch: str
+    replayed: bool = False
+
+
+def written(effect: Effect, epoch: str) -> Written:
+    """The answer to an accepted command."""
+    if effect.transaction is not None:
+        return Written(effect.transaction, effect.position, epoch)
+    if effect.account is not None:
+        return Written(effect.account, effect.position, epoch)
+    assert effect.ledger is not None, effect
+    if effect.ledger.id != effect.command.ledger_id:
+        # A new ledger stands at the beginning of its own log, not at a position of the registry's.
+        return Written(effect.ledger, 0, effect.command.new_epoch)  # type: ignore[attr-defined]
+    return Written(effect.ledger, effect.position, epoch)
+
+
+def record_of(answer: Written) -> dict[str, Any]:
+    """An account or a ledger as it is stored."""
+    head = {"position": answer.position, "epoch": answer.epoch}
+    match answer.object:
+        case AccountVersion(account, lock_version, counters, position):
+            return head | {
+                "account": _with_iso_times(asdict(account)),
+                "lock_version": lock_version,
+                "counters": [str(counter) for counter in counters],
+                "balance_position": position,
+            }
+        case Ledger() as ledger:
+            return head | {"ledger": _with_iso_times(asdict(ledger))}
+    raise TypeError(answer.object)
+
+
+def written_from(record: dict[str, Any]) -> Written:
+    """What `record_of` stored, as the answer to a repetition."""
+    if "ledger" in record:
+        return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
+    account = Account(**_with_times(record["account"]) | {"normal_balance": NormalBalance(record["account"]["normal_balance"])})
+    counters = Counters(*(int(counter) for counter in record["counters"]))
+    version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
+    return Written(version, record["position"], record["epoch"], replayed=True)
+
+
+def batch_record(effects: list[Effect]) -> dict[str, Any]:
+    """The results of an atomic batch as they are stored."""
+    return {
+        "batch": [
+            [t.id, t.version, int(t.status), effect.position]
+            for effect in effects
+            if (t := effect.transaction) is not None
+        ]
+    }
+
+
+def lean_from(record: list[Any]) -> LeanTransaction:
+    transaction_id, version, status, position = record
+    return LeanTransaction(transaction_id, version, TransactionStatus(status), position)
+
+
+def _with_iso_times(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+def _with_times(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: datetime.fromisoformat(value) if key.endswith("_at") else value for key, value in values.items()}

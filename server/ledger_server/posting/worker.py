@@ -1,0 +1,134 @@
+"""A lane's worker: it owns a connection and brings each batch to an end, whatever the database does.
+
+| what goes wrong                                             | what is done                                              |
+|-------------------------------------------------------------|-----------------------------------------------------------|
+| serialization failure, deadlock, predicate locks overflow    | the same batch again, with jitter, then CONTENTION        |
+| the connection is lost, COMMIT included                      | the whole batch on a new one: stored outcomes tell what happened; then DATABASE_UNAVAILABLE |
+| disk full, read-only                                         | DATABASE_UNAVAILABLE for all                              |
+| anything else: one command's fault, or a bug                 | the batch in halves, so that its neighbours are not harmed |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+from ledger_server.domain.book import Book
+from ledger_server.domain.commands import Command
+from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
+from ledger_server.posting.batch import Answer, write_batch
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+
+if TYPE_CHECKING:
+    from ledger_server.posting.lanes import Lane
+
+log = structlog.get_logger()
+
+# How long a batch is tried again before its callers are told to.
+RETRY_SECONDS = 5.0
+BACKOFF_SECONDS_MAX = 0.1
+# A lane that met another writer takes turns with it for this long.
+SHARED_SECONDS = 5.0
+TURN_MILLISECONDS_MAX = 200
+
+# OutOfMemory is what PostgreSQL calls the overflow of its pool of read-write conflicts.
+_CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.OutOfMemoryError)
+_FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+
+
+class Worker:
+    """Writes batches, one at a time."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Connection | None = None
+
+    async def write(self, lane: Lane, commands: Sequence[Command]) -> tuple[list[Answer], Book | None]:
+        """The answers to the commands; the book is set if something was committed."""
+        give_up_at = time.monotonic() + RETRY_SECONDS
+        backoff_seconds = 0.001
+        while True:
+            try:
+                return await self._attempt(lane, commands)
+            except Exception as error:
+                lane.book = None
+                verdict = self._judge(error)
+                if verdict is None:
+                    return await self._halve(lane, commands, error)
+                if isinstance(error, _CONFLICTS):
+                    lane.shared_until = time.monotonic() + SHARED_SECONDS
+                log.info("batch_failed", ledger_id=lane.ledger_id, commands=len(commands), error=type(error).__name__)
+                if isinstance(error, _FULL) and not isinstance(error, _CONFLICTS) or time.monotonic() > give_up_at:
+                    return [verdict] * len(commands), None
+            await asyncio.sleep(random.uniform(0, backoff_seconds))
+            backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
+
+    async def close(self) -> None:
+        """Lets go of the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _attempt(self, lane: Lane, commands: Sequence[Command]) -> tuple[list[Answer], Book | None]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect_lane(self._dsn)
+        connection, remembered = self._connection, lane.book
+        commit = "COMMIT"
+        if time.monotonic() < lane.shared_until:
+            commit = await _take_turn(connection, lane.ledger_id)
+        try:
+            answers, book = await write_batch(connection, lane.ledger_id, commands, remembered, commit)
+        except BaseException:
+            if commit != "COMMIT" and not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+            raise
+        if remembered is not None and book is not remembered:
+            lane.shared_until = time.monotonic() + SHARED_SECONDS
+        lane.remember(book)
+        return answers, book
+
+    def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
+        """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
+        if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
+            return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
+        is_lost = self._connection is None or self._connection.is_closed()
+        if is_lost or (isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)):
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+        elif not isinstance(error, _FULL):
+            return None
+        return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
+
+    async def _halve(
+        self, lane: Lane, commands: Sequence[Command], error: Exception
+    ) -> tuple[list[Answer], Book | None]:
+        """The batch in two halves, in order; an atomic one is a single command and is never split."""
+        if len(commands) == 1:
+            log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
+            return [Internal("internal error; the call may be repeated with the same request_id")], None
+        middle = len(commands) // 2
+        first, first_book = await self.write(lane, commands[:middle])
+        second, second_book = await self.write(lane, commands[middle:])
+        return first + second, second_book or first_book
+
+
+async def _take_turn(connection: Connection, ledger_id: str) -> str:
+    """Waits for other servers' batches of this ledger, so that losing a race for its row is rare.
+
+    Not a guard: after 200 ms it goes on without. Returns the statement that commits and gives the turn away.
+    """
+    key = int.from_bytes(bytes.fromhex(ledger_id.replace("-", ""))[8:], "big", signed=True)
+    try:
+        await connection.execute(
+            f"SET LOCAL lock_timeout = '{TURN_MILLISECONDS_MAX}ms'; SELECT pg_advisory_lock({key})"
+        )
+    except asyncpg.LockNotAvailableError:
+        return "COMMIT"
+    return f"COMMIT; SELECT pg_advisory_unlock({key})"

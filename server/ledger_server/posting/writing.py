@@ -1,0 +1,276 @@
+"""Writing effects: set-based statements, their rows gathered as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ledger_server.domain.book import Effect
+from ledger_server.domain.model import AccountVersion, Ledger, Metadata, Transaction
+from ledger_server.domain.money import ISO_4217
+from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+
+# One row: request_id, fingerprint, object_id, version, outcome.
+RequestRow = tuple[str, bytes, str | None, str | None, str | None]
+
+
+class Rows:
+    """The rows of a batch. Effects are added in order; each table's rows are written by one statement."""
+
+    def __init__(self, ledger_id: str, now: datetime, position: int, digest: bytes) -> None:
+        self.ledger_id = ledger_id
+        self.now = now
+        self.position = position
+        self.digest = digest
+        self._now_text = now.isoformat()
+        self._ledgers: list[tuple[Ledger, str]] = []
+        self._updated_ledger: Ledger | None = None
+        self._new_accounts: dict[str, AccountVersion] = {}
+        self._updated_accounts: dict[str, AccountVersion] = {}
+        self._new_transactions: dict[str, Transaction] = {}
+        self._updated_transactions: dict[str, Transaction] = {}
+        self._released_transactions: set[str] = set()
+        self._replaced: list[Transaction] = []
+        self._account_versions: list[list[str]] = []
+        self._last_version: dict[str, int] = {}
+        self._entries: list[tuple[str | None, ...]] = []
+        self._events: list[tuple[str, bytes, bytes]] = []
+        self._requests: list[RequestRow] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._events or self._requests)
+
+    def add_request(self, row: RequestRow) -> None:
+        self._requests.append(row)
+
+    def add_effect(self, effect: Effect, request_id: str) -> None:
+        self._add_event(effect, request_id)
+        if effect.ledger is not None:
+            if effect.ledger.id == self.ledger_id:
+                self._updated_ledger = effect.ledger
+            else:
+                self._ledgers.append((effect.ledger, effect.command.new_epoch))  # type: ignore[attr-defined]
+        if effect.account is not None:
+            self._add_account(effect.account)
+        if effect.transaction is not None:
+            self._add_transaction(effect, effect.transaction)
+            for _, after in effect.changes:
+                self._add_account_version(after, effect.transaction.id)
+
+    async def write(self, connection: Connection) -> None:
+        """Writes all rows within the caller's transaction: rows that others refer to first."""
+        for ledger, epoch in self._ledgers:
+            await connection.execute(
+                sql.insert_ledger,
+                ledger.id,
+                ledger.name,
+                ledger.description,
+                ledger.metadata,
+                self.now,
+                GENESIS_DIGEST,
+                epoch,
+            )
+        if self._updated_ledger is not None:
+            ledger = self._updated_ledger
+            await connection.execute(
+                sql.update_ledger, ledger.id, ledger.name, ledger.description, ledger.metadata, ledger.updated_at
+            )
+        # Changed rows go before new ones: a new object may take an external id that a changed one gives up.
+        if self._updated_accounts:
+            await self._write_updated_accounts(connection)
+        if self._new_accounts:
+            await self._write_new_accounts(connection)
+        if self._updated_transactions:
+            await self._write_updated_transactions(connection)
+        await self._write_hot_rows(connection)
+        if self._replaced:
+            await self._write_replaced(connection)
+
+    def _add_event(self, effect: Effect, request_id: str) -> None:
+        payload = event_to_bytes(effect, request_id)
+        self.position = effect.position
+        self.digest = chain(self.digest, payload)
+        self._events.append((str(effect.position), payload, self.digest))
+
+    def _add_account(self, version: AccountVersion) -> None:
+        account_id = version.account.id
+        if version.account.created_position == self.position or account_id in self._new_accounts:
+            self._new_accounts[account_id] = version
+        else:
+            self._updated_accounts[account_id] = version
+
+    def _add_transaction(self, effect: Effect, transaction: Transaction) -> None:
+        if effect.replaced is None or transaction.id in self._new_transactions:
+            self._new_transactions[transaction.id] = transaction
+        else:
+            self._updated_transactions[transaction.id] = transaction
+        if effect.replaced is not None:
+            self._replaced.append(effect.replaced)
+            if effect.replaced.external_id not in (None, transaction.external_id):
+                self._released_transactions.add(transaction.id)
+        if effect.wrote_entries:
+            entry_set = transaction.entry_set
+            version, status = str(transaction.version), str(int(transaction.status))
+            self._entries += [
+                (
+                    entry_set.entry_id(n),
+                    transaction.id,
+                    after.account.id,
+                    str(after.lock_version),
+                    version,
+                    status,
+                    "1" if direction == 1 else "2",
+                    str(amount),
+                    _json_or_none(metadata),
+                )
+                for n, (after, direction, amount, metadata) in enumerate(entry_set.entries)
+            ]
+
+    def _add_account_version(self, after: AccountVersion, transaction_id: str) -> None:
+        account, lock_version, (posted_debits, posted_credits, pending_debits, pending_credits), position = after
+        earlier = self._last_version.get(account.id)
+        if earlier is not None:
+            self._account_versions[earlier][-1] = "f"
+        self._last_version[account.id] = len(self._account_versions)
+        self._account_versions.append(
+            [
+                account.id,
+                str(lock_version),
+                str(position),
+                transaction_id,
+                str(posted_debits),
+                str(posted_credits),
+                str(pending_debits),
+                str(pending_credits),
+                "t",
+            ]
+        )
+
+    async def _write_new_accounts(self, connection: Connection) -> None:
+        rows = [
+            (
+                v.account.id,
+                v.account.name,
+                v.account.description,
+                str(int(v.account.normal_balance)),
+                v.account.currency,
+                str(v.account.currency_exponent),
+                v.account.external_id,
+                json.dumps(v.account.metadata),
+                str(v.account.created_position),
+            )
+            for v in self._new_accounts.values()
+        ]
+        await connection.execute(sql.insert_accounts, self.ledger_id, *_columns(rows, 9), self.now)
+        custom = {
+            v.account.currency: str(v.account.currency_exponent)
+            for v in self._new_accounts.values()
+            if v.account.currency not in ISO_4217
+        }
+        if custom:
+            await connection.execute(sql.insert_currencies, self.ledger_id, list(custom), list(custom.values()))
+
+    async def _write_updated_accounts(self, connection: Connection) -> None:
+        rows = [
+            (a.id, a.name, a.description, a.external_id, json.dumps(a.metadata))
+            for a in (version.account for version in self._updated_accounts.values())
+        ]
+        await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
+        await connection.execute(sql.update_accounts, self.ledger_id, *_columns(rows, 5), self.now)
+
+    async def _write_hot_rows(self, connection: Connection) -> None:
+        transactions = [
+            (
+                t.id,
+                str(t.version),
+                str(int(t.status)),
+                str(int(t.archived_reason)),
+                str(len(t.entry_set.entries)),
+                t.entry_set.first_entry_id,
+                str(t.position),
+                str(t.created_position),
+                self._time(t.effective_at),
+                self._time(t.posted_at),
+                t.description,
+                t.external_id,
+                json.dumps(t.metadata),
+            )
+            for t in self._new_transactions.values()
+        ]
+        await connection.execute(
+            sql.write_batch,
+            self.ledger_id,
+            self.now,
+            self.position,
+            self.digest,
+            *_columns(transactions, 13),
+            *_columns(self._account_versions, 9),
+            *_columns(self._entries, 9),
+            *_columns(self._events, 3),
+            *_columns(self._requests, 5),
+        )
+
+    async def _write_updated_transactions(self, connection: Connection) -> None:
+        rows = [
+            (
+                t.id,
+                str(t.version),
+                str(int(t.status)),
+                str(int(t.archived_reason)),
+                str(len(t.entry_set.entries)),
+                t.entry_set.first_entry_id,
+                str(t.position),
+                self._time(t.updated_at),
+                self._time(t.effective_at),
+                self._time(t.posted_at),
+                t.description,
+                t.external_id,
+                json.dumps(t.metadata),
+            )
+            for t in self._updated_transactions.values()
+        ]
+        if self._released_transactions:
+            await connection.execute(
+                sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
+            )
+        await connection.execute(sql.update_transactions, self.ledger_id, *_columns(rows, 13))
+
+    async def _write_replaced(self, connection: Connection) -> None:
+        rows = [
+            (
+                t.id,
+                str(t.version),
+                str(int(t.status)),
+                str(int(t.archived_reason)),
+                str(len(t.entry_set.entries)),
+                t.entry_set.first_entry_id,
+                str(t.position),
+                str(t.created_position),
+                self._time(t.created_at),
+                self._time(t.updated_at),
+                self._time(t.effective_at),
+                self._time(t.posted_at),
+                t.description,
+                t.external_id,
+                json.dumps(t.metadata),
+            )
+            for t in self._replaced
+        ]
+        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *_columns(rows, 15))
+
+    def _time(self, time: datetime | None) -> str | None:
+        if time is self.now:
+            return self._now_text
+        return None if time is None else time.isoformat()
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _json_or_none(metadata: Metadata | None) -> str | None:
+    return json.dumps(metadata) if metadata else None

@@ -1,0 +1,32 @@
+"""Transactions with their entries, from the statements that load the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger_server.domain.model import Transaction
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+from ledger_server.storage.rows import Row, entry_sets_from, transaction_from
+
+
+async def transactions_with_entries(connection: Connection, ledger_id: str, heads: Sequence[Row]) -> list[Transaction]:
+    """The transactions of these rows of `transactions` or `transaction_versions`, each with the entries standing at it.
+
+    Three statements in all, whatever the number of transactions. The caller's transaction gives the one snapshot.
+    """
+    if not heads:
+        return []
+    ids = {head["first_entry_id"]: head["transaction_id"] for head in heads}
+    rows = await connection.fetch(sql.load_entries, ledger_id, list(ids))
+    # An entry set is older than its transaction's version where only metadata changed since.
+    wanted = {(ids[row["first_entry_id"]], row["transaction_version"]) for row in rows}
+    writers = {(head["transaction_id"], head["version"]): head for head in heads}
+    missing = [key for key in wanted if key not in writers]
+    if missing:
+        found = await connection.fetch(
+            sql.load_entry_versions, ledger_id, [key[0] for key in missing], [str(key[1]) for key in missing]
+        )
+        writers |= {(row["transaction_id"], row["version"]): row for row in found}
+    sets = entry_sets_from(rows, writers, ids)
+    return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]

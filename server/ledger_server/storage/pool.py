@@ -1,0 +1,122 @@
+"""Connections: one kind for lanes, which write, and a pool for reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+
+# Errors that mean the link or the server is gone, not that a statement was wrong.
+CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+
+_COMMON_SETTINGS = {
+    "TimeZone": "UTC",
+    "jit": "off",
+    "synchronous_commit": "on",
+    # On tables that grew from empty, a generic plan chosen in the first seconds would keep scanning them whole: 240-750
+    # instead of 25-75 microseconds of PostgreSQL's CPU a transaction, until autovacuum's first ANALYZE.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    # So that the link's death is noticed on both sides.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+async def connect_lane(dsn: str) -> Connection:
+    """A connection that a lane owns: SERIALIZABLE, its settings never reset."""
+    settings = _COMMON_SETTINGS | {
+        "application_name": "ledger-lane",
+        "default_transaction_isolation": "serializable",
+        # Frees the ledger of a lane that died without closing its connection.
+        "idle_in_transaction_session_timeout": "10s",
+    }
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings=settings,
+        max_cached_statement_lifetime=0,
+    )
+    await set_codecs(connection)
+    return connection
+
+
+async def connect_doorbell(dsn: str) -> Connection:
+    """A connection for LISTEN and NOTIFY, which carry no data."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        command_timeout=CONNECT_SECONDS,
+        server_settings=_COMMON_SETTINGS | {"application_name": "ledger-doorbell"},
+    )
+
+
+@asynccontextmanager
+async def read_pool(dsn: str, *, size_max: int) -> AsyncIterator[Pool]:
+    """Connections for reads: REPEATABLE READ, READ ONLY."""
+    settings = _COMMON_SETTINGS | {
+        "application_name": "ledger-reader",
+        "default_transaction_isolation": "repeatable read",
+        "default_transaction_read_only": "on",
+        "idle_in_transaction_session_timeout": "10s",
+    }
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings=settings,
+        max_cached_statement_lifetime=0,
+        init=set_codecs,
+        # A reader sets nothing and takes no lock, so there is nothing to reset: a round trip saved.
+        reset=_leave_as_it_is,
+    )
+    await pool
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+@asynccontextmanager
+async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
+    """One read-only transaction: everything read within is of one moment."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield connection  # type: ignore[misc]
+
+
+async def set_codecs(connection: Connection) -> None:
+    """uuid as text, numeric as int, jsonb as dict."""
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
+    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text")
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    return None

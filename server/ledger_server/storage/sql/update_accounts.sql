@@ -1,0 +1,9 @@
+-- What is not money about accounts.
+-- $1 ledger_id uuid, then text[], one element an account: $2 account_ids, $3 names, $4 descriptions, $5 external_ids,
+-- $6 metadatas; $7 now timestamptz
+UPDATE accounts AS a
+SET name = r.name, description = r.description, external_id = r.external_id, metadata = r.metadata::jsonb,
+    updated_at = $7::timestamptz
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+    AS r (account_id, name, description, external_id, metadata)
+WHERE a.ledger_id = $1::uuid AND a.account_id = r.account_id::uuid
