@@ -203,7 +203,8 @@ def _last_lines(path: Path, count: int = 15) -> str:
 
 def _failed_to_create(data_directory: Path, code: int, output: str) -> EmbeddedPostgresError:
     end = "\n".join(f"  {line}" for line in output.strip().splitlines()[-10:])
-    if os.strerror(errno.ENOSPC) in output:
+    # The second is what PostgreSQL says when only a part of a block could be written.
+    if os.strerror(errno.ENOSPC) in output or "Check free disk space" in output:
         return UnusableDirectoryError(
             f"No space left on the disk for a new database in {data_directory}. Free some, or "
             f"choose another data directory. initdb said:\n{end}"
