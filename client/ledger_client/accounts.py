@@ -1,0 +1,205 @@
+"""Calls about accounts."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TypedDict, Unpack
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.inputs import (
+    AccountRef,
+    NormalBalanceWord,
+    metadata_changes,
+    name_account,
+    normal_balance_value,
+)
+from ledger_client.pages import every_page
+from ledger_client.v1.accounts_pb2 import (
+    Account,
+    BatchGetAccountsRequest,
+    BatchGetAccountsResponse,
+    CreateAccountRequest,
+    GetAccountRequest,
+    ListAccountsRequest,
+    ListAccountsResponse,
+    UpdateAccountRequest,
+)
+from ledger_client.v1.balances_pb2 import NormalBalance
+
+
+class AccountFilters(TypedDict, total=False):
+    """Which accounts to list; all that are given must hold."""
+
+    currency: str
+    """Of this currency code."""
+    normal_balance: NormalBalanceWord | NormalBalance.ValueType | None
+    """Of this normality."""
+    metadata: Mapping[str, str]
+    """With all of these pairs."""
+    external_id: str
+    """The one with this external id."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+class AccountCalls(Connection):
+    """What can be asked about accounts."""
+
+    async def create_account(
+        self,
+        ledger_id: str,
+        name: str,
+        *,
+        normal_balance: NormalBalanceWord | NormalBalance.ValueType,
+        currency: str,
+        currency_exponent: int | None = None,
+        description: str = "",
+        external_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Account:
+        """Create an account with zero balances.
+
+        Args:
+            ledger_id: the ledger that will hold it.
+            name: 1..1,000 characters.
+            normal_balance: the side on which it grows: "debit" or "credit".
+            currency: an ISO 4217 code or one of your own.
+            currency_exponent: decimal places, needed for the first account of a currency of your own.
+            description: up to 1,000 characters.
+            external_id: your own id, up to 180 characters, unique among the ledger's accounts.
+            metadata: up to 50 keys, 16 KiB together.
+            request_id: your own for this call; with the same one the call can be repeated with one effect.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            LedgerNotFound: no such ledger.
+            ExternalIdTaken: another account has the external id.
+        """
+        request = CreateAccountRequest(
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            name=name,
+            description=description,
+            normal_balance=normal_balance_value(normal_balance),
+            currency=currency,
+            currency_exponent=currency_exponent,
+            external_id=external_id,
+            metadata=metadata,
+        )
+        return await self._call(self.stub.CreateAccount, request, timeout, outcome)
+
+    async def get_account(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> Account:
+        """Read an account with its balances now.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+        """
+        request = GetAccountRequest(ledger_id=ledger_id, min_position=min_position)
+        name_account(request, account)
+        return await self._call(self.stub.GetAccount, request, timeout)
+
+    async def batch_get_accounts(
+        self,
+        ledger_id: str,
+        account_ids: Iterable[str],
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> BatchGetAccountsResponse:
+        """Read up to 1,000 accounts, all at one position, in the order of their ids here.
+
+        Raises:
+            AccountNotFound: one of them is not in this ledger.
+        """
+        request = BatchGetAccountsRequest(ledger_id=ledger_id, account_ids=account_ids, min_position=min_position)
+        return await self._call(self.stub.BatchGetAccounts, request, timeout)
+
+    async def list_accounts(
+        self,
+        ledger_id: str,
+        *,
+        page_token: str = "",
+        timeout: float | None = None,
+        **filters: Unpack[AccountFilters],
+    ) -> ListAccountsResponse:
+        """One page of a ledger's accounts, oldest first; ``page_token`` is that of the page before."""
+        request = ListAccountsRequest(
+            ledger_id=ledger_id,
+            page_token=page_token,
+            page_size=filters.get("page_size", 0),
+            currency=filters.get("currency", ""),
+            normal_balance=normal_balance_value(filters.get("normal_balance")),
+            metadata=filters.get("metadata"),
+            external_id=filters.get("external_id", ""),
+            min_position=filters.get("min_position"),
+        )
+        return await self._call(self.stub.ListAccounts, request, timeout)
+
+    async def accounts(self, ledger_id: str, **filters: Unpack[AccountFilters]) -> AsyncIterator[Account]:
+        """All accounts of a ledger that pass the filters, oldest first, page by page."""
+
+        async def fetch(token: str) -> ListAccountsResponse:
+            return await self.list_accounts(ledger_id, page_token=token, **filters)
+
+        async for page in every_page(fetch):
+            for account in page.accounts:
+                yield account
+
+    async def update_account(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        metadata_patch: Mapping[str, str | None] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Account:
+        """Change those of an account's fields that are given; its balances and lock_version do not move.
+
+        Args:
+            ledger_id: the ledger that holds it.
+            account: which account.
+            name: the new name.
+            description: the new description; empty removes it.
+            external_id: the new external id; empty removes it.
+            metadata: replaces all of it.
+            metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            request_id: see ``create_account``, and so for the rest.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+            ExternalIdTaken: another account has the external id.
+        """
+        values, paths = metadata_changes(metadata, metadata_patch)
+        changes = {"name": name, "description": description, "external_id": external_id}
+        request = UpdateAccountRequest(
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            name=name or "",
+            description=description or "",
+            external_id=external_id or "",
+            metadata=values,
+            update_mask=FieldMask(paths=[field for field, new in changes.items() if new is not None] + paths),
+        )
+        name_account(request, account)
+        return await self._call(self.stub.UpdateAccount, request, timeout, outcome)

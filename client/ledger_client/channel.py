@@ -1,0 +1,175 @@
+"""The connection: its options, and the one way every unary call is made.
+
+Retries belong to gRPC's core (the service config below), because the core knows whether a server saw the call
+and keeps its bytes. Only UNAVAILABLE is retried, which is safe for writes too: the request carries its
+request_id, and the server answers a repeat with what it wrote the first time.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from ledger_client.errors import Cancelled
+from ledger_client.statuses import error_from_rpc
+from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+
+_SERVICE = "ledger.v1.LedgerService"
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": _SERVICE}],
+            "retryPolicy": {
+                "maxAttempts": 5,  # the most gRPC allows
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        },
+        # A stream resumes by its position (watch.py); a plain repeat would not.
+        {"name": [{"service": _SERVICE, "method": "WatchBalances"}]},
+    ],
+    # Half of the tokens gone, each worth one failed attempt, and nobody retries until calls succeed again: a
+    # server that is down is not hammered, yet a thousand calls that were cut at once are all repeated.
+    "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.5},
+}
+
+CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.service_config_disable_resolution", 1),
+    # Only a request that still fits here can be repeated, and the default of 256 KiB is less than a batch.
+    ("grpc.per_rpc_retry_buffer_size", 8 * 2**20),
+    ("grpc.max_send_message_length", 5 * 2**20),  # a batch has 4 MiB; the server says so more clearly
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    # Without pings a connection that a firewall forgot looks alive for many minutes. The server allows one
+    # each 5 s; one that did not would close the connection with too_many_pings.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # The default cap of two minutes would keep a client away from a server that is long back.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an answer says beside itself: hand an empty one to a call, read it when the call has returned."""
+
+    replayed: bool = False
+    """Whether the answer is that of an earlier call with the same request_id."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The text values of the trailing metadata."""
+
+
+def new_request_id() -> str:
+    """32 hexadecimal digits that no other call has, the first twelve by the clock.
+
+    Ids made one after the other sort that way, so the server's index of them grows at one end only.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+class Connection:
+    """A channel with its options; the methods of the service are added noun by noun (see client.py)."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        actor: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        options: Mapping[str, str | int] | None = None,
+    ) -> None:
+        """Prepare a channel; it connects with the first call. Make it inside a running event loop.
+
+        Args:
+            address: ``host:port``, or any target gRPC resolves (``dns:///…``, ``unix:…``).
+            credentials: of ``grpc.ssl_channel_credentials``; None: plain text, for loopback and tests.
+            actor: who asks, recorded with every write; None: ``anonymous``.
+            timeout: deadline of every unary call in seconds, retries included; each call can have its own.
+            options: gRPC channel arguments that replace or add to this client's.
+        """
+        asyncio.get_running_loop()  # grpc would silently bind the channel to a loop that nobody runs
+        arguments = list((dict(CHANNEL_OPTIONS) | dict(options or {})).items())
+        self.channel = (
+            grpc.aio.insecure_channel(address, options=arguments)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, options=arguments)
+        )
+        self.stub = LedgerServiceStub(self.channel)
+        """The generated stub on this client's channel, for what this client has no method for."""
+        self.timeout = timeout
+        self.call_metadata = _call_metadata(actor)
+
+    def with_options(self, *, actor: str | None = None, timeout: float | None = None) -> Self:
+        """This client with another actor or timeout, on the same channel: closing either closes both."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        if actor is not None:
+            other.call_metadata = _call_metadata(actor)
+        if timeout is not None:
+            other.timeout = timeout
+        return other
+
+    async def close(self) -> None:
+        """Cancel what is running and close the channel."""
+        await self.channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        timeout: float | None,
+        outcome: Outcome | None = None,
+    ) -> _Response:
+        if timeout is None:
+            timeout = self.timeout
+        call = method(request, timeout=timeout, metadata=self.call_metadata)
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as rpc_error:
+            raise error_from_rpc(rpc_error) from rpc_error
+        except asyncio.CancelledError as cancelled:
+            raise_if_closed(cancelled)
+            raise
+        if outcome is not None:
+            trailing = await call.trailing_metadata()
+            outcome.metadata = {key: value for key, value in trailing if isinstance(value, str)}
+            outcome.replayed = outcome.metadata.get("replayed") == "true"
+        return response
+
+
+def raise_if_closed(cancelled: asyncio.CancelledError) -> None:
+    """Tell a call that ended because the client was closed from one whose task is being cancelled.
+
+    Raises:
+        Cancelled: nobody asked this task to stop, so CancelledError would mislead whoever awaits it.
+    """
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        raise Cancelled("the client was closed") from cancelled
+
+
+def _call_metadata(actor: str | None) -> tuple[tuple[str, str], ...]:
+    return () if actor is None else (("x-actor", actor),)

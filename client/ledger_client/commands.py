@@ -1,0 +1,171 @@
+"""The four things that can be done to transactions, as messages.
+
+Each unary call sends one of them; ``batch_write_transactions`` sends many.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import TypedDict, Unpack
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ledger_client.inputs import (
+    StatusWord,
+    TransactionRef,
+    metadata_changes,
+    name_transaction,
+    status_value,
+    timestamp,
+)
+from ledger_client.v1.transactions_pb2 import (
+    AccountCondition,
+    ArchiveTransactionRequest,
+    CreateTransactionRequest,
+    EntryInput,
+    PostTransactionRequest,
+    TransactionStatus,
+    UpdateTransactionRequest,
+)
+
+TransactionWrite = (
+    CreateTransactionRequest | UpdateTransactionRequest | PostTransactionRequest | ArchiveTransactionRequest
+)
+
+
+class CreateFields(TypedDict, total=False):
+    """What a new transaction may have beside its entries."""
+
+    status: StatusWord | TransactionStatus.ValueType
+    """"pending" (the default) or "posted"."""
+    description: str
+    """Up to 1,000 characters."""
+    external_id: str
+    """Your own id, up to 180 characters, unique among the ledger's non-archived transactions."""
+    effective_at: dt.datetime | None
+    """Business time, with a time zone; default: the time of the write."""
+    metadata: Mapping[str, str]
+    """Up to 50 keys, 16 KiB together."""
+    archive_on_condition_failure: bool
+    """If a balance condition fails, answer with an archived transaction instead of refusing."""
+    validate_only: bool
+    """Only say what would happen. Not in a batch, which has its own."""
+    request_id: str
+    """Your own for this command; with the same one it can be repeated with one effect."""
+
+
+class UpdateFields(TypedDict, total=False):
+    """What an update may change; what is not given stays."""
+
+    version: int | None
+    """Write only if the transaction is at this version, else VersionMismatch."""
+    entries: Iterable[EntryInput]
+    """New entries; they replace all old ones."""
+    description: str
+    """The new description; empty removes it."""
+    external_id: str
+    """The new external id; empty removes it."""
+    effective_at: dt.datetime
+    """The new business time, with a time zone."""
+    metadata: Mapping[str, str] | None
+    """Replaces all of it."""
+    metadata_patch: Mapping[str, str | None] | None
+    """Sets these keys and removes those whose value is None; not together with metadata."""
+    validate_only: bool
+    """Only say what would happen. Not in a batch, which has its own."""
+    request_id: str
+    """Your own for this command; with the same one it can be repeated with one effect."""
+
+
+class PostFields(TypedDict, total=False):
+    """What a posting may carry."""
+
+    version: int | None
+    """Write only if the transaction is at this version, else VersionMismatch."""
+    entries: Iterable[EntryInput]
+    """Final entries, replacing the pending ones."""
+    effective_at: dt.datetime | None
+    """Final business time, with a time zone."""
+    metadata: Mapping[str, str]
+    """Keys to set; none is removed."""
+    conditions: Iterable[AccountCondition]
+    """Must hold right after the posting; ``account_condition`` makes them."""
+    validate_only: bool
+    """Only say what would happen. Not in a batch, which has its own."""
+    request_id: str
+    """Your own for this command; with the same one it can be repeated with one effect."""
+
+
+class ArchiveFields(TypedDict, total=False):
+    """What archiving may carry."""
+
+    version: int | None
+    """Write only if the transaction is at this version, else VersionMismatch."""
+    metadata: Mapping[str, str]
+    """Keys to set; none is removed."""
+    validate_only: bool
+    """Only say what would happen. Not in a batch, which has its own."""
+    request_id: str
+    """Your own for this command; with the same one it can be repeated with one effect."""
+
+
+def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFields]) -> CreateTransactionRequest:
+    """A transaction of 2..1,000 entries, at least one debit and one credit, balanced in every currency."""
+    return CreateTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        description=fields.get("description", ""),
+        status=status_value(fields.get("status")),
+        effective_at=timestamp(fields.get("effective_at")),
+        external_id=fields.get("external_id", ""),
+        metadata=fields.get("metadata"),
+        entries=entries,
+        archive_on_condition_failure=fields.get("archive_on_condition_failure", False),
+        validate_only=fields.get("validate_only", False),
+    )
+
+
+_MASKED = ("description", "effective_at", "external_id", "entries")
+
+
+def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateFields]) -> UpdateTransactionRequest:
+    """A change of those fields that are given."""
+    metadata, paths = metadata_changes(fields.get("metadata"), fields.get("metadata_patch"))
+    request = UpdateTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        version=fields.get("version"),
+        description=fields.get("description", ""),
+        effective_at=timestamp(fields.get("effective_at")),
+        external_id=fields.get("external_id", ""),
+        metadata=metadata,
+        entries=fields.get("entries"),
+        update_mask=FieldMask(paths=[name for name in _MASKED if name in fields] + paths),
+        validate_only=fields.get("validate_only", False),
+    )
+    name_transaction(request, transaction)
+    return request
+
+
+def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) -> PostTransactionRequest:
+    """The posting of a pending transaction, as it stands or with final entries."""
+    request = PostTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        version=fields.get("version"),
+        entries=fields.get("entries"),
+        effective_at=timestamp(fields.get("effective_at")),
+        metadata=fields.get("metadata"),
+        conditions=fields.get("conditions"),
+        validate_only=fields.get("validate_only", False),
+    )
+    name_transaction(request, transaction)
+    return request
+
+
+def archive_transaction(transaction: TransactionRef, **fields: Unpack[ArchiveFields]) -> ArchiveTransactionRequest:
+    """The archiving of a pending transaction: its amounts leave all balances."""
+    request = ArchiveTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        version=fields.get("version"),
+        metadata=fields.get("metadata"),
+        validate_only=fields.get("validate_only", False),
+    )
+    name_transaction(request, transaction)
+    return request

@@ -1,0 +1,109 @@
+"""Calls about entries."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Iterable
+from typing import TypedDict, Unpack
+
+from ledger_client.channel import Connection
+from ledger_client.inputs import (
+    AccountRef,
+    DirectionWord,
+    StatusWord,
+    TransactionRef,
+    direction_value,
+    name_account,
+    name_transaction,
+    status_values,
+    timestamp,
+)
+from ledger_client.pages import every_page
+from ledger_client.v1.balances_pb2 import Direction
+from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesRequest, ListEntriesResponse
+from ledger_client.v1.transactions_pb2 import Entry, TransactionStatus
+
+
+class EntryFilters(TypedDict, total=False):
+    """Which entries to list: those of an account or those of a transaction, narrowed by the rest."""
+
+    account: AccountRef | None
+    """Entries written on this account, newest first."""
+    transaction: TransactionRef | None
+    """Entries of all versions of this transaction, oldest first."""
+    direction: DirectionWord | Direction.ValueType | None
+    """Written on this side."""
+    statuses: Iterable[StatusWord | TransactionStatus.ValueType]
+    """Written under one of these statuses of their transaction."""
+    include_discarded: bool
+    """Also those that a later version of their transaction replaced."""
+    effective_at_lower_bound: dt.datetime | None
+    """Effective at this time or later; with a time zone."""
+    effective_at_upper_bound: dt.datetime | None
+    """Effective before this time; with a time zone."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+class EntryCalls(Connection):
+    """What can be asked about entries."""
+
+    async def get_entry(
+        self,
+        ledger_id: str,
+        entry_id: str,
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> Entry:
+        """Read an entry.
+
+        Raises:
+            EntryNotFound: no such entry in this ledger.
+        """
+        request = GetEntryRequest(ledger_id=ledger_id, entry_id=entry_id, min_position=min_position)
+        return await self._call(self.stub.GetEntry, request, timeout)
+
+    async def list_entries(
+        self,
+        ledger_id: str,
+        *,
+        page_token: str = "",
+        timeout: float | None = None,
+        **filters: Unpack[EntryFilters],
+    ) -> ListEntriesResponse:
+        """One page of the entries of an account or of a transaction; give one of the two.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+            TransactionNotFound: no such transaction in this ledger.
+        """
+        request = ListEntriesRequest(
+            ledger_id=ledger_id,
+            page_token=page_token,
+            page_size=filters.get("page_size", 0),
+            direction=direction_value(filters.get("direction")),
+            statuses=status_values(filters.get("statuses", ())),
+            include_discarded=filters.get("include_discarded", False),
+            effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
+            effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),
+            min_position=filters.get("min_position"),
+        )
+        account, transaction = filters.get("account"), filters.get("transaction")
+        if account is not None and transaction is not None:
+            raise ValueError("list the entries of an account or of a transaction, not of both")
+        if account is not None:
+            name_account(request, account)
+        if transaction is not None:
+            name_transaction(request, transaction)
+        return await self._call(self.stub.ListEntries, request, timeout)
+
+    async def entries(self, ledger_id: str, **filters: Unpack[EntryFilters]) -> AsyncIterator[Entry]:
+        """All entries of an account or of a transaction that pass the filters, page by page."""
+
+        async def fetch(token: str) -> ListEntriesResponse:
+            return await self.list_entries(ledger_id, page_token=token, **filters)
+
+        async for page in every_page(fetch):
+            for entry in page.entries:
+                yield entry

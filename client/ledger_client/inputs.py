@@ -1,0 +1,226 @@
+"""What callers hand in: names of objects, lines to write, conditions, Python's times and words for enums."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ledger_client.v1.accounts_pb2 import Account
+from ledger_client.v1.balances_pb2 import BalanceCondition, BalanceKind, Direction, NormalBalance, Operator
+from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, Transaction, TransactionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalId:
+    """Your own id of an account or transaction; accepted wherever an id of the ledger's is."""
+
+    value: str
+
+
+AccountRef = str | ExternalId | Account
+"""An account by its id, by your own id, or as it was read."""
+TransactionRef = str | ExternalId | Transaction
+"""A transaction by its id, by your own id, or as it was read."""
+
+NormalBalanceWord = Literal["debit", "credit"]
+DirectionWord = Literal["debit", "credit"]
+StatusWord = Literal["pending", "posted", "archived"]
+BalanceWord = Literal["pending", "posted", "available"]
+OperatorSign = Literal["<", "<=", "==", "!=", ">=", ">"]
+
+_NORMAL_BALANCES: dict[str, NormalBalance.ValueType] = {
+    "debit": NormalBalance.NORMAL_BALANCE_DEBIT,
+    "credit": NormalBalance.NORMAL_BALANCE_CREDIT,
+}
+_DIRECTIONS: dict[str, Direction.ValueType] = {
+    "debit": Direction.DIRECTION_DEBIT,
+    "credit": Direction.DIRECTION_CREDIT,
+}
+_STATUSES: dict[str, TransactionStatus.ValueType] = {
+    "pending": TransactionStatus.TRANSACTION_STATUS_PENDING,
+    "posted": TransactionStatus.TRANSACTION_STATUS_POSTED,
+    "archived": TransactionStatus.TRANSACTION_STATUS_ARCHIVED,
+}
+_BALANCE_KINDS: dict[str, BalanceKind.ValueType] = {
+    "pending": BalanceKind.BALANCE_KIND_PENDING,
+    "posted": BalanceKind.BALANCE_KIND_POSTED,
+    "available": BalanceKind.BALANCE_KIND_AVAILABLE,
+}
+_OPERATORS: dict[str, Operator.ValueType] = {
+    "<": Operator.OPERATOR_LT,
+    "<=": Operator.OPERATOR_LTE,
+    "==": Operator.OPERATOR_EQ,
+    "!=": Operator.OPERATOR_NE,
+    ">=": Operator.OPERATOR_GTE,
+    ">": Operator.OPERATOR_GT,
+}
+
+
+def debit(
+    account: AccountRef,
+    amount: int | str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    lock_version: int | None = None,
+    conditions: Iterable[BalanceCondition] = (),
+) -> EntryInput:
+    """A line on the left side of an account.
+
+    Args:
+        account: on which account.
+        amount: 0 … 10^36 - 1 minor units; ``to_minor_units`` makes them of a Decimal.
+        metadata: the entry's own.
+        lock_version: write only if the account is at it before the command, else LockVersionMismatch.
+        conditions: must all hold on the account right after the command, else ConditionFailed.
+    """
+    return _entry(account, Direction.DIRECTION_DEBIT, amount, metadata, lock_version, conditions)
+
+
+def credit(
+    account: AccountRef,
+    amount: int | str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    lock_version: int | None = None,
+    conditions: Iterable[BalanceCondition] = (),
+) -> EntryInput:
+    """A line on the right side of an account; the arguments are those of ``debit``."""
+    return _entry(account, Direction.DIRECTION_CREDIT, amount, metadata, lock_version, conditions)
+
+
+def _entry(
+    account: AccountRef,
+    direction: Direction.ValueType,
+    amount: int | str,
+    metadata: Mapping[str, str] | None,
+    lock_version: int | None,
+    conditions: Iterable[BalanceCondition],
+) -> EntryInput:
+    entry = EntryInput(
+        direction=direction,
+        amount=units(amount),
+        metadata=metadata,
+        lock_version=lock_version,
+        conditions=conditions,
+    )
+    name_account(entry, account)
+    return entry
+
+
+def condition(balance: BalanceWord, operator: OperatorSign, amount: int | str) -> BalanceCondition:
+    """``condition("available", ">=", 0)``: what must hold on the account right after the command."""
+    return BalanceCondition(balance=_BALANCE_KINDS[balance], operator=_OPERATORS[operator], amount=units(amount))
+
+
+def account_condition(
+    account: AccountRef, *conditions: BalanceCondition, lock_version: int | None = None
+) -> AccountCondition:
+    """Conditions on an account that the command need not touch; see ``post_transaction``."""
+    demanded = AccountCondition(lock_version=lock_version, conditions=conditions)
+    name_account(demanded, account)
+    return demanded
+
+
+class _NamesAccount(Protocol):
+    account_id: str
+    account_external_id: str
+
+
+class _NamesTransaction(Protocol):
+    transaction_id: str
+    transaction_external_id: str
+
+
+def name_account(message: _NamesAccount, account: AccountRef) -> None:
+    """Fill the oneof that says which account is meant."""
+    if isinstance(account, str):
+        message.account_id = account
+    elif isinstance(account, ExternalId):
+        message.account_external_id = account.value
+    else:
+        message.account_id = account.id
+
+
+def name_transaction(message: _NamesTransaction, transaction: TransactionRef) -> None:
+    """Fill the oneof that says which transaction is meant."""
+    if isinstance(transaction, str):
+        message.transaction_id = transaction
+    elif isinstance(transaction, ExternalId):
+        message.transaction_external_id = transaction.value
+    else:
+        message.transaction_id = transaction.id
+
+
+def units(amount: int | str) -> str:
+    """An amount in minor units as the wire carries it; what a string holds is the server's to judge.
+
+    Raises:
+        TypeError: the amount is a float, a Decimal or a bool.
+    """
+    if type(amount) is int:
+        return str(amount)
+    if type(amount) is str:
+        return amount
+    raise TypeError(f"an amount is an int of minor units, not {type(amount).__name__}; see to_minor_units")
+
+
+def timestamp(time: dt.datetime | None) -> Timestamp | None:
+    """A time as the wire carries it.
+
+    Raises:
+        ValueError: the time has no time zone, so it names no instant.
+    """
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValueError(f"a time needs a time zone, such as datetime.UTC: {time!r}")
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def normal_balance_value(word: NormalBalanceWord | NormalBalance.ValueType | None) -> NormalBalance.ValueType:
+    """The enum's value for a word; a value passes through, None is unspecified; and so below."""
+    if word is None:
+        return NormalBalance.NORMAL_BALANCE_UNSPECIFIED
+    return _NORMAL_BALANCES[word] if isinstance(word, str) else word
+
+
+def direction_value(word: DirectionWord | Direction.ValueType | None) -> Direction.ValueType:
+    """See normal_balance_value."""
+    if word is None:
+        return Direction.DIRECTION_UNSPECIFIED
+    return _DIRECTIONS[word] if isinstance(word, str) else word
+
+
+def status_value(word: StatusWord | TransactionStatus.ValueType | None) -> TransactionStatus.ValueType:
+    """See normal_balance_value."""
+    if word is None:
+        return TransactionStatus.TRANSACTION_STATUS_UNSPECIFIED
+    return _STATUSES[word] if isinstance(word, str) else word
+
+
+def status_values(
+    words: Iterable[StatusWord | TransactionStatus.ValueType],
+) -> list[TransactionStatus.ValueType]:
+    """See normal_balance_value."""
+    return [_STATUSES[word] if isinstance(word, str) else word for word in words]
+
+
+def metadata_changes(
+    metadata: Mapping[str, str] | None, patch: Mapping[str, str | None] | None
+) -> tuple[Mapping[str, str], list[str]]:
+    """The metadata field of an update and the paths of its mask.
+
+    Raises:
+        ValueError: both are given, so it is not clear what the old keys are to become.
+    """
+    if metadata is not None and patch is not None:
+        raise ValueError("give metadata (replaces all) or metadata_patch (changes keys), not both")
+    if metadata is not None:
+        return metadata, ["metadata"]
+    patch = patch or {}
+    values = {key: value for key, value in patch.items() if value is not None}
+    return values, [f"metadata.{key}" for key in patch]

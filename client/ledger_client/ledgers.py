@@ -1,0 +1,130 @@
+"""Calls about ledgers."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.inputs import metadata_changes
+from ledger_client.pages import every_page
+from ledger_client.v1.ledgers_pb2 import (
+    CreateLedgerRequest,
+    GetLedgerRequest,
+    Ledger,
+    ListLedgersRequest,
+    ListLedgersResponse,
+    UpdateLedgerRequest,
+)
+
+
+class LedgerCalls(Connection):
+    """What can be asked about ledgers."""
+
+    async def create_ledger(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Ledger:
+        """Create a ledger.
+
+        Args:
+            name: 1..1,000 characters.
+            description: up to 1,000 characters.
+            metadata: up to 50 keys, 16 KiB together.
+            request_id: your own for this call; with the same one the call can be repeated with one effect.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+        """
+        request = CreateLedgerRequest(
+            request_id=request_id or new_request_id(), name=name, description=description, metadata=metadata
+        )
+        return await self._call(self.stub.CreateLedger, request, timeout, outcome)
+
+    async def get_ledger(
+        self, ledger_id: str, *, min_position: int | None = None, timeout: float | None = None
+    ) -> Ledger:
+        """Read a ledger, with its position now.
+
+        Args:
+            ledger_id: which ledger.
+            min_position: wait until the ledger stands at least here, else PositionNotReached.
+            timeout: deadline in seconds; None: the client's.
+
+        Raises:
+            LedgerNotFound: no such ledger.
+        """
+        request = GetLedgerRequest(ledger_id=ledger_id, min_position=min_position)
+        return await self._call(self.stub.GetLedger, request, timeout)
+
+    async def list_ledgers(
+        self,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> ListLedgersResponse:
+        """One page of the ledgers, oldest first.
+
+        Args:
+            metadata: only ledgers that have all of these pairs.
+            page_size: 1..1,000; 0: 100.
+            page_token: ``next_page_token`` of the page before.
+            timeout: deadline in seconds; None: the client's.
+        """
+        request = ListLedgersRequest(page_size=page_size, page_token=page_token, metadata=metadata)
+        return await self._call(self.stub.ListLedgers, request, timeout)
+
+    async def ledgers(self, *, metadata: Mapping[str, str] | None = None, page_size: int = 0) -> AsyncIterator[Ledger]:
+        """All ledgers, oldest first, page by page; the arguments are those of ``list_ledgers``."""
+
+        async def fetch(token: str) -> ListLedgersResponse:
+            return await self.list_ledgers(metadata=metadata, page_size=page_size, page_token=token)
+
+        async for page in every_page(fetch):
+            for ledger in page.ledgers:
+                yield ledger
+
+    async def update_ledger(
+        self,
+        ledger_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        metadata_patch: Mapping[str, str | None] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Ledger:
+        """Change those of a ledger's fields that are given.
+
+        Args:
+            ledger_id: which ledger.
+            name: the new name.
+            description: the new description; empty removes it.
+            metadata: replaces all of it.
+            metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            request_id: see ``create_ledger``, and so for the rest.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            LedgerNotFound: no such ledger.
+        """
+        values, paths = metadata_changes(metadata, metadata_patch)
+        changes = {"name": name, "description": description}
+        request = UpdateLedgerRequest(
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            name=name or "",
+            description=description or "",
+            metadata=values,
+            update_mask=FieldMask(paths=[field for field, new in changes.items() if new is not None] + paths),
+        )
+        return await self._call(self.stub.UpdateLedger, request, timeout, outcome)

@@ -1,0 +1,281 @@
+"""Calls about transactions. The fields of each write are those of its message in commands.py."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TypedDict, Unpack
+
+from ledger_client import commands
+from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.inputs import (
+    AccountRef,
+    StatusWord,
+    TransactionRef,
+    name_account,
+    name_transaction,
+    status_values,
+)
+from ledger_client.pages import every_page
+from ledger_client.v1.transactions_pb2 import (
+    BatchWriteTransactionsRequest,
+    BatchWriteTransactionsResponse,
+    CreateTransactionRequest,
+    EntryInput,
+    GetTransactionRequest,
+    ListTransactionsRequest,
+    ListTransactionsResponse,
+    ListTransactionVersionsRequest,
+    ListTransactionVersionsResponse,
+    PostTransactionRequest,
+    Transaction,
+    TransactionCommand,
+    TransactionStatus,
+    UpdateTransactionRequest,
+)
+
+
+class TransactionFilters(TypedDict, total=False):
+    """Which transactions to list; all that are given must hold."""
+
+    account: AccountRef | None
+    """That ever wrote an entry on this account."""
+    external_id: str
+    """The non-archived one with this external id."""
+    statuses: Iterable[StatusWord | TransactionStatus.ValueType]
+    """In one of these statuses."""
+    metadata: Mapping[str, str]
+    """With all of these pairs."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+class TransactionCalls(Connection):
+    """What can be asked about transactions."""
+
+    async def create_transaction(
+        self,
+        ledger_id: str,
+        entries: Iterable[EntryInput],
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.CreateFields],
+    ) -> Transaction:
+        """Create a transaction, pending unless ``status="posted"``; ``debit``, ``credit`` make entries.
+
+        Raises:
+            Unbalanced: debits and credits differ in a currency, or one side is missing.
+            AccountNotFound: an account is not in this ledger.
+            ExternalIdTaken: another non-archived transaction has the external id.
+            LockVersionMismatch: an account is not at the version its entry demands.
+            ConditionFailed: a balance condition does not hold.
+        """
+        request = commands.create_transaction(entries, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.CreateTransaction, request, timeout, outcome)
+
+    async def batch_write_transactions(
+        self,
+        ledger_id: str,
+        writes: Iterable[commands.TransactionWrite],
+        *,
+        atomic: bool = False,
+        full_results: bool = False,
+        validate_only: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> BatchWriteTransactionsResponse:
+        """Apply up to 10,000 commands in one call, each seeing what its predecessors wrote.
+
+        Args:
+            ledger_id: the ledger of them all.
+            writes: what the functions of ``ledger_client.commands`` make.
+            atomic: all or nothing; else each is accepted or refused by itself, see ``written``.
+            full_results: answer with whole transactions, for at most 500 commands.
+            validate_only: only say what would happen.
+            request_id: of an atomic batch. Otherwise each command has its own; those without one get one, so
+                give them theirs if you may have to repeat the batch.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer to an atomic batch is that of an earlier call.
+
+        Raises:
+            LedgerError: an atomic batch was refused, with the first refused command's reason and its index in
+                ``metadata["command_index"]``.
+        """
+        request = BatchWriteTransactionsRequest(
+            ledger_id=ledger_id,
+            request_id=(request_id or new_request_id()) if atomic else request_id or "",
+            atomic=atomic,
+            commands=[_command(write, with_request_id=not atomic) for write in writes],
+            full_results=full_results,
+            validate_only=validate_only,
+        )
+        return await self._call(self.stub.BatchWriteTransactions, request, timeout, outcome)
+
+    async def update_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.UpdateFields],
+    ) -> Transaction:
+        """Change a transaction: all while pending, later only metadata (and a posted one's external_id).
+
+        Raises:
+            TransactionNotFound: no such transaction in this ledger.
+            TransactionNotPending: it is final.
+            VersionMismatch: it is not at the version demanded.
+            LedgerError: and what ``create_transaction`` raises.
+        """
+        request = commands.update_transaction(transaction, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.UpdateTransaction, request, timeout, outcome)
+
+    async def post_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.PostFields],
+    ) -> Transaction:
+        """Post a pending transaction, as it stands or with final entries.
+
+        Raises:
+            LedgerError: what ``update_transaction`` raises.
+        """
+        request = commands.post_transaction(transaction, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.PostTransaction, request, timeout, outcome)
+
+    async def archive_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.ArchiveFields],
+    ) -> Transaction:
+        """Archive a pending transaction: its amounts leave all balances.
+
+        Raises:
+            TransactionNotFound: no such transaction in this ledger.
+            TransactionNotPending: it is final.
+            VersionMismatch: it is not at the version demanded.
+        """
+        request = commands.archive_transaction(transaction, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.ArchiveTransaction, request, timeout, outcome)
+
+    async def get_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> Transaction:
+        """Read a transaction as it stands.
+
+        Raises:
+            TransactionNotFound: no such transaction; an external id finds the non-archived one only.
+        """
+        request = GetTransactionRequest(ledger_id=ledger_id, min_position=min_position)
+        name_transaction(request, transaction)
+        return await self._call(self.stub.GetTransaction, request, timeout)
+
+    async def list_transactions(
+        self,
+        ledger_id: str,
+        *,
+        page_token: str = "",
+        timeout: float | None = None,
+        **filters: Unpack[TransactionFilters],
+    ) -> ListTransactionsResponse:
+        """One page of a ledger's transactions, newest first; ``page_token`` is that of the page before."""
+        request = ListTransactionsRequest(
+            ledger_id=ledger_id,
+            page_token=page_token,
+            page_size=filters.get("page_size", 0),
+            external_id=filters.get("external_id", ""),
+            statuses=status_values(filters.get("statuses", ())),
+            metadata=filters.get("metadata"),
+            min_position=filters.get("min_position"),
+        )
+        if (account := filters.get("account")) is not None:
+            name_account(request, account)
+        return await self._call(self.stub.ListTransactions, request, timeout)
+
+    async def transactions(self, ledger_id: str, **filters: Unpack[TransactionFilters]) -> AsyncIterator[Transaction]:
+        """All transactions of a ledger that pass the filters, newest first, page by page."""
+
+        async def fetch(token: str) -> ListTransactionsResponse:
+            return await self.list_transactions(ledger_id, page_token=token, **filters)
+
+        async for page in every_page(fetch):
+            for transaction in page.transactions:
+                yield transaction
+
+    async def list_transaction_versions(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> ListTransactionVersionsResponse:
+        """One page of a transaction's versions, oldest first, each with its entries as they were.
+
+        Raises:
+            TransactionNotFound: no such transaction in this ledger.
+        """
+        request = ListTransactionVersionsRequest(
+            ledger_id=ledger_id, page_size=page_size, page_token=page_token, min_position=min_position
+        )
+        name_transaction(request, transaction)
+        return await self._call(self.stub.ListTransactionVersions, request, timeout)
+
+    async def transaction_versions(
+        self, ledger_id: str, transaction: TransactionRef, *, page_size: int = 0
+    ) -> AsyncIterator[Transaction]:
+        """All versions of a transaction, oldest first, page by page."""
+
+        async def fetch(token: str) -> ListTransactionVersionsResponse:
+            return await self.list_transaction_versions(ledger_id, transaction, page_size=page_size, page_token=token)
+
+        async for page in every_page(fetch):
+            for version in page.versions:
+                yield version
+
+
+def _command(write: commands.TransactionWrite, *, with_request_id: bool) -> TransactionCommand:
+    if isinstance(write, CreateTransactionRequest):
+        command = TransactionCommand(create=write)
+        copy: commands.TransactionWrite = command.create
+    elif isinstance(write, UpdateTransactionRequest):
+        command = TransactionCommand(update=write)
+        copy = command.update
+    elif isinstance(write, PostTransactionRequest):
+        command = TransactionCommand(post=write)
+        copy = command.post
+    else:
+        command = TransactionCommand(archive=write)
+        copy = command.archive
+    if with_request_id and not copy.request_id:
+        copy.request_id = new_request_id()
+    return command
