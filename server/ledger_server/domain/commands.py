@@ -101,6 +101,10 @@ class Command:
     def values(self) -> Values:
         raise NotImplementedError
 
+    def set_actor(self, actor: str) -> None:
+        """Says who asks; the actor is not among the values that make a request the same."""
+        self.actor = actor
+
 
 @dataclass(slots=True, kw_only=True)
 class CreateLedger(Command):
@@ -284,6 +288,11 @@ class AtomicBatch(Command):
 
     def values(self) -> Values:
         return (("commands", tuple((command.method, command.values()) for command in self.commands)),)
+
+    def set_actor(self, actor: str) -> None:
+        self.actor = actor
+        for command in self.commands:
+            command.actor = actor
 
 
 def _items(metadata: Metadata | None) -> Value:

@@ -19,8 +19,9 @@ import structlog
 from ledger_server.domain.book import Book
 from ledger_server.domain.commands import AtomicBatch, Command, CreateTransaction, PostTransaction, UpdateTransaction
 from ledger_server.domain.errors import Overloaded, ShuttingDown
-from ledger_server.posting.batch import Answer
+from ledger_server.posting.batch import Answer, validate
 from ledger_server.posting.worker import Worker
+from ledger_server.storage.pool import Pool, snapshot
 
 log = structlog.get_logger()
 
@@ -80,8 +81,9 @@ class Lane:
 class Lanes:
     """The front door of the write path."""
 
-    def __init__(self, workers: Sequence[Worker], committed: Callable[[str, int], None]) -> None:
+    def __init__(self, workers: Sequence[Worker], pool: Pool, committed: Callable[[str, int], None]) -> None:
         self._workers = workers
+        self._pool = pool
         self._committed = committed
         self._lanes: dict[str, Lane] = {}
         self._scheduled: asyncio.PriorityQueue[tuple[float, int, Lane]] = asyncio.PriorityQueue()
@@ -110,6 +112,11 @@ class Lanes:
             return await answers
         finally:
             self._forget(len(commands))
+
+    async def validate(self, commands: Sequence[Command]) -> list[Answer]:
+        """What the commands would be answered now, beside the lane: no lock, nothing written, no promise."""
+        async with snapshot(self._pool) as connection:
+            return await validate(connection, commands[0].ledger_id, commands)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Lanes]:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from ledger_server.domain.errors import DatabaseUnavailable
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -106,9 +108,15 @@ async def read_pool(dsn: str, *, size_max: int) -> AsyncIterator[Pool]:
 
 @asynccontextmanager
 async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
-    """One read-only transaction: everything read within is of one moment."""
-    async with pool.acquire() as connection, connection.transaction():
-        yield connection  # type: ignore[misc]
+    """One read-only transaction: everything read within is of one moment.
+
+    Raises DatabaseUnavailable if the database cannot be reached or does not answer in time.
+    """
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection  # type: ignore[misc]
+    except CONNECTION_ERRORS as error:
+        raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
 
 
 async def set_codecs(connection: Connection) -> None:

@@ -1,0 +1,120 @@
+"""The edge of every RPC: bytes in, bytes out; refusals become statuses; one log line a call.
+
+Each method is wrapped once, when the server is made, instead of going through interceptors on every call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from ledger_server.api.status import status_of
+from ledger_server.domain.errors import InvalidField, Internal, LedgerError, MessageMalformed, Violation
+
+log = structlog.get_logger()
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+ACTOR_CHARACTERS_MAX = 180
+_STATUS_DETAILS = "grpc-status-details-bin"
+_REPLAYED = (("replayed", "true"),)
+
+
+def method_handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+    """Handlers for every method of the service; the servicer has a method of the same name for each."""
+    handlers = {}
+    for method in service.methods:
+        implementation = getattr(servicer, method.name)
+        if method.server_streaming:
+            handlers[method.name] = grpc.unary_stream_rpc_method_handler(_stream(method, implementation))
+        else:
+            handlers[method.name] = grpc.unary_unary_rpc_method_handler(_unary(method, implementation))
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def actor_of(context: Context) -> str:
+    """Who asks: the `x-actor` metadata value, unverified, else `anonymous`."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-actor":
+            if len(value) > ACTOR_CHARACTERS_MAX:
+                raise InvalidField.of([Violation("x-actor", f"must be at most {ACTOR_CHARACTERS_MAX} characters")])
+            return str(value) or "anonymous"
+    return "anonymous"
+
+
+def mark_replayed(context: Context) -> None:
+    """Says that the answer is that of an earlier call."""
+    context.set_trailing_metadata(_REPLAYED)
+
+
+def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[Message]]) -> Any:
+    parse = _parser(method)
+    rpc = method.name
+
+    async def call(data: bytes, context: Context) -> bytes:
+        started = time.perf_counter()
+        try:
+            response = await implementation(parse(data), context)
+            answer = response.SerializeToString()
+        except BaseException as error:
+            await _fail(rpc, started, error, context)
+        log.info("rpc", rpc=rpc, code="OK", duration_ms=_milliseconds_since(started))
+        return answer
+
+    return call
+
+
+def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], AsyncIterator[bytes]]) -> Any:
+    parse = _parser(method)
+    rpc = method.name
+
+    async def call(data: bytes, context: Context) -> AsyncIterator[bytes]:
+        started = time.perf_counter()
+        try:
+            async for message in implementation(parse(data), context):
+                yield message
+        except BaseException as error:
+            await _fail(rpc, started, error, context)
+        log.info("rpc", rpc=rpc, code="OK", duration_ms=_milliseconds_since(started))
+
+    return call
+
+
+def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    from_string = GetMessageClass(method.input_type).FromString
+
+    def parse(data: bytes) -> Message:
+        try:
+            return from_string(data)
+        except DecodeError:
+            raise MessageMalformed(f"the bytes are not a {method.input_type.full_name}") from None
+
+    return parse
+
+
+async def _fail(rpc: str, started: float, error: BaseException, context: Context) -> NoReturn:
+    """Ends the call with the error's status; what is not a refusal says nothing of what went wrong."""
+    duration_ms = _milliseconds_since(started)
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        log.info("rpc", rpc=rpc, code="CANCELLED", duration_ms=duration_ms)
+        raise error
+    if not isinstance(error, LedgerError):
+        log.error("rpc", rpc=rpc, code="INTERNAL", duration_ms=duration_ms, exc_info=error)
+        error = Internal("internal error; a write may be repeated with the same request_id")
+    else:
+        log.info("rpc", rpc=rpc, code=error.code, reason=error.reason, duration_ms=duration_ms)
+    status = status_of(error)
+    details = ((_STATUS_DETAILS, status.SerializeToString()),)
+    await context.abort(grpc.StatusCode[error.code], status.message, details)
+    raise AssertionError("abort does not return")
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1e3, 1)

@@ -1,0 +1,74 @@
+"""The gRPC server: services, limits and keepalive in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from ledger_client.v1 import ledger_service_pb2
+
+from ledger_server.api.calls import method_handlers
+from ledger_server.api.service import LedgerService
+from ledger_server.events.hub import Hub
+
+_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"]
+
+# What a caller may count on; the README's table says why.
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
+OPTIONS = (
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
+    # Stands both bursts of a busy client and floods of resets; 100 breaks bursting clients.
+    ("grpc.max_concurrent_streams", 1_000),
+    # Calls not yet accepted: above the soft limit gRPC drops some at random, so it is set out of reach.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
+    # Clients may ping every 5 s, with or without calls under way.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Half-open connections are found and closed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # So that clients spread again after a server was added; streams resume by themselves.
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    # Two servers on one port by mistake would share its calls without a word.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+@asynccontextmanager
+async def serving(
+    service: LedgerService,
+    hub: Hub,
+    listen: str,
+    credentials: grpc.ServerCredentials | None,
+    drain_seconds: float,
+) -> AsyncIterator[int]:
+    """Serves within the block and yields the port; at its end calls under way may finish for drain_seconds."""
+    server = grpc.aio.server(options=OPTIONS)
+    healthiness = health.aio.HealthServicer()
+    server.add_generic_rpc_handlers((method_handlers(_SERVICE, service),))
+    health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
+    names = (_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    try:
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+    except RuntimeError:
+        raise ListenError(f"cannot listen on {listen}: the address is in use, or not this machine's") from None
+    await server.start()
+    for name in ("", _SERVICE.full_name):
+        await healthiness.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await healthiness.enter_graceful_shutdown()
+        await hub.drain()
+        await server.stop(drain_seconds)

@@ -1,0 +1,57 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+
+from ledger_server.api.server import serving
+from ledger_server.api.service import LedgerService
+from ledger_server.events.hub import Hub
+from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.worker import Worker
+from ledger_server.reading import Reader
+from ledger_server.security.tls import server_credentials
+from ledger_server.settings import Settings
+from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
+from ledger_server.storage.migrate import migrate
+from ledger_server.storage.pool import read_pool
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A running service."""
+
+    port: int
+    dsn: str
+    postgres: EmbeddedPostgres | None
+    migrations_applied: int
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[App]:
+    """Brings everything up in order, and down in the opposite one: last in, first drained."""
+    credentials = (
+        server_credentials(settings.tls_certificate, settings.tls_key)
+        if settings.tls_certificate and settings.tls_key
+        else None
+    )
+    database = (
+        nullcontext(None)
+        if settings.database_url
+        else embedded_postgres(settings.data_directory, bin_directory=settings.postgres_bin)
+    )
+    async with database as postgres:
+        dsn = settings.database_url or (postgres.dsn() if postgres else "")
+        migrations_applied = await migrate(dsn)
+        workers = [Worker(dsn) for _ in range(settings.lanes)]
+        async with (
+            read_pool(dsn, size_max=settings.readers) as pool,
+            Hub(dsn, pool).running() as hub,
+            Lanes(workers, pool, hub.committed).running() as lanes,
+            serving(
+                LedgerService(lanes, Reader(pool), hub), hub, settings.listen, credentials, settings.drain_seconds
+            ) as port,
+        ):
+            yield App(port, dsn, postgres, migrations_applied)

@@ -1,0 +1,135 @@
+"""Configuration: environment variables, each `LEDGER_` and the field's name in capitals."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one server process runs.
+
+    listen: `host:port` to serve gRPC on; port 0 picks a free one. Beyond loopback TLS is demanded, or `insecure`.
+    database_url: a PostgreSQL 15-18 to use; without it an embedded one keeps its data in data_directory.
+    postgres_bin: where the embedded PostgreSQL's binaries are; default: found by themselves.
+    tls_certificate, tls_key: PEM files; both or neither.
+    lanes: connections for writing; readers: connections for reading, at most.
+    ready_file: written with the address once the server serves, removed when it stops.
+    log_format: `pretty`, `json`, or `auto`: pretty on a terminal. log_level: debug, info, warning or error.
+    drain_seconds: how long calls under way may go on once the server is told to stop.
+    """
+
+    listen: str = "127.0.0.1:50051"
+    insecure: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    database_url: str | None = None
+    data_directory: Path = Path("data")
+    postgres_bin: str | None = None
+    lanes: int = 4
+    readers: int = 8
+    ready_file: Path | None = None
+    log_format: str = "auto"
+    log_level: str = "info"
+    drain_seconds: float = 10.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings that the environment gives; an empty variable counts as absent. Raises SettingsError."""
+        given = {
+            name.removeprefix("LEDGER_").lower(): value
+            for name, value in environment.items()
+            if name.startswith("LEDGER_") and value
+        }
+        given.pop("address", None)  # The clients' setting.
+        if unknown := given.keys() - cls.__dataclass_fields__.keys():
+            names = ", ".join(f"LEDGER_{name.upper()}" for name in sorted(unknown))
+            raise SettingsError(f"{names}: no such setting; see ledger_server/settings.py for those there are")
+        settings = cls(**{name: _PARSERS.get(name, _text)(name, value) for name, value in given.items()})
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Refuses combinations that cannot be meant."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise SettingsError("LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY must be set together")
+        if not self.is_loopback and self.tls_certificate is None and not self.insecure:
+            raise SettingsError(
+                f"LEDGER_LISTEN={self.listen} is reachable from other machines, and without TLS everything on the wire "
+                "can be read and changed. Set LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY, or listen on 127.0.0.1, or set "
+                "LEDGER_INSECURE=1 if the network in between is private to the callers."
+            )
+        if self.lanes < 1 or self.readers < 1:
+            raise SettingsError("LEDGER_LANES and LEDGER_READERS must be at least 1")
+        if self.log_format not in ("auto", "pretty", "json"):
+            raise SettingsError("LEDGER_LOG_FORMAT must be auto, pretty or json")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError("LEDGER_LOG_LEVEL must be debug, info, warning or error")
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the listening address."""
+        if self.host == "localhost" or self.listen.startswith("unix:"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _path(name: str, value: str) -> Path:
+    return Path(value)
+
+
+def _number(name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not a number")
+    return int(value)
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not a number of seconds") from None
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in ("0", "1", "true", "false"):
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not 0 or 1")
+    return value.lower() in ("1", "true")
+
+
+def _address(name: str, value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not value.startswith("unix:") and not (colon and host and port.isdecimal() and int(port) < 65536):
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not host:port")
+    return value
+
+
+_PARSERS = {
+    "listen": _address,
+    "insecure": _flag,
+    "tls_certificate": _path,
+    "tls_key": _path,
+    "data_directory": _path,
+    "lanes": _number,
+    "readers": _number,
+    "ready_file": _path,
+    "drain_seconds": _seconds,
+}

@@ -1,0 +1,111 @@
+"""What service tests stand on: a real PostgreSQL, the real service on a free port, the real client.
+
+One service for the session, and a new ledger for each test, which is all the isolation that a ledger's tests need;
+`own_server` is for tests that must have a database to themselves.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from ledger_client import Ledger, LedgerClient
+
+from ledger_server.app import running
+from ledger_server.log import configure_logging
+from ledger_server.settings import Settings
+from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
+from ledger_server.storage.migrate import migrate
+
+# Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut.
+FAST_AND_FORGETFUL = {"fsync": "off", "max_connections": "300"}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A service under test."""
+
+    address: str
+    dsn: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_logs() -> None:
+    configure_logging("json", "error")
+
+
+@pytest.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL for the session, with a migrated database named `template`."""
+    directory: Path = tmp_path_factory.mktemp("postgres")
+    async with embedded_postgres(directory, settings=FAST_AND_FORGETFUL) as postgres:
+        await _execute(postgres, 'CREATE DATABASE "template"')
+        await migrate(postgres.dsn("template"))
+        yield postgres
+
+
+@asynccontextmanager
+async def new_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The DSN of a migrated database of its own, a clone of the template."""
+    name = f"test_{uuid.uuid4().hex}"
+    await _execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "template"')
+    try:
+        yield postgres.dsn(name)
+    finally:
+        await _execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@asynccontextmanager
+async def new_server(dsn: str, settings: Settings | None = None) -> AsyncIterator[Server]:
+    """The service, in this process, on a free port."""
+    settings = replace(settings or Settings(drain_seconds=1.0), listen="127.0.0.1:0", database_url=dsn)
+    async with running(settings) as app:
+        yield Server(f"127.0.0.1:{app.port}", dsn)
+
+
+@pytest.fixture
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The DSN of a migrated database of the test's own."""
+    async with new_database(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def own_server(database: str) -> AsyncIterator[Server]:
+    """A service with a database of the test's own."""
+    async with new_server(database) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def server(postgres: EmbeddedPostgres) -> AsyncIterator[Server]:
+    """The session's service."""
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(new_database(postgres))
+        yield await stack.enter_async_context(new_server(dsn))
+
+
+@pytest.fixture(scope="session")
+async def client(server: Server) -> AsyncIterator[LedgerClient]:
+    """A client of the session's service."""
+    async with LedgerClient(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def ledger(client: LedgerClient) -> Ledger:
+    """A new ledger."""
+    return await client.create_ledger(name="Test")
+
+
+async def _execute(postgres: EmbeddedPostgres, statement: str) -> None:
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
