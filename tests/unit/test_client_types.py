@@ -1,0 +1,102 @@
+"""The client's public types, as a project that has it installed sees them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = '''\
+"""Somebody's program."""
+
+import asyncio
+import datetime as dt
+from decimal import Decimal
+
+from ledger_client import (
+    Account,
+    BalanceStream,
+    Event,
+    ExternalId,
+    ExternalIdTaken,
+    Heartbeat,
+    LedgerClient,
+    Outcome,
+    Snapshot,
+    Transaction,
+    commands,
+    condition,
+    credit,
+    debit,
+    from_minor_units,
+    to_minor_units,
+    written,
+)
+
+
+async def main() -> None:
+    async with LedgerClient("127.0.0.1:50051", actor="me") as ledger:
+        books = await ledger.create_ledger("books", metadata={"a": "b"})
+        cash: Account = await ledger.create_account(books.id, "Cash", normal_balance="debit", currency="USD")
+        amount = to_minor_units(Decimal("1.00"), cash.currency_exponent)
+        outcome = Outcome()
+        try:
+            booked: Transaction = await ledger.create_transaction(
+                books.id,
+                [debit(cash, amount, conditions=[condition("available", ">=", 0)]), credit(ExternalId("r"), amount)],
+                status="posted",
+                effective_at=dt.datetime.now(dt.UTC),
+                outcome=outcome,
+            )
+        except ExternalIdTaken as error:
+            print(error.metadata["held_by"], error.violations, error.retry_delay)
+            return
+        replayed: bool = outcome.replayed
+        results = await ledger.batch_write_transactions(
+            books.id, [commands.post_transaction(booked, version=0), commands.archive_transaction("t")], atomic=False
+        )
+        print(replayed, [written(result).id for result in results.results])
+        async for account in ledger.accounts(books.id, normal_balance="credit", page_size=10):
+            text: Decimal = from_minor_units(account.balances.posted.amount, account.currency_exponent)
+            print(text)
+        stream: BalanceStream
+        async with ledger.watch_balances(books.id, snapshot=True) as stream:
+            async for message in stream:
+                match message:
+                    case Snapshot():
+                        print(message.accounts[cash.id].lock_version + 1)
+                    case Event():
+                        print(message.changes[0].after.pending.amount.upper())
+                    case Heartbeat():
+                        break
+
+
+asyncio.run(main())
+'''
+
+MISTAKES = """\
+from ledger_client import LedgerClient, condition, debit
+
+
+async def main(ledger: LedgerClient) -> None:
+    await ledger.create_account("l", "n", normal_balance="debt", currency="USD")
+    debit("a", 1.5)
+    condition("posted", "=", 0)
+    await ledger.create_transaction("l", [], statuss="posted")
+    (await ledger.get_account("l", "a")).balance
+"""
+
+
+def mypy(directory: Path, source: str) -> str:
+    (directory / "program.py").write_text(source)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-color-output", "program.py"]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_user_s_program_passes_mypy_strict(tmp_path: Path) -> None:
+    output = mypy(tmp_path, PROGRAM)
+    assert output.startswith("Success"), output
+
+
+def test_a_user_s_mistakes_are_found(tmp_path: Path) -> None:
+    output = mypy(tmp_path, MISTAKES)
+    for line in (5, 6, 7, 8, 9):
+        assert f"program.py:{line}: error" in output, output
