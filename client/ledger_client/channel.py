@@ -33,16 +33,16 @@ SERVICE_CONFIG = {
             "retryPolicy": {
                 "maxAttempts": 5,  # the most gRPC allows
                 "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
+                "maxBackoff": "3s",
+                "backoffMultiplier": 3,  # 0.1, 0.3, 0.9, 2.7 s: a restart is survived, a wrong address said soon
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         },
         # A stream resumes by its position (watch.py); a plain repeat would not.
         {"name": [{"service": _SERVICE, "method": "WatchBalances"}]},
     ],
-    # Half of the tokens gone, each worth one failed attempt, and nobody retries until calls succeed again: a
-    # server that is down is not hammered, yet a thousand calls that were cut at once are all repeated.
+    # Each failed attempt takes a token, each answer gives half of one, and below half of them nobody retries: a
+    # server that stays down is not hammered, while a hundred calls cut at once are repeated as often as they may.
     "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.5},
 }
 
@@ -61,7 +61,7 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.http2.max_pings_without_data", 0),
     # The default cap of two minutes would keep a client away from a server that is long back.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 
 
