@@ -35,8 +35,7 @@ class Rows:
         self._updated_transactions: dict[str, Transaction] = {}
         self._released_transactions: set[str] = set()
         self._replaced: list[Transaction] = []
-        self._account_versions: list[list[str]] = []
-        self._last_version: dict[str, int] = {}
+        self._account_versions: list[tuple[str, ...]] = []
         self._entries: list[tuple[str | None, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[RequestRow] = []
@@ -132,12 +131,8 @@ class Rows:
 
     def _add_account_version(self, after: AccountVersion, transaction_id: str) -> None:
         account, lock_version, (posted_debits, posted_credits, pending_debits, pending_credits), position = after
-        earlier = self._last_version.get(account.id)
-        if earlier is not None:
-            self._account_versions[earlier][-1] = "f"
-        self._last_version[account.id] = len(self._account_versions)
         self._account_versions.append(
-            [
+            (
                 account.id,
                 str(lock_version),
                 str(position),
@@ -146,8 +141,7 @@ class Rows:
                 str(posted_credits),
                 str(pending_debits),
                 str(pending_credits),
-                "t",
-            ]
+            )
         )
 
     async def _write_new_accounts(self, connection: Connection) -> None:
@@ -208,7 +202,7 @@ class Rows:
             self.position,
             self.digest,
             *_columns(transactions, 13),
-            *_columns(self._account_versions, 9),
+            *_columns(self._account_versions, 8),
             *_columns(self._entries, 9),
             *_columns(self._events, 3),
             *_columns(self._requests, 5),

@@ -26,16 +26,10 @@ INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated
 VALUES ('00000000-0000-0000-0000-000000000000', 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
         sha256(''), gen_random_uuid());
 
+-- What is not money about accounts. Their money is in account_versions, so posting updates no account.
 CREATE TABLE accounts (
     ledger_id         uuid        NOT NULL,
     account_id        uuid        NOT NULL,
-    lock_version      bigint      NOT NULL,
-    posted_debits     numeric     NOT NULL,
-    posted_credits    numeric     NOT NULL,
-    pending_debits    numeric     NOT NULL,
-    pending_credits   numeric     NOT NULL,
-    -- Position of the command that wrote this lock_version.
-    balance_position  bigint      NOT NULL,
     normal_balance    smallint    NOT NULL,
     currency          text        NOT NULL,
     currency_exponent smallint    NOT NULL,
@@ -48,13 +42,10 @@ CREATE TABLE accounts (
     metadata          jsonb       NOT NULL,
     CONSTRAINT accounts_pkey PRIMARY KEY (ledger_id, account_id),
     CONSTRAINT account_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
-    CONSTRAINT account_lock_version_not_negative CHECK (lock_version >= 0),
-    CONSTRAINT account_counters_not_negative
-        CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
     CONSTRAINT account_normal_balance_known CHECK (normal_balance IN (1, 2)),
     CONSTRAINT account_currency_exponent_in_range CHECK (currency_exponent BETWEEN 0 AND 30),
     CONSTRAINT account_external_id_not_empty CHECK (external_id <> '')
-) WITH (fillfactor = 70);
+);
 
 CREATE UNIQUE INDEX account_external_id_unique ON accounts (ledger_id, external_id) WHERE external_id IS NOT NULL;
 -- Created order is position order; ListAccounts pages by it.
@@ -130,13 +121,15 @@ CREATE TABLE transaction_versions (
         REFERENCES transactions (ledger_id, transaction_id)
 );
 
--- The counters of an account after each command that moved its lock_version. Rows are only ever inserted.
+-- The counters of an account after each command that moved its lock_version, from 0 at its creation. Rows are only
+-- ever inserted: an account stands at its newest, and two writers cannot both write the next.
 CREATE TABLE account_versions (
     ledger_id       uuid    NOT NULL,
     account_id      uuid    NOT NULL,
     lock_version    bigint  NOT NULL,
     position        bigint  NOT NULL,
-    transaction_id  uuid    NOT NULL,
+    -- Null at lock_version 0.
+    transaction_id  uuid,
     posted_debits   numeric NOT NULL,
     posted_credits  numeric NOT NULL,
     pending_debits  numeric NOT NULL,
@@ -146,8 +139,25 @@ CREATE TABLE account_versions (
     CONSTRAINT version_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
     CONSTRAINT version_counters_not_negative
         CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
-    CONSTRAINT version_lock_version_positive CHECK (lock_version > 0)
+    CONSTRAINT version_lock_version_not_negative CHECK (lock_version >= 0),
+    CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version = 0) = (transaction_id IS NULL)),
+    CONSTRAINT version_position_positive CHECK (position > 0)
 );
+
+-- Accounts as they stand.
+CREATE VIEW accounts_with_balances AS
+SELECT
+    a.ledger_id, a.account_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
+    a.metadata, a.created_position, a.created_at, a.updated_at,
+    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position
+FROM accounts a
+CROSS JOIN LATERAL (
+    SELECT lock_version, posted_debits, posted_credits, pending_debits, pending_credits, position
+    FROM account_versions
+    WHERE ledger_id = a.ledger_id AND account_id = a.account_id
+    ORDER BY lock_version DESC
+    LIMIT 1
+) v;
 
 -- The lines of the books. Rows are only ever inserted. The entries written by one transaction version have
 -- consecutive ids, so the primary key finds both an entry and the entries of a version.
@@ -165,7 +175,8 @@ CREATE TABLE entries (
     -- As written; null when empty.
     metadata             jsonb,
     CONSTRAINT entries_pkey PRIMARY KEY (ledger_id, entry_id),
-    CONSTRAINT entry_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT entry_of_an_account_version FOREIGN KEY (ledger_id, account_id, account_lock_version)
+        REFERENCES account_versions (ledger_id, account_id, lock_version),
     CONSTRAINT entry_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
         REFERENCES transactions (ledger_id, transaction_id),
     CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),

@@ -1,15 +1,21 @@
--- New accounts, with zero counters.
+-- New accounts, each with its version 0: zero counters.
 -- $1 ledger_id uuid, then arrays, one element an account: $2 account_ids, $3 names, $4 descriptions, $5 normal_balances,
 -- $6 currencies, $7 currency_exponents, $8 external_ids, $9 metadatas, $10 created_positions, all text[];
 -- $11 now timestamptz
+WITH new_versions AS (
+    INSERT INTO account_versions (
+        ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
+        pending_credits
+    )
+    SELECT $1::uuid, r.account_id::uuid, 0, r.created_position::bigint, NULL, 0, 0, 0, 0
+    FROM unnest($2::text[], $10::text[]) AS r (account_id, created_position)
+)
 INSERT INTO accounts (
-    ledger_id, account_id, lock_version, posted_debits, posted_credits, pending_debits, pending_credits,
-    balance_position, normal_balance, currency, currency_exponent, created_position, created_at, updated_at,
+    ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at, updated_at,
     name, description, external_id, metadata
 )
 SELECT
-    $1::uuid, r.account_id::uuid, 0, 0, 0, 0, 0,
-    r.created_position::bigint, r.normal_balance::smallint, r.currency, r.currency_exponent::smallint,
+    $1::uuid, r.account_id::uuid, r.normal_balance::smallint, r.currency, r.currency_exponent::smallint,
     r.created_position::bigint, $11::timestamptz, $11::timestamptz, r.name, r.description, r.external_id, r.metadata::jsonb
 FROM unnest(
     $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]

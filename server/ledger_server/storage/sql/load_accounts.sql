@@ -5,6 +5,6 @@ SELECT
     account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
     created_position, created_at, updated_at,
     lock_version, posted_debits, posted_credits, pending_debits, pending_credits, balance_position
-FROM accounts
+FROM accounts_with_balances
 WHERE ledger_id = $1::uuid AND account_id = ANY ($2::text[]::uuid[])
 ORDER BY account_id

@@ -1,28 +1,15 @@
--- The hot rows of a batch, in one round trip: new transactions, account versions, accounts' counters, entries,
--- events, outcomes, and the head of the log. Each table is modified once; foreign keys are checked at the end.
+-- The hot rows of a batch, in one round trip: new transactions, account versions, entries, events,
+-- outcomes, and the head of the log. Each table is modified once; foreign keys are checked at the end.
 -- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then arrays (text[] unless said otherwise):
 -- transactions: $5 transaction_ids, $6 versions, $7 statuses, $8 archived_reasons, $9 entry_counts, $10 first_entry_ids,
 --   $11 positions, $12 created_positions, $13 effective_ats, $14 posted_ats, $15 descriptions, $16 external_ids, $17 metadatas
 -- account versions: $18 account_ids, $19 lock_versions, $20 positions, $21 transaction_ids, $22 posted_debits,
---   $23 posted_credits, $24 pending_debits, $25 pending_credits, $26 whether it is the account's last of the batch ('t', 'f')
--- entries: $27 entry_ids, $28 transaction_ids, $29 account_ids, $30 account_lock_versions, $31 transaction_versions,
---   $32 statuses, $33 directions, $34 amounts, $35 metadatas
--- events: $36 positions, $37 payloads bytea[], $38 digests bytea[]
--- requests: $39 request_ids, $40 fingerprints bytea[], $41 object_ids, $42 versions, $43 outcomes
-WITH versions AS (
-    SELECT
-        r.account_id::uuid AS account_id, r.lock_version::bigint AS lock_version, r.position::bigint AS position,
-        r.transaction_id::uuid AS transaction_id, r.posted_debits::numeric AS posted_debits,
-        r.posted_credits::numeric AS posted_credits, r.pending_debits::numeric AS pending_debits,
-        r.pending_credits::numeric AS pending_credits, r.last
-    FROM unnest(
-        $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[]
-    ) AS r (
-        account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-        pending_credits, last
-    )
-),
-new_transactions AS (
+--   $23 posted_credits, $24 pending_debits, $25 pending_credits
+-- entries: $26 entry_ids, $27 transaction_ids, $28 account_ids, $29 account_lock_versions, $30 transaction_versions,
+--   $31 statuses, $32 directions, $33 amounts, $34 metadatas
+-- events: $35 positions, $36 payloads bytea[], $37 digests bytea[]
+-- requests: $38 request_ids, $39 fingerprints bytea[], $40 object_ids, $41 versions, $42 outcomes
+WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
         created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata
@@ -46,16 +33,13 @@ new_versions AS (
         pending_credits
     )
     SELECT
-        $1::uuid, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-        pending_credits
-    FROM versions
-),
-moved_accounts AS (
-    UPDATE accounts AS a
-    SET lock_version = v.lock_version, posted_debits = v.posted_debits, posted_credits = v.posted_credits,
-        pending_debits = v.pending_debits, pending_credits = v.pending_credits, balance_position = v.position
-    FROM versions v
-    WHERE v.last = 't' AND a.ledger_id = $1::uuid AND a.account_id = v.account_id
+        $1::uuid, r.account_id::uuid, r.lock_version::bigint, r.position::bigint, r.transaction_id::uuid,
+        r.posted_debits::numeric, r.posted_credits::numeric, r.pending_debits::numeric, r.pending_credits::numeric
+    FROM unnest(
+        $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[]
+    ) AS r (
+        account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits, pending_credits
+    )
 ),
 new_entries AS (
     INSERT INTO entries (
@@ -66,7 +50,7 @@ new_entries AS (
         $1::uuid, r.entry_id::uuid, r.transaction_id::uuid, r.account_id::uuid, r.account_lock_version::bigint,
         r.transaction_version::bigint, r.status::smallint, r.direction::smallint, r.amount::numeric, r.metadata::jsonb
     FROM unnest(
-        $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[]
+        $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[]
     ) AS r (
         entry_id, transaction_id, account_id, account_lock_version, transaction_version, status, direction, amount, metadata
     )
@@ -74,12 +58,12 @@ new_entries AS (
 new_events AS (
     INSERT INTO events (ledger_id, position, time, payload, digest)
     SELECT $1::uuid, r.position::bigint, $2::timestamptz, r.payload, r.digest
-    FROM unnest($36::text[], $37::bytea[], $38::bytea[]) AS r (position, payload, digest)
+    FROM unnest($35::text[], $36::bytea[], $37::bytea[]) AS r (position, payload, digest)
 ),
 new_requests AS (
     INSERT INTO requests (ledger_id, request_id, fingerprint, object_id, version, outcome, created_at)
     SELECT $1::uuid, r.request_id, r.fingerprint, r.object_id::uuid, r.version::bigint, r.outcome::jsonb, $2::timestamptz
-    FROM unnest($39::text[], $40::bytea[], $41::text[], $42::text[], $43::text[])
+    FROM unnest($38::text[], $39::bytea[], $40::text[], $41::text[], $42::text[])
         AS r (request_id, fingerprint, object_id, version, outcome)
 )
 UPDATE ledgers
