@@ -1,0 +1,118 @@
+"""Reading entries by themselves: written by one version of a transaction, discarded by a later one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ledger_server.domain.errors import EntryNotFound
+from ledger_server.domain.model import AccountVersion, Entry, TransactionStatus
+from ledger_server.domain.money import Counters, Direction
+from ledger_server.reading.accounts import accounts_by_id, get_account
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
+from ledger_server.reading.paging import Found, all_at_once, fill
+from ledger_server.reading.queries import EntryQuery
+from ledger_server.reading.results import ListedEntry, Page
+from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.transactions import statuses_of, transaction_head
+from ledger_server.storage import sql
+from ledger_server.storage.rows import Row
+
+# A bite of an account's versions; they may be of transactions with a thousand entries each, so it starts small.
+BITE_VERSIONS_MIN = 100
+BITE_VERSIONS_MAX = 3_200
+
+
+async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
+    """The entry, standing or discarded, or EntryNotFound."""
+    row = await at.connection.fetchrow(sql.get_entry, at.ledger_id, entry_id)
+    if row is None:
+        raise EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
+    (entry,) = await _with_accounts(at, [row])
+    return entry
+
+
+async def list_entries(at: Snapshot, query: EntryQuery) -> Page[ListedEntry]:
+    """A page of the entries of an account or a transaction."""
+    found = await (_of_transaction(at, query) if query.account is None else _of_account(at, query))
+    return at.page(query, await _with_accounts(at, found.rows), found.key)
+
+
+async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
+    """Keyed by lock_version and entry id. Lock_versions have no gaps, so a range of them is a bite."""
+    assert query.account is not None
+    start = from_token(query, HIGHEST)
+    version = await get_account(at, query.account)
+    bite_versions = BITE_VERSIONS_MIN
+
+    async def bite(before: Key) -> Key | None:
+        nonlocal bite_versions
+        last = min(before.number, version.lock_version + 1) - bite_versions
+        bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
+        return Key(last) if last > 1 else None
+
+    async def read(before: Key, last: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_entries_of_account,
+            at.ledger_id,
+            version.account.id,
+            before.number,
+            before.id,
+            LOWEST.number if last is None else last.number,
+            *_filters(query),
+            count,
+        )
+
+    return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+
+
+async def _of_transaction(at: Snapshot, query: EntryQuery) -> Found:
+    """Keyed by the version that wrote them and entry id."""
+    assert query.transaction is not None
+    start = from_token(query, LOWEST)
+    head = await transaction_head(at, query.transaction)
+
+    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_entries_of_transaction,
+            at.ledger_id,
+            head["transaction_id"],
+            after.number,
+            after.id,
+            *_filters(query),
+            count,
+        )
+
+    return await fill(
+        query.page_size, start, all_at_once, read, lambda row: Key(row["transaction_version"], row["entry_id"])
+    )
+
+
+def _filters(query: EntryQuery) -> tuple[object, ...]:
+    return (
+        [str(int(direction)) for direction in ([query.direction] if query.direction else Direction)],
+        statuses_of(query.statuses),
+        query.include_discarded,
+        query.effective_at_lower_bound,
+        query.effective_at_upper_bound,
+    )
+
+
+async def _with_accounts(at: Snapshot, rows: Sequence[Row]) -> list[ListedEntry]:
+    accounts = await accounts_by_id(at, {row["account_id"] for row in rows}) if rows else {}
+    return [_listed_entry(row, accounts) for row in rows]
+
+
+def _listed_entry(row: Row, accounts: Mapping[str, AccountVersion]) -> ListedEntry:
+    account = accounts[row["account_id"]].account
+    counters = Counters(row["posted_debits"], row["posted_credits"], row["pending_debits"], row["pending_credits"])
+    after = AccountVersion(account, row["lock_version"], counters, row["balance_position"])
+    return ListedEntry(
+        id=row["entry_id"],
+        transaction_id=row["transaction_id"],
+        transaction_version=row["transaction_version"],
+        status=TransactionStatus(row["status"]),
+        effective_at=row["effective_at"],
+        created_at=row["created_at"],
+        discarded_at=row["discarded_at"],
+        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"]),
+    )

@@ -1,0 +1,50 @@
+"""Reading ledgers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.model import Ledger
+from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
+from ledger_server.reading.paging import all_at_once, fill
+from ledger_server.reading.queries import LedgerQuery
+from ledger_server.reading.results import LedgerPage, Read
+from ledger_server.reading.snapshots import Snapshot
+from ledger_server.storage import sql
+from ledger_server.storage.pool import AnyConnection
+from ledger_server.storage.rows import Row, ledger_from
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+async def get_ledger(at: Snapshot) -> Read[Ledger]:
+    """The ledger itself."""
+    (row,) = await at.connection.fetch(sql.get_ledger, at.ledger_id)
+    return _read_from(row)
+
+
+async def list_ledgers(connection: AnyConnection, query: LedgerQuery) -> LedgerPage:
+    """A page of all ledgers, by creation. Keyed by microseconds since 1970 and id."""
+
+    async def read(start: Key, _: Key | None, count: int) -> list[Row]:
+        return await connection.fetch(sql.list_ledgers, _time(start), start.id, dict(query.metadata), count)
+
+    found = await fill(query.page_size, from_token(query, Key(0, NIL_ID)), all_at_once, read, _key)
+    return LedgerPage([_read_from(row) for row in found.rows], to_token(query, found.key))
+
+
+def _read_from(row: Row) -> Read[Ledger]:
+    return Read(ledger_from(row["ledger_id"], row), row["position"], row["epoch"])
+
+
+def _key(row: Row) -> Key:
+    return Key((row["created_at"] - _EPOCH) // _MICROSECOND, row["ledger_id"])
+
+
+def _time(key: Key) -> datetime:
+    try:
+        return _EPOCH + key.number * _MICROSECOND
+    except OverflowError:
+        raise invalid_page_token() from None

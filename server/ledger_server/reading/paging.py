@@ -1,0 +1,83 @@
+"""Filling a page: rows that pass the filters, looked for in bites along an index.
+
+A filter without an index of its own may match few rows or none. Each bite is a range of the list's order with a
+known number of rows, so no plan can go wrong on it and the time can be looked at in between: a page that takes
+too long to fill is handed out short, with a token to go on from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from ledger_server.domain.model import Metadata
+from ledger_server.reading.page_tokens import Key
+from ledger_server.storage.rows import Row
+
+# How long one page is looked for: well within the second that a snapshot may be held.
+SCAN_SECONDS = 0.4
+BITE_ROWS = 10_000
+# A peer takes messages of 4 MiB unless told otherwise. Weights are estimates of what a row becomes on the wire.
+PAGE_BYTES_MAX = 3 * 1024 * 1024
+ROW_BYTES = 500
+ENTRY_BYTES = 500
+
+
+class Found(NamedTuple):
+    """Rows of a page, and the key after which the next one begins; None when there is none."""
+
+    rows: list[Row]
+    key: Key | None
+
+
+async def fill(
+    size: int,
+    start: Key,
+    bite: Callable[[Key], Awaitable[Key | None]],
+    read: Callable[[Key, Key | None, int], Awaitable[list[Row]]],
+    key_of: Callable[[Row], Key],
+) -> Found:
+    """At most `size` rows after `start`.
+
+    `bite` says where the bite that begins after a key ends, None if nothing is behind it; `read` gives the rows
+    after one key up to another that pass the filters, at most so many, in order.
+    """
+    give_up_at = time.monotonic() + SCAN_SECONDS
+    rows: list[Row] = []
+    while True:
+        end = await bite(start)
+        rows += await read(start, end, size + 1 - len(rows))
+        if len(rows) > size:
+            return cut(rows[:size], key_of(rows[size - 1]), key_of)
+        if end is None or time.monotonic() > give_up_at:
+            return cut(rows, end, key_of)
+        start = end
+
+
+def cut(rows: Sequence[Row], key: Key | None, key_of: Callable[[Row], Key]) -> Found:
+    """As many of the rows as fit into a message, at least one if there is any."""
+    weight = 0
+    for n, row in enumerate(rows):
+        weight += _weight(row)
+        if weight > PAGE_BYTES_MAX and n > 0:
+            return Found(list(rows[:n]), key_of(rows[n - 1]))
+    return Found(list(rows), key)
+
+
+def _weight(row: Row) -> int:
+    """What the row weighs on the wire, roughly, in bytes."""
+    metadata = row.get("metadata") or row.get("entry_metadata") or {}
+    texts = sum(len(key) + len(value) for key, value in metadata.items()) + len(row.get("description") or "")
+    # Three bytes for a character, which may be of any script.
+    return ROW_BYTES + 3 * texts + ENTRY_BYTES * (row.get("entry_count") or 0)
+
+
+async def all_at_once(_: Key) -> Key | None:
+    """The bite for lists without such filters: everything; LIMIT ends it."""
+    return None
+
+
+def has(metadata: Metadata, wanted: Metadata) -> bool:
+    """Whether the metadata holds all of the pairs, as `@>` does."""
+    return wanted.items() <= metadata.items()

@@ -1,0 +1,51 @@
+"""What reads answer: values, with the ledger's position at the snapshot they are of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from ledger_server.domain.model import Entry, Ledger, TransactionStatus
+
+T = TypeVar("T")
+
+
+class Read(NamedTuple, Generic[T]):
+    """A value, and the ledger's position and epoch at the same moment: a watch from there misses nothing."""
+
+    value: T
+    position: int
+    epoch: str
+
+
+class Page(NamedTuple, Generic[T]):
+    """A page of a list. `next_page_token` is "" on the last; a page may be short, even empty, and not be the last."""
+
+    items: list[T]
+    next_page_token: str
+    position: int
+    epoch: str
+
+
+class LedgerPage(NamedTuple):
+    """A page of ledgers, each with a position of its own."""
+
+    items: list[Read[Ledger]]
+    next_page_token: str
+
+
+class ListedEntry(NamedTuple):
+    """An entry by itself, outside its transaction.
+
+    `status`, `effective_at` and `created_at` are those of the transaction version that wrote it, `discarded_at` is
+    when a later version replaced it: None while it stands.
+    """
+
+    id: str
+    transaction_id: str
+    transaction_version: int
+    status: TransactionStatus
+    effective_at: datetime
+    created_at: datetime
+    discarded_at: datetime | None
+    entry: Entry

@@ -1,0 +1,98 @@
+"""Snapshots: the read-only transactions that reads happen in, short, and not before the position asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple, TypeVar
+
+import asyncpg
+
+from ledger_server.domain.errors import DatabaseUnavailable, LedgerNotFound, PositionNotReached
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.reading.page_tokens import Key, to_token
+from ledger_server.reading.queries import PageQuery
+from ledger_server.reading.results import Page, Read
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection, Pool, snapshot
+
+T = TypeVar("T")
+
+# A snapshot keeps dead rows from being cleared away, so none is held longer.
+SNAPSHOT_SECONDS = 1.0
+# How long a read waits for its min_position, and how often it looks.
+WAIT_SECONDS_MAX = 2.0
+POLL_SECONDS_MIN = 0.002
+POLL_SECONDS_MAX = 0.05
+
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+)
+
+
+class Snapshot(NamedTuple):
+    """One moment of one ledger: a connection in a transaction, and where the ledger stands in it."""
+
+    connection: Connection
+    ledger_id: str
+    position: int
+    epoch: str
+
+    def read(self, value: T) -> Read[T]:
+        return Read(value, self.position, self.epoch)
+
+    def page(self, query: PageQuery, items: list[T], key: Key | None) -> Page[T]:
+        return Page(items, to_token(query, key), self.position, self.epoch)
+
+
+@asynccontextmanager
+async def ledger_snapshot(
+    pool: Pool, ledger_id: str, min_position: int | None, timeout: float | None
+) -> AsyncIterator[Snapshot]:
+    """A snapshot of the ledger at `min_position` or later.
+
+    Raises LedgerNotFound, PositionNotReached, DatabaseUnavailable, and TimeoutError when `timeout` seconds have
+    passed or the block holds its snapshot for more than SNAPSHOT_SECONDS.
+    """
+    wait_seconds = WAIT_SECONDS_MAX if timeout is None else min(WAIT_SECONDS_MAX, timeout * 0.9)
+    give_up_at = time.monotonic() + wait_seconds
+    poll_seconds = POLL_SECONDS_MIN
+    async with bounded(timeout):
+        while True:
+            async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS):
+                head = await connection.fetchrow(sql.read_position, ledger_id)
+                if head is None or ledger_id == NIL_ID:
+                    raise ledger_not_found(ledger_id)
+                # Looked at in the snapshot that is read: of several replicas the next one may be behind.
+                if min_position is None or head["position"] >= min_position:
+                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"])
+                    return
+            if time.monotonic() + poll_seconds > give_up_at:
+                raise PositionNotReached(
+                    f"the ledger is at position {head['position']}, not yet at {min_position}",
+                    metadata={"position": str(head["position"])},
+                    retry_seconds=0.5,
+                )
+            await asyncio.sleep(poll_seconds)
+            poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
+
+
+@asynccontextmanager
+async def bounded(timeout: float | None) -> AsyncIterator[None]:
+    """At most `timeout` seconds, waiting for a connection included; a database that is away is DatabaseUnavailable."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        raise
+    except _GONE as error:
+        raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
+
+
+def ledger_not_found(ledger_id: str) -> LedgerNotFound:
+    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})

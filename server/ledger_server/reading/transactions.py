@@ -1,0 +1,125 @@
+"""Reading transactions and their versions."""
+
+from __future__ import annotations
+
+from ledger_server.domain.commands import Ref
+from ledger_server.domain.errors import TransactionNotFound
+from ledger_server.domain.model import Transaction, TransactionStatus
+from ledger_server.reading.accounts import get_account
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
+from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has
+from ledger_server.reading.queries import TransactionQuery, VersionQuery
+from ledger_server.reading.results import Page
+from ledger_server.reading.snapshots import Snapshot
+from ledger_server.storage import sql
+from ledger_server.storage.load import transactions_with_entries
+from ledger_server.storage.rows import Row
+
+
+async def get_transaction(at: Snapshot, transaction: Ref) -> Transaction:
+    """The transaction as it stands, or TransactionNotFound."""
+    head = await transaction_head(at, transaction)
+    (found,) = await transactions_with_entries(at.connection, at.ledger_id, [head])
+    return found
+
+
+async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
+    """The transaction's row; an external id finds the non-archived one only."""
+    statement = sql.load_transactions_by_external_id if transaction.id is None else sql.load_transactions
+    rows = await at.connection.fetch(statement, at.ledger_id, [transaction.id or transaction.external_id])
+    if not rows:
+        metadata = transaction.describe("transaction")
+        raise TransactionNotFound(
+            f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
+        )
+    return rows[0]
+
+
+async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Transaction]:
+    """A page of the ledger's transactions, by the most selective way to them. Keyed by created_position."""
+    start = from_token(query, HIGHEST)
+    account_id = None if query.account is None else (await get_account(at, query.account)).account.id
+    if query.external_id is not None:
+        found = await _by_external_id(at, query, start, account_id)
+    elif account_id is not None:
+        found = await _by_account(at, query, start, account_id)
+    else:
+        found = await _by_creation(at, query, start)
+    transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
+    return at.page(query, transactions, found.key)
+
+
+async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[Transaction]:
+    """A page of a transaction's versions, each with its entries as they were. Keyed by version."""
+    start = from_token(query, LOWEST)
+    head = await transaction_head(at, query.transaction)
+
+    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_transaction_versions, at.ledger_id, head["transaction_id"], after.number, count
+        )
+
+    found = await fill(query.page_size, start, all_at_once, read, lambda row: Key(row["version"]))
+    versions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
+    return at.page(query, versions, found.key)
+
+
+async def _by_external_id(at: Snapshot, query: TransactionQuery, start: Key, account_id: str | None) -> Found:
+    """At most one: external ids are unique among transactions that are not archived."""
+    rows = await at.connection.fetch(sql.load_transactions_by_external_id, at.ledger_id, [query.external_id])
+    rows = [
+        row
+        for row in rows
+        if row["created_position"] < start.number
+        and (not query.statuses or row["status"] in query.statuses)
+        and has(row["metadata"], query.metadata)
+    ]
+    if rows and account_id is not None:
+        touches = sql.transaction_touches_account
+        if not await at.connection.fetchval(touches, at.ledger_id, rows[0]["transaction_id"], account_id):
+            rows = []
+    return Found(rows, None)
+
+
+async def _by_account(at: Snapshot, query: TransactionQuery, start: Key, account_id: str) -> Found:
+    async def read(before: Key, _: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_transactions_of_account,
+            at.ledger_id,
+            account_id,
+            before.number,
+            statuses_of(query.statuses),
+            dict(query.metadata),
+            count,
+        )
+
+    return await fill(query.page_size, start, all_at_once, read, _key)
+
+
+async def _by_creation(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
+    async def bite(before: Key) -> Key | None:
+        position = await at.connection.fetchval(sql.bite_of_transactions, at.ledger_id, before.number, BITE_ROWS)
+        return None if position is None else Key(position)
+
+    async def read(before: Key, last: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_transactions,
+            at.ledger_id,
+            before.number,
+            LOWEST.number if last is None else last.number,
+            statuses_of(query.statuses),
+            dict(query.metadata),
+            count,
+        )
+
+    is_filtered = bool(query.statuses or query.metadata)
+    return await fill(query.page_size, start, bite if is_filtered else all_at_once, read, _key)
+
+
+def statuses_of(statuses: frozenset[TransactionStatus]) -> list[str]:
+    """The statuses to keep, as a parameter; none named means all."""
+    return [str(int(status)) for status in statuses or TransactionStatus]
+
+
+def _key(row: Row) -> Key:
+    return Key(row["created_position"])

@@ -1,0 +1,41 @@
+-- Entries of all versions of a transaction, oldest first, each with its account's counters after the command.
+-- Versions that share an entry set are one: the first of them wrote it, and the next set's first discards it.
+-- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 after_entry_id uuid,
+-- $5 directions text[], $6 statuses text[], $7 include_discarded boolean, $8 effective_at_lower_bound timestamptz or null,
+-- $9 effective_at_upper_bound timestamptz or null, $10 row_count bigint
+WITH versions AS (
+    SELECT version, first_entry_id, effective_at, updated_at
+    FROM transactions
+    WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid
+    UNION ALL
+    SELECT version, first_entry_id, effective_at, updated_at
+    FROM transaction_versions
+    WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid
+),
+sets AS (
+    SELECT
+        first_entry_id, min(version) AS version, min(effective_at) AS effective_at, min(updated_at) AS created_at,
+        lead(min(updated_at)) OVER (ORDER BY min(version)) AS discarded_at
+    FROM versions
+    GROUP BY first_entry_id
+)
+SELECT
+    e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
+    e.metadata AS entry_metadata, e.account_lock_version AS lock_version,
+    v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
+    s.effective_at, s.created_at, s.discarded_at
+FROM sets s
+JOIN entries e
+    ON e.ledger_id = $1::uuid
+    AND e.entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+JOIN account_versions v
+    ON v.ledger_id = $1::uuid AND v.account_id = e.account_id AND v.lock_version = e.account_lock_version
+WHERE s.version >= $3::bigint
+    AND (s.version > $3::bigint OR e.entry_id > $4::uuid)
+    AND e.direction = ANY ($5::text[]::smallint[])
+    AND e.status = ANY ($6::text[]::smallint[])
+    AND ($7::boolean OR s.discarded_at IS NULL)
+    AND ($8::timestamptz IS NULL OR s.effective_at >= $8::timestamptz)
+    AND ($9::timestamptz IS NULL OR s.effective_at < $9::timestamptz)
+ORDER BY s.version, e.entry_id
+LIMIT $10::bigint

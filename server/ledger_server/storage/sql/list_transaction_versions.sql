@@ -1,0 +1,19 @@
+-- The versions of a transaction after one of them, oldest first: those that were replaced, and the newest.
+-- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 row_count bigint
+(
+    SELECT
+        transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position,
+        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata
+    FROM transaction_versions
+    WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid AND version > $3::bigint
+    ORDER BY version
+    LIMIT $4::bigint
+)
+UNION ALL
+SELECT
+    transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position,
+    created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata
+FROM transactions
+WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid AND version > $3::bigint
+ORDER BY version
+LIMIT $4::bigint

@@ -1,0 +1,5 @@
+-- Where a ledger's log stands; the first statement of a read, so that its snapshot is of this position.
+-- $1 ledger_id uuid
+SELECT position, epoch
+FROM ledgers
+WHERE ledger_id = $1::uuid
