@@ -1,0 +1,272 @@
+"""The hub: all streams of this process, one tailer for each ledger that somebody watches.
+
+What a stream goes through, in order:
+
+| step      | what                                                             | where           |
+|-----------|------------------------------------------------------------------|-----------------|
+| start     | ledger, accounts, epoch and position checked at one moment       | log.read_start  |
+| opening   | the snapshot's parts and its end, or a heartbeat                 | snapshot.py     |
+| catch-up  | pages of the log, until near its end                             | log.read_page   |
+| live      | what the tailer hands out; back to catch-up if read too slowly   | tailer.py       |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+import structlog
+
+from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
+from ledger_server.events import messages
+from ledger_server.events.doorbell import Doorbell
+from ledger_server.events.log import (
+    DATABASE_AWAY,
+    Head,
+    LogBrokenError,
+    epoch_changed,
+    ledger_not_found,
+    read_heads,
+    read_page,
+    read_start,
+    seen_at,
+)
+from ledger_server.events.snapshot import read_balances_at
+from ledger_server.events.subscription import Subscription, Watch
+from ledger_server.events.tailer import Tailer
+from ledger_server.storage.pool import Pool, read_pool
+
+__all__ = ["Hub", "Watch"]
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.05
+# Heads are not asked for more often than this, however often the doorbell rings.
+POLL_INTERVAL_SECONDS = 0.005
+# Streams that read tables share the pool with other reads, and leave most of it to them.
+CATCH_UPS_MAX = 3
+CATCH_UP_EVENTS_MAX = 1_000
+CATCH_UP_BYTES_MAX = 512 * 1024
+STALL_SECONDS = 30.0
+
+
+class _StalledError(Exception):
+    """The reader has not taken a message in time."""
+
+
+class Hub:
+    """Where streams are opened, and where commits are announced."""
+
+    def __init__(
+        self, dsn: str, pool: Pool, *, with_doorbell: bool = True, stall_seconds: float = STALL_SECONDS
+    ) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        # Tailers and the poll have connections of their own: a stream must not wait behind somebody's long list.
+        self._tailers_pool = pool
+        self._with_doorbell = with_doorbell
+        self._stall_seconds = stall_seconds
+        self._doorbell = Doorbell(dsn, self._look)
+        self._tailers: dict[str, Tailer] = {}
+        self._tasks: dict[Tailer, asyncio.Task[None]] = {}
+        self._is_draining = False
+        self._look_now = asyncio.Event()
+        self._catch_ups = asyncio.Semaphore(CATCH_UPS_MAX)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Hub]:
+        """Streams work within the block; its end ends those that are left."""
+        async with AsyncExitStack() as stack:
+            self._tailers_pool = await stack.enter_async_context(read_pool(self._dsn, size_max=2))
+            tasks = [asyncio.create_task(self._poll(), name="log-poll")]
+            if self._with_doorbell:
+                tasks.append(asyncio.create_task(self._doorbell.run(), name="doorbell"))
+            try:
+                yield self
+            finally:
+                await self.drain()
+                tasks += self._tasks.values()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def committed(self, ledger_id: str, position: int) -> None:
+        """Called after each commit of this process; only a hint, so cheap, and lost without harm."""
+        if tailer := self._tailers.get(ledger_id):
+            tailer.hint(position)
+        if self._with_doorbell:
+            self._doorbell.ring()
+
+    async def drain(self) -> None:
+        """Ends all streams with ShuttingDown and takes no new ones."""
+        self._is_draining = True
+        for tailer in list(self._tailers.values()):
+            tailer.end(_shutting_down())
+        # A turn for the streams to see it before the caller closes what they stand on.
+        await asyncio.sleep(0)
+
+    async def deliver(self, watch: Watch, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Writes a stream's messages, and ends it with SlowSubscriber if one is not taken in `stall_seconds`."""
+        async with aclosing(self.watch(watch)) as stream:
+            async for message in stream:
+                try:
+                    async with asyncio.timeout(self._stall_seconds):
+                        await write(message)
+                except TimeoutError:
+                    await stream.athrow(_StalledError())
+
+    async def watch(self, watch: Watch) -> AsyncGenerator[bytes, None]:
+        """A stream: serialized WatchBalancesResponses, for ever.
+
+        Close it (`contextlib.aclosing`) to leave at once. Raises LedgerNotFound, AccountNotFound, EpochChanged,
+        PositionInFuture, PositionPruned, SlowSubscriber, ShuttingDown, DatabaseUnavailable.
+        """
+        head = await self._start(watch)
+        position = head.position if watch.after_position is None else watch.after_position
+        subscription = Subscription(watch, position, head.time)
+        tailer = self._enter(watch.ledger_id, head, subscription)
+        try:
+            if watch.snapshot:
+                async with aclosing(self._snapshot(watch, subscription, head)) as parts:
+                    async for message in parts:
+                        yield message
+            else:
+                yield messages.heartbeat(position, head.epoch, head.time, head.position - position)
+            heard_at = time.monotonic()
+            while True:
+                if subscription.error is not None:
+                    raise subscription.error
+                if subscription.is_behind and not tailer.join(subscription):
+                    sendable = await self._catch_up(tailer, subscription)
+                else:
+                    sendable = subscription.take()
+                for position, message in messages.responses(sendable):
+                    yield message
+                    subscription.position = position
+                    heard_at = time.monotonic()
+                silence_seconds = time.monotonic() - heard_at
+                if silence_seconds >= watch.heartbeat_seconds and not subscription.has_waiting:
+                    yield _heartbeat(tailer, subscription)
+                    heard_at = time.monotonic()
+                elif not sendable:
+                    await subscription.wait(watch.heartbeat_seconds - silence_seconds)
+        except _StalledError:
+            raise SlowSubscriber(
+                f"nothing was taken for {self._stall_seconds:g} s; watch again from the last position",
+                metadata={"position": str(subscription.position)},
+                retry_seconds=1.0,
+            ) from None
+        finally:
+            self._leave(tailer, subscription)
+
+    async def _start(self, watch: Watch) -> Head:
+        async with self._reading():
+            return await read_start(self._pool, watch.ledger_id, watch.account_ids, watch.after_position, watch.epoch)
+
+    def _enter(self, ledger_id: str, head: Head, subscription: Subscription) -> Tailer:
+        """The ledger's tailer, started if this is the first subscription. Nothing is awaited between look and entry."""
+        if self._is_draining:
+            raise _shutting_down()
+        tailer = self._tailers.get(ledger_id)
+        if tailer is None or tailer.is_over or tailer.epoch != head.epoch:
+            if tailer is not None:
+                tailer.end(epoch_changed(head.epoch))
+            tailer = self._tailers[ledger_id] = Tailer(self._tailers_pool, ledger_id, head)
+            self._tasks[tailer] = asyncio.create_task(tailer.run(), name=f"tailer-{ledger_id}")
+            self._look()
+        tailer.subscriptions.add(subscription)
+        return tailer
+
+    def _leave(self, tailer: Tailer, subscription: Subscription) -> None:
+        tailer.leave(subscription)
+        tailer.subscriptions.discard(subscription)
+        if not tailer.subscriptions:
+            if self._tailers.get(tailer.ledger_id) is tailer:
+                del self._tailers[tailer.ledger_id]
+            self._tasks.pop(tailer).cancel()
+
+    async def _snapshot(self, watch: Watch, subscription: Subscription, head: Head) -> AsyncGenerator[bytes, None]:
+        parts = aiter(read_balances_at(self._pool, watch.ledger_id, watch.account_ids, head.position))
+        while True:
+            if subscription.error is not None:
+                raise subscription.error
+            async with self._reading():
+                part = await anext(parts, None)
+            if part is None:
+                break
+            yield messages.snapshot_part(head.position, head.epoch, part)
+        yield messages.snapshot_complete(head.position, head.epoch)
+
+    async def _catch_up(self, tailer: Tailer, subscription: Subscription) -> list[messages.Delivery]:
+        """What passes the filter of the log's next page; live from there on if that is near enough to its end."""
+        async with self._reading():
+            if subscription.error is not None:
+                raise subscription.error
+            page = await read_page(
+                self._pool, tailer.ledger_id, subscription.cursor, CATCH_UP_EVENTS_MAX, CATCH_UP_BYTES_MAX
+            )
+        if page.head.epoch != tailer.epoch:
+            raise epoch_changed(page.head.epoch)
+        subscription.cursor, subscription.time = page.last_position, seen_at(page)
+        tailer.saw(page.head)
+        tailer.join(subscription)
+        return subscription.select_from(page.payloads)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        """A turn with the pool."""
+        async with self._catch_ups:
+            try:
+                yield
+            except DATABASE_AWAY as error:
+                raise DatabaseUnavailable("the database is unavailable; watch again", retry_seconds=1.0) from error
+            except LogBrokenError:
+                log.exception("log_broken")
+                raise Internal("internal error; watch again from the last position") from None
+
+    def _look(self) -> None:
+        self._look_now.set()
+
+    async def _poll(self) -> None:
+        """Asks for the heads of all watched ledgers, at each ring of the doorbell and regularly without."""
+        is_lost = False
+        while True:
+            try:
+                async with asyncio.timeout(POLL_SECONDS if self._tailers else None):
+                    await self._look_now.wait()
+            except TimeoutError:
+                pass
+            self._look_now.clear()
+            if not self._tailers:
+                continue
+            watched = list(self._tailers.values())
+            try:
+                heads = await read_heads(self._tailers_pool, [tailer.ledger_id for tailer in watched])
+            except Exception as error:
+                if not is_lost:
+                    log.warning("log_poll_waits", exc_info=None if isinstance(error, DATABASE_AWAY) else error)
+                is_lost = True
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            is_lost = False
+            for tailer in watched:
+                if head := heads.get(tailer.ledger_id):
+                    tailer.saw(head)
+                else:
+                    tailer.end(ledger_not_found(tailer.ledger_id))
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _heartbeat(tailer: Tailer, subscription: Subscription) -> bytes:
+    """Where the reader may resume; for a live one with nothing waiting, as far as the tailer has handed out."""
+    position, stood_there_at = subscription.cursor, subscription.time
+    if not subscription.is_behind and tailer.position >= position:
+        position, stood_there_at = tailer.position, tailer.time
+    subscription.position = position
+    return messages.heartbeat(position, tailer.epoch, stood_there_at, max(0, tailer.head_position - position))
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the server is shutting down; watch again from the last position", retry_seconds=0.1)

@@ -1,0 +1,123 @@
+"""Reading the log: where it begins and ends, and its pages, which prove that no event is missing.
+
+Each function is one statement and so one short snapshot; a long reading is many of them, each after the position
+where the one before ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger_server.domain.errors import AccountNotFound, EpochChanged, LedgerNotFound, PositionInFuture, PositionPruned
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.storage import sql
+from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
+
+
+class Head(NamedTuple):
+    """Where a ledger's log stood at a time of the database's clock."""
+
+    position: int
+    epoch: str
+    time: datetime
+
+
+class Page(NamedTuple):
+    """Events that follow a position without a gap, the last one's number and time, and the head at that moment."""
+
+    payloads: list[bytes]
+    last_position: int
+    last_time: datetime
+    head: Head
+
+
+# What waiting cures.
+DATABASE_AWAY = (*CONNECTION_ERRORS, asyncpg.InsufficientResourcesError)
+
+
+class LogBrokenError(Exception):
+    """The log contradicts itself: a bug, or a database that was put back under a running server."""
+
+
+async def read_start(
+    pool: Pool, ledger_id: str, account_ids: Iterable[str], after_position: int | None, epoch: str
+) -> Head:
+    """The ledger's head, if a stream can start as asked; the checks come in the order of all refusals.
+
+    Its time is the one at which the ledger last stood at `after_position`, which is now if none is given.
+    """
+    row = await pool.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
+    if row is None or ledger_id == NIL_ID:
+        raise ledger_not_found(ledger_id)
+    head = Head(row["position"], row["epoch"], row["time"])
+    if unknown := row["unknown_account_ids"]:
+        raise AccountNotFound(f"no such account: {unknown[0]}", metadata={"account_id": unknown[0]})
+    if epoch and epoch != head.epoch:
+        raise epoch_changed(head.epoch)
+    if after_position is not None:
+        if after_position > head.position:
+            raise PositionInFuture(
+                f"the ledger is at position {head.position}, before {after_position}",
+                metadata={"position": str(head.position)},
+            )
+        oldest = head.position + 1 if row["oldest_position"] is None else row["oldest_position"]
+        if oldest > after_position + 1:
+            raise _pruned(after_position, oldest)
+    return head
+
+
+async def read_heads(pool: Pool, ledger_ids: Iterable[str]) -> dict[str, Head]:
+    """The heads of these ledgers, by ledger id."""
+    rows = await pool.fetch(sql.read_heads, list(ledger_ids))
+    return {row["ledger_id"]: Head(row["position"], row["epoch"], row["time"]) for row in rows}
+
+
+async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max: int, bytes_max: int) -> Page:
+    """The events right after a position: at least one if there is one, up to the limits.
+
+    Raises PositionPruned if they are not there any more, and LogBrokenError if they should be.
+    """
+    row = await pool.fetchrow(sql.read_events, ledger_id, after_position, events_max, bytes_max)
+    if row is None:
+        raise ledger_not_found(ledger_id)
+    head = Head(row["head"], row["epoch"], row["time"])
+    payloads = row["payloads"] or []
+    if not payloads and head.position == after_position:
+        return Page([], after_position, head.time, head)
+    last_position = after_position + len(payloads)
+    if row["first_position"] != after_position + 1 or last_position > head.position:
+        oldest = await pool.fetchval(sql.read_oldest_position, ledger_id)
+        if head.position > after_position and (oldest is None or oldest > after_position + 1):
+            raise _pruned(after_position, head.position + 1 if oldest is None else oldest)
+        raise LogBrokenError(
+            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(payloads)} events "
+            f"from {row['first_position']} on"
+        )
+    return Page(payloads, last_position, row["last_time"], head)
+
+
+def seen_at(page: Page) -> datetime:
+    """When the ledger stood where the page ends: at the page's moment if that is the head, else when it was written."""
+    return page.head.time if page.last_position == page.head.position else page.last_time
+
+
+def ledger_not_found(ledger_id: str) -> LedgerNotFound:
+    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
+
+
+def epoch_changed(epoch: str) -> EpochChanged:
+    return EpochChanged(
+        f"the ledger's epoch is {epoch}: the database was restored, and what was read before may never have been",
+        metadata={"epoch": epoch},
+    )
+
+
+def _pruned(after_position: int, oldest: int) -> PositionPruned:
+    return PositionPruned(
+        f"the events after position {after_position} are pruned; the oldest one left is {oldest}",
+        metadata={"oldest_position": str(oldest)},
+    )

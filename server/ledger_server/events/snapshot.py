@@ -1,0 +1,41 @@
+"""Snapshots of balances: all as they stood at one position, read in pages, none of them long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.model import AccountVersion
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Pool
+from ledger_server.storage.rows import account_version_from
+
+PART_ACCOUNTS_MAX = 1_000
+
+
+async def read_balances_at(
+    pool: Pool, ledger_id: str, account_ids: Iterable[str], position: int
+) -> AsyncIterator[list[AccountVersion]]:
+    """The balances of these accounts, or of all, at a position that was reached, in parts by account id.
+
+    Every part is a statement of its own: what holds them together is the position, not a database snapshot.
+    """
+    chosen = sorted(account_ids)
+    if chosen:
+        for start in range(0, len(chosen), PART_ACCOUNTS_MAX):
+            yield await _load(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
+        return
+    last_id = NIL_ID
+    while ids := [
+        row["account_id"]
+        for row in await pool.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
+    ]:
+        yield await _load(pool, ledger_id, ids, position)
+        if len(ids) < PART_ACCOUNTS_MAX:
+            return
+        last_id = ids[-1]
+
+
+async def _load(pool: Pool, ledger_id: str, account_ids: list[str], position: int) -> list[AccountVersion]:
+    rows = await pool.fetch(sql.load_accounts_at, ledger_id, account_ids, position)
+    return [account_version_from(row) for row in rows]

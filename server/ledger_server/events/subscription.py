@@ -1,0 +1,108 @@
+"""One reader of a ledger's log: what it wants, how far it is, and what waits for it.
+
+A subscription is either *live* (the tailer offers it every event that passes its filter) or *behind* (it reads the
+log by itself). It is behind when it starts, and again when its buffer is full: then the buffer is dropped, for the
+table still has everything, and memory stays bounded however slowly somebody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger_server.domain.errors import LedgerError
+from ledger_server.events.messages import Delivery, LoggedEvent
+
+# Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
+BUFFER_EVENTS_MAX = 1_000
+BUFFER_BYTES_MAX = 512 * 1024
+# A filter of so few accounts is first looked for in an event's bytes, which is cheaper than parsing them.
+_NEEDLES_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a caller asks for. No account_ids: the whole ledger. No epoch: it is not checked."""
+
+    ledger_id: str
+    account_ids: frozenset[str] = frozenset()
+    after_position: int | None = None
+    epoch: str = ""
+    snapshot: bool = False
+    heartbeat_seconds: float = 10.0
+
+
+class Subscription:
+    """A reader's place in the log.
+
+    position: everything up to here that passes the filter was handed to the reader.
+    cursor: everything up to here was taken from the log by the subscription itself, or did not pass; what is live is
+        not counted. The ledger stood there at `time`.
+    """
+
+    def __init__(self, watch: Watch, position: int, time: datetime) -> None:
+        self.account_ids = watch.account_ids
+        self.position = position
+        self.cursor = position
+        self.time = time
+        self.is_behind = True
+        self.error: LedgerError | None = None
+        self._needles = [id_.encode() for id_ in watch.account_ids] if len(watch.account_ids) <= _NEEDLES_MAX else []
+        self._buffer: list[Delivery] = []
+        self._buffer_bytes = 0
+        self._news = asyncio.Event()
+
+    def select(self, event: LoggedEvent) -> Sequence[int]:
+        """Which of an event's changes pass the filter."""
+        if not self.account_ids:
+            return range(len(event.account_ids))
+        return [n for n, account_id in enumerate(event.account_ids) if account_id in self.account_ids]
+
+    def select_from(self, payloads: Sequence[bytes]) -> list[Delivery]:
+        """What passes the filter of a page of the log."""
+        deliveries = []
+        for payload in payloads:
+            if self._needles and not any(needle in payload for needle in self._needles):
+                continue
+            event = LoggedEvent(payload)
+            if changes := self.select(event):
+                deliveries.append(event.select(changes))
+        return deliveries
+
+    def offer(self, delivery: Delivery) -> None:
+        """Takes a live event; if there is no room left, the subscription falls behind."""
+        if self.is_behind or delivery.position <= self.cursor:
+            return
+        self._buffer.append(delivery)
+        self._buffer_bytes += len(delivery.event)
+        if len(self._buffer) > BUFFER_EVENTS_MAX or self._buffer_bytes > BUFFER_BYTES_MAX:
+            self.cursor = self._buffer[0].position - 1
+            self.is_behind = True
+            self.take()
+        self._news.set()
+
+    def take(self) -> list[Delivery]:
+        """Empties the buffer."""
+        taken, self._buffer, self._buffer_bytes = self._buffer, [], 0
+        return taken
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._buffer)
+
+    def end(self, error: LedgerError) -> None:
+        """Ends the stream with this error as soon as its reader looks."""
+        self.error = self.error or error
+        self._news.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is something to do, at most so long."""
+        if not self._buffer and not self.is_behind and self.error is None:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                pass

@@ -1,0 +1,169 @@
+"""The tailer of one ledger: reads each new event once and hands it to the subscriptions that want it.
+
+lanes ── hint ──┐
+doorbell, poll ─┴→ saw(head) ──→ read_page after `position` ──→ fan out by account ──→ subscriptions' buffers
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from ledger_server.domain.errors import Internal, LedgerError
+from ledger_server.events.log import DATABASE_AWAY, Head, Page, epoch_changed, read_page, seen_at
+from ledger_server.events.messages import LoggedEvent
+from ledger_server.events.subscription import Subscription
+from ledger_server.storage.pool import Pool
+
+log = structlog.get_logger()
+
+PAGE_EVENTS_MAX = 500
+PAGE_BYTES_MAX = 1024 * 1024
+# Commits of a busy ledger that come closer together than this are read together.
+READ_INTERVAL_SECONDS = 0.005
+BACKOFF_SECONDS_MAX = 1.0
+# The newest events are kept, so that whoever comes from the table need not hit the very end of a moving log.
+# Fewer than a subscription's buffer holds: it must be able to take all of them.
+RECENT_EVENTS_MAX = 256
+RECENT_BYTES_MAX = 256 * 1024
+
+
+class Tailer:
+    """Follows one ledger's log from a head on, for as long as `run` runs."""
+
+    def __init__(self, pool: Pool, ledger_id: str, head: Head) -> None:
+        self.ledger_id = ledger_id
+        self.epoch = head.epoch
+        # All events up to here were handed out; the ledger was seen to stand here at `time`.
+        self.position = head.position
+        self.time = head.time
+        self.head_position = head.position
+        self.subscriptions: set[Subscription] = set()
+        self.is_over = False
+        self._pool = pool
+        self._whole_ledger: set[Subscription] = set()
+        self._by_account: dict[str, set[Subscription]] = {}
+        self._recent: deque[LoggedEvent] = deque()
+        self._recent_bytes = 0
+        self._news = asyncio.Event()
+        # Something may have been committed since the head was read.
+        self._news.set()
+
+    def hint(self, position: int) -> None:
+        """This process has committed up to here."""
+        if position > self.position:
+            self.head_position = max(self.head_position, position)
+            self._news.set()
+
+    def saw(self, head: Head) -> None:
+        """The database says where the log ends."""
+        if head.epoch != self.epoch:
+            self.end(epoch_changed(head.epoch))
+        elif head.position == self.position:
+            self.time = max(self.time, head.time)
+        else:
+            # Also if it is lower: usually a head that was read before and arrives late, but the next page will tell.
+            self.head_position = max(self.head_position, head.position)
+            self._news.set()
+
+    def join(self, subscription: Subscription) -> bool:
+        """Makes a subscription live, with neither gap nor duplicate, if it is near enough to the end of the log.
+
+        Nothing is awaited here, so no event can be handed out between the look and the entry.
+        """
+        cursor = subscription.cursor
+        if cursor < self.position and not (self._recent and self._recent[0].position <= cursor + 1):
+            return False
+        subscription.is_behind = False
+        if subscription.account_ids:
+            for account_id in subscription.account_ids:
+                self._by_account.setdefault(account_id, set()).add(subscription)
+        else:
+            self._whole_ledger.add(subscription)
+        for event in self._recent:
+            if event.position > cursor and (changes := subscription.select(event)):
+                self._offer(subscription, event, changes)
+        return not subscription.is_behind
+
+    def leave(self, subscription: Subscription) -> None:
+        """Takes a subscription out of the fan-out; nothing happens if it is not in it."""
+        self._whole_ledger.discard(subscription)
+        for account_id in subscription.account_ids:
+            if there := self._by_account.get(account_id):
+                there.discard(subscription)
+                if not there:
+                    del self._by_account[account_id]
+
+    def end(self, error: LedgerError) -> None:
+        """Ends all its streams; a later one needs another tailer."""
+        self.is_over = True
+        for subscription in self.subscriptions:
+            subscription.end(error)
+
+    async def run(self) -> None:
+        """Until cancelled. A database that is away is waited for; anything else ends the streams."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self._read_on()
+                await asyncio.sleep(READ_INTERVAL_SECONDS)
+        except LedgerError as error:
+            self.end(error)
+        except Exception:
+            log.exception("tailer_failed", ledger_id=self.ledger_id, position=self.position)
+            self.end(Internal("internal error; watch again from the last position"))
+
+    async def _read_on(self) -> None:
+        """Hands out all there is after `position`."""
+        backoff_seconds = 0.05
+        while True:
+            try:
+                page = await read_page(self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX)
+            except DATABASE_AWAY as error:
+                log.warning("tailer_waits", ledger_id=self.ledger_id, error=type(error).__name__)
+                await asyncio.sleep(backoff_seconds)
+                backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
+                continue
+            if page.head.epoch != self.epoch:
+                raise epoch_changed(page.head.epoch)
+            self._hand_out(page)
+            if self.position == page.head.position:
+                return
+            # Whoever writes to the network gets a turn between pages.
+            await asyncio.sleep(0)
+
+    def _hand_out(self, page: Page) -> None:
+        for payload in page.payloads:
+            event = LoggedEvent(payload)
+            assert event.position == self.position + 1, f"{event.position} after {self.position}"
+            self._fan_out(event)
+            self._remember(event)
+            self.position = event.position
+        self.head_position = max(self.head_position, page.head.position)
+        self.time = max(self.time, seen_at(page))
+
+    def _fan_out(self, event: LoggedEvent) -> None:
+        wanted: dict[Subscription, list[int]] = {}
+        for n, account_id in enumerate(event.account_ids):
+            for subscription in self._by_account.get(account_id, ()):
+                wanted.setdefault(subscription, []).append(n)
+        for subscription, changes in wanted.items():
+            self._offer(subscription, event, changes)
+        if event.account_ids:
+            for subscription in list(self._whole_ledger):
+                self._offer(subscription, event, range(len(event.account_ids)))
+
+    def _offer(self, subscription: Subscription, event: LoggedEvent, changes: Sequence[int]) -> None:
+        subscription.offer(event.select(changes))
+        if subscription.is_behind:
+            self.leave(subscription)
+
+    def _remember(self, event: LoggedEvent) -> None:
+        self._recent.append(event)
+        self._recent_bytes += len(event.payload)
+        while len(self._recent) > RECENT_EVENTS_MAX or self._recent_bytes > RECENT_BYTES_MAX:
+            self._recent_bytes -= len(self._recent.popleft().payload)

@@ -1,0 +1,6 @@
+-- Where the logs of ledgers end: the poll behind every stream, one for all ledgers that are watched.
+-- The time is the statement's, which is before its snapshot, so it never says too much.
+-- $1 ledger_ids text[]
+SELECT ledger_id, position, epoch, greatest(statement_timestamp(), event_time) AS time
+FROM ledgers
+WHERE ledger_id = ANY ($1::text[]::uuid[])

@@ -1,0 +1,21 @@
+-- Where a ledger's log begins and ends, when it last stood at a position, and which accounts it does not have.
+-- The oldest event comes by ORDER BY … LIMIT 1, one step in the primary key, however long the log is.
+-- $1 ledger_id uuid, $2 account_ids text[], $3 after_position bigint or null
+SELECT
+    position, epoch,
+    -- It stood at a position until the event after that.
+    coalesce(
+        (SELECT e.time FROM events e WHERE e.ledger_id = $1::uuid AND e.position = $3::bigint + 1),
+        greatest(statement_timestamp(), event_time)
+    ) AS time,
+    (SELECT e.position FROM events e WHERE e.ledger_id = $1::uuid ORDER BY e.position LIMIT 1) AS oldest_position,
+    ARRAY(
+        SELECT asked.account_id
+        FROM unnest($2::text[]) AS asked (account_id)
+        WHERE NOT EXISTS (
+            SELECT FROM accounts a WHERE a.ledger_id = $1::uuid AND a.account_id = asked.account_id::uuid
+        )
+        ORDER BY asked.account_id
+    ) AS unknown_account_ids
+FROM ledgers
+WHERE ledger_id = $1::uuid
