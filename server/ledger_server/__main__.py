@@ -51,9 +51,13 @@ async def _until_stopped(stop: asyncio.Event, app: App) -> bool:
 
 
 def _announce(settings: Settings, app: App) -> None:
-    address = settings.listen if settings.listen.startswith("unix:") else f"{settings.listen.rpartition(':')[0]}:{app.port}"
+    address = (
+        settings.listen if settings.listen.startswith("unix:") else f"{settings.listen.rpartition(':')[0]}:{app.port}"
+    )
     if app.postgres:
-        where = f"{app.postgres.data_directory} (embedded PostgreSQL {app.postgres.version}; kept when the service stops)"
+        where = (
+            f"{app.postgres.data_directory} (embedded PostgreSQL {app.postgres.version}; kept when the service stops)"
+        )
     else:
         where = "the PostgreSQL of LEDGER_DATABASE_URL"
     wire = "TLS" if settings.tls_certificate else "no TLS"
@@ -83,7 +87,7 @@ def main() -> None:
     except _EXPECTED_ERRORS as error:
         sys.exit(f"ledger: {error}")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        sys.exit(f"ledger: cannot start: {error or type(error).__name__}")
+        sys.exit(f"ledger: cannot start: {str(error) or type(error).__name__}")
 
 
 def _run(settings: Settings) -> int:

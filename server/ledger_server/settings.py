@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class SettingsError(Exception):
@@ -88,11 +89,11 @@ class Settings:
             return False
 
 
-def _text(name: str, value: str) -> str:
+def _text(_: str, value: str) -> str:
     return value
 
 
-def _path(name: str, value: str) -> Path:
+def _path(_: str, value: str) -> Path:
     return Path(value)
 
 
@@ -122,7 +123,7 @@ def _address(name: str, value: str) -> str:
     return value
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str, str], Any]] = {
     "listen": _address,
     "insecure": _flag,
     "tls_certificate": _path,

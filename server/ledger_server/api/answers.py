@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from ledger_client.v1 import accounts_pb2, balances_pb2, ledgers_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import Account, AccountVersion, Entry, EntrySet, Ledger, Transaction
 from ledger_server.events.encode import balances_to, timestamp_to
 from ledger_server.posting.outcomes import LeanTransaction, Written
+from ledger_server.reading import LedgerPage, ListedEntry, Page, Read
 
 
 def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
@@ -65,33 +65,47 @@ def transaction_to(transaction: Transaction, position: int, epoch: str) -> trans
         archived_reason=transactions_pb2.ArchivedReason.ValueType(transaction.archived_reason),
         created_at=timestamp_to(transaction.created_at),
         updated_at=timestamp_to(transaction.updated_at),
-        posted_at=transaction.posted_at and timestamp_to(transaction.posted_at),
+        posted_at=timestamp_to(transaction.posted_at) if transaction.posted_at else None,
         position=position,
         epoch=epoch,
     )
 
 
-def entry_to(
-    transaction_id: str, written: EntrySet, n: int, entry: Entry, discarded_at: datetime | None = None
-) -> transactions_pb2.Entry:
-    """An entry, the n-th of those its version wrote."""
+def entry_to(transaction_id: str, written: EntrySet, n: int, entry: Entry) -> transactions_pb2.Entry:
+    """An entry, the n-th of those its version wrote, as it was then."""
+    return listed_entry_to(
+        ListedEntry(
+            written.entry_id(n),
+            transaction_id,
+            written.version,
+            written.status,
+            written.effective_at,
+            written.created_at,
+            None,
+            entry,
+        )
+    )
+
+
+def listed_entry_to(listed: ListedEntry) -> transactions_pb2.Entry:
+    entry = listed.entry
     account = entry.after.account
     return transactions_pb2.Entry(
-        id=written.entry_id(n),
-        transaction_id=transaction_id,
-        transaction_version=written.version,
+        id=listed.id,
+        transaction_id=listed.transaction_id,
+        transaction_version=listed.transaction_version,
         account_id=account.id,
         direction=balances_pb2.Direction.ValueType(entry.direction),
         amount=str(entry.amount),
         currency=account.currency,
         currency_exponent=account.currency_exponent,
-        status=transactions_pb2.TransactionStatus.ValueType(written.status),
+        status=transactions_pb2.TransactionStatus.ValueType(listed.status),
         account_lock_version=entry.after.lock_version,
         resulting_balances=balances_to(entry.after),
-        effective_at=timestamp_to(written.effective_at),
-        discarded_at=discarded_at and timestamp_to(discarded_at),
+        effective_at=timestamp_to(listed.effective_at),
+        discarded_at=timestamp_to(listed.discarded_at) if listed.discarded_at else None,
         metadata=entry.metadata,
-        created_at=timestamp_to(written.created_at),
+        created_at=timestamp_to(listed.created_at),
     )
 
 
@@ -109,9 +123,7 @@ def lean_transaction_to(
     )
 
 
-def result_to(
-    answer: Written | LedgerError, ledger_id: str, full: bool
-) -> transactions_pb2.TransactionResult:
+def result_to(answer: Written | LedgerError, ledger_id: str, full: bool) -> transactions_pb2.TransactionResult:
     """What became of one command of a batch."""
     if isinstance(answer, LedgerError):
         return transactions_pb2.TransactionResult(error=status_of(answer))
@@ -138,3 +150,53 @@ def batch_to(
     return response
 
 
+# Pages.
+
+
+def ledgers_to(page: LedgerPage) -> ledgers_pb2.ListLedgersResponse:
+    return ledgers_pb2.ListLedgersResponse(
+        ledgers=[ledger_to(*read) for read in page.items], next_page_token=page.next_page_token
+    )
+
+
+def accounts_to(read: Read[list[AccountVersion]]) -> accounts_pb2.BatchGetAccountsResponse:
+    return accounts_pb2.BatchGetAccountsResponse(
+        accounts=[account_to(version, read.position, read.epoch) for version in read.value],
+        position=read.position,
+        epoch=read.epoch,
+    )
+
+
+def accounts_page_to(page: Page[AccountVersion]) -> accounts_pb2.ListAccountsResponse:
+    return accounts_pb2.ListAccountsResponse(
+        accounts=[account_to(version, page.position, page.epoch) for version in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
+    )
+
+
+def transactions_page_to(page: Page[Transaction]) -> transactions_pb2.ListTransactionsResponse:
+    return transactions_pb2.ListTransactionsResponse(
+        transactions=[transaction_to(transaction, page.position, page.epoch) for transaction in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
+    )
+
+
+def versions_to(page: Page[Transaction]) -> transactions_pb2.ListTransactionVersionsResponse:
+    """Versions, each with the position of its own command."""
+    return transactions_pb2.ListTransactionVersionsResponse(
+        versions=[transaction_to(version, version.position, page.epoch) for version in page.items],
+        next_page_token=page.next_page_token,
+    )
+
+
+def entries_to(page: Page[ListedEntry]) -> entries_pb2.ListEntriesResponse:
+    return entries_pb2.ListEntriesResponse(
+        entries=[listed_entry_to(listed) for listed in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
+    )

@@ -29,7 +29,7 @@ _REPLAYED = (("replayed", "true"),)
 
 def method_handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
     """Handlers for every method of the service; the servicer has a method of the same name for each."""
-    handlers = {}
+    handlers: dict[str, Any] = {}
     for method in service.methods:
         implementation = getattr(servicer, method.name)
         if method.server_streaming:

@@ -32,7 +32,14 @@ from ledger_server.domain.commands import (
 from ledger_server.domain.errors import InvalidField, LedgerError, Unbalanced, Violation
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID
 from ledger_server.domain.model import TransactionStatus
-from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator, parse_amount, parse_signed_amount
+from ledger_server.domain.money import (
+    BalanceKind,
+    Direction,
+    NormalBalance,
+    Operator,
+    parse_amount,
+    parse_signed_amount,
+)
 
 BATCH_COMMANDS_MAX = 10_000
 BATCH_ENTRIES_MAX = 20_000
@@ -223,7 +230,7 @@ def archive_transaction(
     return command
 
 
-def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> list[Command | LedgerError]:
+def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[Command | LedgerError]:
     """The batch's commands in order: one AtomicBatch, or one command an item, or why an item is malformed."""
     problems = Problems()
     ledger_id = fields.ledger_id(problems, request.ledger_id)
@@ -297,9 +304,7 @@ def _scope(problems: Problems, request: TransactionRequest, ledger_id: str | Non
     return ledger_id, request.request_id
 
 
-def _entries(
-    problems: Problems, entries: Sequence[transactions_pb2.EntryInput]
-) -> tuple[EntryInput, ...]:
+def _entries(problems: Problems, entries: Sequence[transactions_pb2.EntryInput]) -> tuple[EntryInput, ...]:
     if not 2 <= len(entries) <= ENTRIES_MAX:
         problems.add("entries", f"must be 2 to {ENTRIES_MAX}, with at least one debit and one credit")
         return ()

@@ -32,26 +32,40 @@ class LedgerService:
         return _ledger(await self._write(commands.create_ledger(request), context))
 
     async def GetLedger(self, request: ledgers_pb2.GetLedgerRequest, context: Context) -> ledgers_pb2.Ledger:
-        return answers.ledger_to(*await self._reader.get_ledger(*queries.get_ledger(request, context)))
+        asked = queries.get_ledger(request)
+        return answers.ledger_to(*await self._reader.get_ledger(*asked, context.time_remaining()))
 
     async def ListLedgers(
         self, request: ledgers_pb2.ListLedgersRequest, context: Context
     ) -> ledgers_pb2.ListLedgersResponse:
-        return queries.ledgers_page(await self._reader.list_ledgers(queries.list_ledgers(request)))
+        query = queries.list_ledgers(request)
+        return answers.ledgers_to(await self._reader.list_ledgers(query, context.time_remaining()))
 
     async def UpdateLedger(self, request: ledgers_pb2.UpdateLedgerRequest, context: Context) -> ledgers_pb2.Ledger:
         return _ledger(await self._write(commands.update_ledger(request), context))
 
     # Accounts.
 
-    async def CreateAccount(
-        self, request: accounts_pb2.CreateAccountRequest, context: Context
-    ) -> accounts_pb2.Account:
+    async def CreateAccount(self, request: accounts_pb2.CreateAccountRequest, context: Context) -> accounts_pb2.Account:
         return _account(await self._write(commands.create_account(request), context))
 
-    async def UpdateAccount(
-        self, request: accounts_pb2.UpdateAccountRequest, context: Context
-    ) -> accounts_pb2.Account:
+    async def GetAccount(self, request: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:
+        asked = queries.get_account(request)
+        return answers.account_to(*await self._reader.get_account(*asked, context.time_remaining()))
+
+    async def BatchGetAccounts(
+        self, request: accounts_pb2.BatchGetAccountsRequest, context: Context
+    ) -> accounts_pb2.BatchGetAccountsResponse:
+        asked = queries.batch_get_accounts(request)
+        return answers.accounts_to(await self._reader.get_accounts(*asked, context.time_remaining()))
+
+    async def ListAccounts(
+        self, request: accounts_pb2.ListAccountsRequest, context: Context
+    ) -> accounts_pb2.ListAccountsResponse:
+        query = queries.list_accounts(request)
+        return answers.accounts_page_to(await self._reader.list_accounts(query, context.time_remaining()))
+
+    async def UpdateAccount(self, request: accounts_pb2.UpdateAccountRequest, context: Context) -> accounts_pb2.Account:
         return _account(await self._write(commands.update_account(request), context))
 
     # Transactions.
@@ -60,6 +74,12 @@ class LedgerService:
         self, request: transactions_pb2.CreateTransactionRequest, context: Context
     ) -> transactions_pb2.Transaction:
         return _transaction(await self._write(commands.create_transaction(request), context, request.validate_only))
+
+    async def BatchWriteTransactions(
+        self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
+    ) -> transactions_pb2.BatchWriteTransactionsResponse:
+        results = await self._write_batch(commands.batch(request), context, request.validate_only)
+        return answers.batch_to(results, request.ledger_id.lower(), request.full_results)
 
     async def UpdateTransaction(
         self, request: transactions_pb2.UpdateTransactionRequest, context: Context
@@ -76,8 +96,88 @@ class LedgerService:
     ) -> transactions_pb2.Transaction:
         return _transaction(await self._write(commands.archive_transaction(request), context, request.validate_only))
 
-    async def BatchWriteTransactions(
-        self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
-    ) -> transactions_pb2.BatchWriteTransactionsResponse:
-        results = await self._write_batch(commands.batch(request), context, request.validate_only)
-        return answers.batch_to(results, request.ledger_id.lower(), request.full_results)
+    async def GetTransaction(
+        self, request: transactions_pb2.GetTransactionRequest, context: Context
+    ) -> transactions_pb2.Transaction:
+        asked = queries.get_transaction(request)
+        return answers.transaction_to(*await self._reader.get_transaction(*asked, context.time_remaining()))
+
+    async def ListTransactions(
+        self, request: transactions_pb2.ListTransactionsRequest, context: Context
+    ) -> transactions_pb2.ListTransactionsResponse:
+        query = queries.list_transactions(request)
+        return answers.transactions_page_to(await self._reader.list_transactions(query, context.time_remaining()))
+
+    async def ListTransactionVersions(
+        self, request: transactions_pb2.ListTransactionVersionsRequest, context: Context
+    ) -> transactions_pb2.ListTransactionVersionsResponse:
+        query = queries.list_transaction_versions(request)
+        return answers.versions_to(await self._reader.list_transaction_versions(query, context.time_remaining()))
+
+    # Entries.
+
+    async def GetEntry(self, request: entries_pb2.GetEntryRequest, context: Context) -> transactions_pb2.Entry:
+        asked = queries.get_entry(request)
+        return answers.listed_entry_to((await self._reader.get_entry(*asked, context.time_remaining())).value)
+
+    async def ListEntries(
+        self, request: entries_pb2.ListEntriesRequest, context: Context
+    ) -> entries_pb2.ListEntriesResponse:
+        query = queries.list_entries(request)
+        return answers.entries_to(await self._reader.list_entries(query, context.time_remaining()))
+
+    # Streams.
+
+    def WatchBalances(self, request: streams_pb2.WatchBalancesRequest, context: Context) -> AsyncIterator[bytes]:
+        return self._hub.watch(queries.watch_balances(request))
+
+    # One way in for every write.
+
+    async def _write(self, command: Command, context: Context, validate_only: bool = False) -> Written:
+        (answer,) = await self._write_batch([command], context, validate_only)
+        if isinstance(answer, LedgerError):
+            raise answer
+        if answer.replayed:
+            mark_replayed(context)
+        return answer
+
+    async def _write_batch(
+        self, items: Sequence[Command | LedgerError], context: Context, validate_only: bool
+    ) -> list[Written | LedgerError]:
+        """The answers to the commands in order, with the malformed ones' errors in their places."""
+        actor = actor_of(context)
+        well_formed = [item for item in items if not isinstance(item, LedgerError)]
+        for command in well_formed:
+            command.set_actor(actor)
+        submit = self._lanes.validate if validate_only else self._lanes.submit
+        answered = iter(await submit(well_formed) if well_formed else ())
+        results: list[Written | LedgerError] = []
+        for item in items:
+            answer: Answer = item if isinstance(item, LedgerError) else next(answered)
+            if not isinstance(item, AtomicBatch):
+                assert not isinstance(answer, list)
+                results.append(answer)
+            elif isinstance(answer, LedgerError):
+                # An atomic batch is refused as a whole.
+                raise answer
+            else:
+                assert isinstance(answer, list)
+                if answer and answer[0].replayed:
+                    mark_replayed(context)
+                results += answer
+        return results
+
+
+def _ledger(answer: Written) -> ledgers_pb2.Ledger:
+    assert isinstance(answer.object, Ledger)
+    return answers.ledger_to(answer.object, answer.position, answer.epoch)
+
+
+def _account(answer: Written) -> accounts_pb2.Account:
+    assert isinstance(answer.object, AccountVersion)
+    return answers.account_to(answer.object, answer.position, answer.epoch)
+
+
+def _transaction(answer: Written) -> transactions_pb2.Transaction:
+    assert isinstance(answer.object, Transaction)
+    return answers.transaction_to(answer.object, answer.position, answer.epoch)

@@ -82,7 +82,9 @@ class MetadataPatch(NamedTuple):
 def check_metadata_size(metadata: Metadata) -> None:
     """InvalidField if there are more than 50 keys or more than 16 KiB."""
     if len(metadata) > METADATA_KEYS_MAX:
-        raise InvalidField.of([Violation("metadata", f"has {len(metadata)} keys; at most {METADATA_KEYS_MAX} are allowed")])
+        raise InvalidField.of(
+            [Violation("metadata", f"has {len(metadata)} keys; at most {METADATA_KEYS_MAX} are allowed")]
+        )
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise InvalidField.of([Violation("metadata", f"has {size} bytes; at most {METADATA_BYTES_MAX} are allowed")])

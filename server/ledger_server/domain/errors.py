@@ -92,9 +92,7 @@ class InvalidField(InvalidArgument):
     @classmethod
     def of(cls, violations: Sequence[Violation]) -> Self:
         first = violations[0]
-        return cls(
-            f"{first.subject}: {first.description}", metadata={"field": first.subject}, violations=violations
-        )
+        return cls(f"{first.subject}: {first.description}", metadata={"field": first.subject}, violations=violations)
 
 
 class Unbalanced(InvalidArgument):

@@ -350,7 +350,9 @@ def _refuse_edit(transaction: Transaction, command: UpdateTransaction) -> None:
         raise TransactionNotPending(
             f"the transaction is {status.lower()}; {', '.join(fixed)} can no longer change",
             metadata={"transaction_id": transaction.id, "status": status},
-            violations=[Violation(name, f"is fixed once the transaction is {status.lower()}", "STATE") for name in fixed],
+            violations=[
+                Violation(name, f"is fixed once the transaction is {status.lower()}", "STATE") for name in fixed
+            ],
         )
 
 
@@ -392,7 +394,9 @@ def _refuse_conditions(demands: Sequence[_Demand], after: Mapping[str, AccountVe
     for before, _, conditions in demands:
         if conditions:
             version = after.get(before.account.id, before)
-            violations += [failure for c in conditions if (failure := _condition_failure(c, version, before)) is not None]
+            violations += [
+                failure for c in conditions if (failure := _condition_failure(c, version, before)) is not None
+            ]
     if violations:
         raise ConditionFailed(f"{violations[0].subject}: {violations[0].description}", violations=violations)
 

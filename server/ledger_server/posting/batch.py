@@ -24,7 +24,15 @@ from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdRe
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
-from ledger_server.posting.outcomes import LeanTransaction, Written, batch_record, lean_from, record_of, written, written_from
+from ledger_server.posting.outcomes import (
+    LeanTransaction,
+    Written,
+    batch_record,
+    lean_from,
+    record_of,
+    written,
+    written_from,
+)
 from ledger_server.posting.writing import RequestRow, Rows
 from ledger_server.domain.posting import decide
 from ledger_server.storage import sql
@@ -183,7 +191,9 @@ async def _stored_answer(connection: Connection, book: Book, row: Any) -> Answer
     return written_from(outcome)
 
 
-async def _transaction_version(connection: Connection, ledger_id: str, transaction_id: str, version: int) -> Transaction:
+async def _transaction_version(
+    connection: Connection, ledger_id: str, transaction_id: str, version: int
+) -> Transaction:
     heads = await connection.fetch(sql.load_transaction_version, ledger_id, transaction_id, version)
     (transaction,) = await transactions_with_entries(connection, ledger_id, heads)
     return transaction

@@ -169,7 +169,9 @@ class Lanes:
             for ticket in tickets:
                 if not ticket.answers.done():
                     ticket.answers.set_exception(
-                        error if isinstance(error, Exception) else ShuttingDown("the server was stopped; repeat the call")
+                        error
+                        if isinstance(error, Exception)
+                        else ShuttingDown("the server was stopped; repeat the call")
                     )
             if not isinstance(error, Exception):
                 raise

@@ -66,7 +66,9 @@ def written_from(record: dict[str, Any]) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
         return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
-    account = Account(**_with_times(record["account"]) | {"normal_balance": NormalBalance(record["account"]["normal_balance"])})
+    account = Account(
+        **_with_times(record["account"]) | {"normal_balance": NormalBalance(record["account"]["normal_balance"])}
+    )
     counters = Counters(*(int(counter) for counter in record["counters"]))
     version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
     return Written(version, record["position"], record["epoch"], replayed=True)
