@@ -1,6 +1,6 @@
 -- Accounts with their counters as they stood at a position, by id. What is not money is as it stands now.
--- The newest version up to the position is found by walking back from the newest of all: a snapshot is seconds old
--- at most. An account has a version 0 from its creation on.
+-- The version is found by walking back from the newest: the position is that of a stream's start, seconds ago at
+-- most, so the walk is short.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 position bigint
 SELECT
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
@@ -14,5 +14,5 @@ CROSS JOIN LATERAL (
     ORDER BY lock_version DESC
     LIMIT 1
 ) AS v
-WHERE a.ledger_id = $1::uuid AND a.account_id = ANY ($2::text[]::uuid[]) AND a.created_position <= $3::bigint
+WHERE a.ledger_id = $1::uuid AND a.account_id = ANY ($2::text[]::uuid[])
 ORDER BY a.account_id
