@@ -12,7 +12,7 @@ from ledger_server.reading.queries import LedgerQuery
 from ledger_server.reading.results import LedgerPage, Read
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
-from ledger_server.storage.pool import AnyConnection
+from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, ledger_from
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ async def get_ledger(at: Snapshot) -> Read[Ledger]:
     return _read_from(row)
 
 
-async def list_ledgers(connection: AnyConnection, query: LedgerQuery) -> LedgerPage:
+async def list_ledgers(connection: Connection, query: LedgerQuery) -> LedgerPage:
     """A page of all ledgers, by creation. Keyed by microseconds since 1970 and id."""
 
     async def read(start: Key, _: Key | None, count: int) -> list[Row]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -21,8 +22,8 @@ from ledger_server.reading.queries import (
     VersionQuery,
 )
 from ledger_server.reading.results import LedgerPage, ListedEntry, Page, Read
-from ledger_server.reading.snapshots import Snapshot, bounded, ledger_snapshot
-from ledger_server.storage.pool import Pool
+from ledger_server.reading.snapshots import Snapshot, ledger_snapshot
+from ledger_server.storage.pool import Pool, snapshot
 
 
 class Reader:
@@ -38,7 +39,7 @@ class Reader:
             return await ledgers.get_ledger(at)
 
     async def list_ledgers(self, query: LedgerQuery, timeout: float | None = None) -> LedgerPage:
-        async with bounded(timeout), self._pool.acquire() as connection:
+        async with asyncio.timeout(timeout), snapshot(self._pool) as connection:
             return await ledgers.list_ledgers(connection, query)
 
     async def get_account(

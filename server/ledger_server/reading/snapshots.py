@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-import asyncpg
-
-from ledger_server.domain.errors import DatabaseUnavailable, LedgerNotFound, PositionNotReached
+from ledger_server.domain.errors import LedgerNotFound, PositionNotReached
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.reading.page_tokens import Key, to_token
 from ledger_server.reading.queries import PageQuery
@@ -26,13 +24,6 @@ SNAPSHOT_SECONDS = 1.0
 WAIT_SECONDS_MAX = 2.0
 POLL_SECONDS_MIN = 0.002
 POLL_SECONDS_MAX = 0.05
-
-_GONE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    OSError,
-)
 
 
 class Snapshot(NamedTuple):
@@ -56,13 +47,13 @@ async def ledger_snapshot(
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the ledger at `min_position` or later.
 
-    Raises LedgerNotFound, PositionNotReached, DatabaseUnavailable, and TimeoutError when `timeout` seconds have
-    passed or the block holds its snapshot for more than SNAPSHOT_SECONDS.
+    Raises LedgerNotFound, PositionNotReached, TimeoutError when `timeout` seconds have passed, and
+    DatabaseUnavailable, also when the block would hold its snapshot for more than SNAPSHOT_SECONDS.
     """
     wait_seconds = WAIT_SECONDS_MAX if timeout is None else min(WAIT_SECONDS_MAX, timeout * 0.9)
     give_up_at = time.monotonic() + wait_seconds
     poll_seconds = POLL_SECONDS_MIN
-    async with bounded(timeout):
+    async with asyncio.timeout(timeout):
         while True:
             async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS):
                 head = await connection.fetchrow(sql.read_position, ledger_id)
@@ -80,18 +71,6 @@ async def ledger_snapshot(
                 )
             await asyncio.sleep(poll_seconds)
             poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
-
-
-@asynccontextmanager
-async def bounded(timeout: float | None) -> AsyncIterator[None]:
-    """At most `timeout` seconds, waiting for a connection included; a database that is away is DatabaseUnavailable."""
-    try:
-        async with asyncio.timeout(timeout):
-            yield
-    except TimeoutError:
-        raise
-    except _GONE as error:
-        raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
 
 
 def ledger_not_found(ledger_id: str) -> LedgerNotFound:

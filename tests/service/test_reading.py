@@ -1,0 +1,635 @@
+"""Reads against a model: the model is what the write path answered, kept in lists."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+
+from ledger_server.domain.commands import (
+    ArchiveTransaction,
+    BalanceCondition,
+    Command,
+    CreateAccount,
+    CreateLedger,
+    CreateTransaction,
+    EntryInput,
+    MetadataPatch,
+    PostTransaction,
+    Ref,
+    UpdateTransaction,
+)
+from ledger_server.domain.errors import (
+    AccountNotFound,
+    DatabaseUnavailable,
+    EntryNotFound,
+    InvalidPageToken,
+    LedgerNotFound,
+    PositionNotReached,
+    TransactionNotFound,
+)
+from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.model import AccountVersion, ArchivedReason, Ledger, Transaction, TransactionStatus
+from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.outcomes import Written
+from ledger_server.posting.worker import Worker
+from ledger_server.reading import (
+    AccountQuery,
+    EntryQuery,
+    LedgerQuery,
+    ListedEntry,
+    Page,
+    Reader,
+    TransactionQuery,
+    VersionQuery,
+    paging,
+)
+from ledger_server.reading import entries as entries_module
+from ledger_server.storage.embedded import EmbeddedPostgres
+from ledger_server.storage.pool import read_pool
+from tests.conftest import new_database
+
+PENDING, POSTED, ARCHIVED = TransactionStatus.PENDING, TransactionStatus.POSTED, TransactionStatus.ARCHIVED
+COLOURS: tuple[dict[str, str], ...] = ({}, {"colour": "red"}, {"colour": "blue", "size": "'; DROP TABLE entries; --"})
+DAY_ZERO = datetime(2026, 1, 1, tzinfo=UTC)
+T = TypeVar("T")
+
+
+@dataclass
+class Books:
+    """A ledger being written and read, and the model of it."""
+
+    lanes: Lanes
+    reader: Reader
+    dsn: str
+    ledger_id: str = ""
+    accounts: list[AccountVersion] = field(default_factory=list)
+    # By transaction id, in created order: every version that the write path answered with.
+    versions: dict[str, list[Transaction]] = field(default_factory=dict)
+
+    async def write(self, command: Command) -> Written:
+        """One command; its answer goes into the model."""
+        command.request_id = new_id()
+        (answer,) = await self.lanes.submit([command])
+        if not isinstance(answer, Written):
+            raise AssertionError(answer)
+        if isinstance(answer.object, Transaction):
+            self.versions.setdefault(answer.object.id, []).append(answer.object)
+        elif isinstance(answer.object, AccountVersion):
+            self.accounts.append(answer.object)
+        return answer
+
+    async def create_ledger(self, metadata: dict[str, str] | None = None) -> Ledger:
+        answer = await self.write(CreateLedger(ledger_id=NIL_ID, name="L", description="", metadata=metadata or {}))
+        assert isinstance(answer.object, Ledger)
+        return answer.object
+
+    async def create_account(self, **values: Any) -> AccountVersion:
+        defaults: dict[str, Any] = {
+            "name": "A",
+            "description": "",
+            "normal_balance": NormalBalance.DEBIT,
+            "currency": "USD",
+            "currency_exponent": None,
+            "external_id": None,
+            "metadata": {},
+        }
+        await self.write(CreateAccount(ledger_id=self.ledger_id, **defaults | values))
+        return self.accounts[-1]
+
+    async def create_transaction(self, *entries: EntryInput, **values: Any) -> Transaction:
+        defaults: dict[str, Any] = {
+            "status": PENDING,
+            "description": "",
+            "effective_at": None,
+            "external_id": None,
+            "metadata": {},
+        }
+        answer = await self.write(CreateTransaction(ledger_id=self.ledger_id, entries=entries, **defaults | values))
+        assert isinstance(answer.object, Transaction)
+        return answer.object
+
+    async def update(self, transaction: Transaction, **values: Any) -> None:
+        defaults: dict[str, Any] = dict.fromkeys(
+            ("version", "description", "effective_at", "external_id", "metadata", "entries")
+        )
+        await self.write(
+            UpdateTransaction(ledger_id=self.ledger_id, transaction=Ref(transaction.id, None), **defaults | values)
+        )
+
+    async def post(self, transaction: Transaction, **values: Any) -> None:
+        defaults: dict[str, Any] = dict.fromkeys(("version", "entries", "effective_at", "metadata"))
+        await self.write(
+            PostTransaction(ledger_id=self.ledger_id, transaction=Ref(transaction.id, None), **defaults | values)
+        )
+
+    async def archive(self, transaction: Transaction) -> None:
+        ref = Ref(transaction.id, None)
+        await self.write(ArchiveTransaction(ledger_id=self.ledger_id, transaction=ref, version=None, metadata=None))
+
+
+@asynccontextmanager
+async def books_on(dsn: str) -> AsyncIterator[Books]:
+    async with (
+        read_pool(dsn, size_max=4) as pool,
+        Lanes([Worker(dsn)], pool, lambda _ledger_id, _position: None).running() as lanes,
+    ):
+        books = Books(lanes, Reader(pool), dsn)
+        books.ledger_id = (await books.create_ledger()).id
+        yield books
+
+
+@pytest.fixture(scope="module")
+async def dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    async with new_database(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def books(dsn: str) -> AsyncIterator[Books]:
+    async with books_on(dsn) as books:
+        yield books
+
+
+@pytest.fixture(scope="module")
+async def history(dsn: str) -> AsyncIterator[Books]:
+    """A ledger with a random past, the same every time."""
+    async with books_on(dsn) as books:
+        await write_history(books, random.Random(1), 150)
+        yield books
+
+
+async def write_history(books: Books, chance: random.Random, count: int) -> None:
+    for n in range(6):
+        await books.create_account(
+            currency="USD" if n < 4 else "EUR",
+            normal_balance=NormalBalance(1 + n % 2),
+            external_id=f"account {n}" if n % 3 else None,
+            metadata=COLOURS[n % 3],
+        )
+    for n in range(count):
+        await write_something(books, chance, n)
+
+
+async def write_something(books: Books, chance: random.Random, n: int) -> None:
+    pending = [versions[-1] for versions in books.versions.values() if versions[-1].status == PENDING]
+    what = chance.randrange(10)
+    if what < 4 or not pending:
+        await books.create_transaction(
+            *lines(books, chance),
+            status=chance.choice((PENDING, PENDING, POSTED)),
+            external_id=f"transaction {n}" if n % 2 else None,
+            metadata=chance.choice(COLOURS),
+            effective_at=chance.choice((None, DAY_ZERO + timedelta(days=chance.randrange(30)))),
+        )
+        return
+    transaction = chance.choice(pending)
+    if what == 4:
+        await books.update(transaction, metadata=MetadataPatch(True, chance.choice(COLOURS)))
+    elif what == 5:
+        await books.update(transaction, entries=lines(books, chance))
+    elif what == 6:
+        await books.update(transaction, effective_at=DAY_ZERO + timedelta(days=chance.randrange(30)))
+    elif what == 7:
+        await books.archive(transaction)
+    elif what == 8:
+        await books.post(transaction, entries=chance.choice((None, lines(books, chance))))
+    else:
+        first, *others = lines(books, chance)
+        never = BalanceCondition(BalanceKind.POSTED, Operator.LT, -(10**30))
+        await books.create_transaction(
+            first._replace(conditions=(never,)),
+            *others,
+            external_id=f"transaction {n}",
+            metadata=chance.choice(COLOURS),
+            archive_on_condition_failure=True,
+        )
+
+
+def lines(books: Books, chance: random.Random) -> tuple[EntryInput, ...]:
+    accounts = [a for a in books.accounts if a.account.currency == chance.choice(("USD", "EUR"))] or books.accounts[:4]
+    accounts = [a for a in accounts if a.account.currency == accounts[0].account.currency]
+    pairs = []
+    for _ in range(chance.randint(1, 3)):
+        amount = chance.randrange(100)
+        metadata = chance.choice((None, {"line": "x"}))
+        pairs += [EntryInput(Ref(chance.choice(accounts).account.id, None), d, amount, metadata) for d in Direction]
+    return tuple(pairs)
+
+
+def pair(debit: AccountVersion, credit: AccountVersion, amount: int = 1) -> tuple[EntryInput, EntryInput]:
+    return (
+        EntryInput(Ref(debit.account.id, None), Direction.DEBIT, amount),
+        EntryInput(Ref(credit.account.id, None), Direction.CREDIT, amount),
+    )
+
+
+async def pages(read: Callable[[Any], Awaitable[Page[T]]], query: Any) -> list[T]:
+    """All items of all pages; no page is larger than asked for, and only the last has no token."""
+    items: list[T] = []
+    while True:
+        page = await read(query)
+        assert len(page.items) <= query.page_size
+        items += page.items
+        if not page.next_page_token:
+            return items
+        query = replace(query, page_token=page.next_page_token)
+
+
+def holds(metadata: Any, wanted: dict[str, str]) -> bool:
+    return all(metadata.get(key) == value for key, value in wanted.items())
+
+
+def model_entries(versions: list[Transaction]) -> list[ListedEntry]:
+    """Entries of a transaction, oldest first: each set once, discarded by the version that brought the next."""
+    sets = list({v.entry_set.first_entry_id: v for v in reversed(versions)}.values())[::-1]
+    listed = []
+    for version, following in zip(sets, [*sets[1:], None], strict=True):
+        entry_set = version.entry_set
+        listed += [
+            ListedEntry(
+                entry_set.entry_id(n),
+                version.id,
+                version.version,
+                version.status,
+                version.effective_at,
+                version.updated_at,
+                following and following.updated_at,
+                entry,
+            )
+            for n, entry in enumerate(entry_set.entries)
+        ]
+    return listed
+
+
+def touches(versions: list[Transaction], account_id: str) -> bool:
+    """Whether it ever moved the account; what a failed condition archived moved none."""
+    return any(
+        entry.after.account.id == account_id
+        for version in versions
+        for entry in version.entry_set.entries
+        if version.archived_reason != ArchivedReason.CONDITION_FAILED
+    )
+
+
+# What was written is what is read.
+
+
+async def test_every_object_reads_as_it_was_last_written(history: Books) -> None:
+    reader, ledger_id = history.reader, history.ledger_id
+    for versions in history.versions.values():
+        newest = versions[-1]
+        read = await reader.get_transaction(ledger_id, Ref(newest.id, None))
+        assert read.value == newest
+        if newest.external_id is not None and newest.status != ARCHIVED:
+            assert (await reader.get_transaction(ledger_id, Ref(None, newest.external_id))).value == newest
+    ledger = await reader.get_ledger(ledger_id)
+    assert ledger.value.id == ledger_id
+    assert (read.position, read.epoch) == (ledger.position, ledger.epoch)
+    # One event a command, and every command of the model was accepted.
+    assert ledger.position == len(history.accounts) + sum(map(len, history.versions.values()))
+
+
+async def test_an_account_reads_with_its_newest_balances(history: Books) -> None:
+    newest = {version.account.id: version for version in history.accounts}
+    moves = [v for versions in history.versions.values() for v in versions]
+    for move in sorted(moves, key=lambda v: v.position):
+        for entry in move.entry_set.entries:
+            if entry.after.lock_version > newest[entry.after.account.id].lock_version:
+                newest[entry.after.account.id] = entry.after
+    ids = list(newest)
+    read = await history.reader.get_accounts(history.ledger_id, [*ids, ids[0]])
+    for account in read.value:
+        # A discarded line moves an account without leaving an entry, so the last entry may be older.
+        assert account.lock_version >= newest[account.account.id].lock_version
+        assert account.account == newest[account.account.id].account
+        assert (await history.reader.get_account(history.ledger_id, Ref(account.account.id, None))).value == account
+        if account.account.external_id is not None:
+            by_name = await history.reader.get_account(history.ledger_id, Ref(None, account.account.external_id))
+            assert by_name.value == account
+    assert read.value[-1] == read.value[0]
+
+
+async def test_versions_read_as_they_were(history: Books) -> None:
+    for versions in history.versions.values():
+        query = VersionQuery(ledger_id=history.ledger_id, page_size=2, transaction=Ref(versions[0].id, None))
+        assert await pages(history.reader.list_transaction_versions, query) == versions
+
+
+async def test_every_entry_says_when_it_was_written_and_discarded(history: Books) -> None:
+    entries = [entry for versions in history.versions.values() for entry in model_entries(versions)]
+    assert any(entry.discarded_at for entry in entries)
+    for entry in entries:
+        assert (await history.reader.get_entry(history.ledger_id, entry.id)).value == entry
+
+
+# Lists against the model: random filters, random page sizes.
+
+
+async def test_accounts_by_any_filters(history: Books) -> None:
+    chance = random.Random(2)
+    by_id = {
+        v.account.id: v
+        for v in (await history.reader.get_accounts(history.ledger_id, [v.account.id for v in history.accounts])).value
+    }
+    for _ in range(60):
+        query = AccountQuery(
+            ledger_id=history.ledger_id,
+            page_size=chance.randint(1, 5),
+            currency=chance.choice((None, "USD", "EUR", "' OR true --")),
+            normal_balance=chance.choice((None, *NormalBalance)),
+            metadata=chance.choice(COLOURS),
+            external_id=chance.choice((None, None, None, "account 1", "account 4", "nobody")),
+        )
+        expected = [
+            version
+            for version in by_id.values()
+            if query.currency in (None, version.account.currency)
+            and query.normal_balance in (None, version.account.normal_balance)
+            and query.external_id in (None, version.account.external_id)
+            and holds(version.account.metadata, dict(query.metadata))
+        ]
+        assert await pages(history.reader.list_accounts, query) == expected
+
+
+async def test_transactions_by_any_filters(history: Books) -> None:
+    chance = random.Random(3)
+    external_ids = [versions[0].external_id for versions in history.versions.values() if versions[0].external_id]
+    for _ in range(100):
+        account = chance.choice((None, *history.accounts))
+        query = TransactionQuery(
+            ledger_id=history.ledger_id,
+            page_size=chance.choice((1, 3, 20, 1000)),
+            account=account and Ref(account.account.id, None),
+            external_id=chance.choice((None, None, chance.choice(external_ids))),
+            statuses=frozenset(chance.sample(list(TransactionStatus), chance.randrange(3))),
+            metadata=chance.choice(COLOURS),
+        )
+        expected = [
+            versions[-1]
+            for versions in reversed(history.versions.values())
+            if (account is None or touches(versions, account.account.id))
+            and (
+                query.external_id is None
+                or (versions[-1].external_id == query.external_id and versions[-1].status != ARCHIVED)
+            )
+            and (not query.statuses or versions[-1].status in query.statuses)
+            and holds(versions[-1].metadata, dict(query.metadata))
+        ]
+        assert await pages(history.reader.list_transactions, query) == expected
+
+
+async def test_entries_by_any_filters(history: Books) -> None:
+    chance = random.Random(4)
+    for n in range(100):
+        account = chance.choice(history.accounts).account
+        versions = chance.choice(list(history.versions.values()))
+        of_account = n % 2 == 0
+        query = EntryQuery(
+            ledger_id=history.ledger_id,
+            page_size=chance.choice((1, 3, 20, 1000)),
+            account=Ref(account.id, None) if of_account else None,
+            transaction=None if of_account else Ref(versions[0].id, None),
+            direction=chance.choice((None, *Direction)),
+            statuses=frozenset(chance.sample(list(TransactionStatus), chance.randrange(3))),
+            include_discarded=chance.choice((False, True)),
+            effective_at_lower_bound=chance.choice((None, DAY_ZERO + timedelta(days=10))),
+            effective_at_upper_bound=chance.choice((None, DAY_ZERO + timedelta(days=20))),
+        )
+        expected = of_account_newest_first(history, account.id) if of_account else model_entries(versions)
+        assert await pages(history.reader.list_entries, query) == [e for e in expected if passes(query, e)]
+
+
+def of_account_newest_first(history: Books, account_id: str) -> list[ListedEntry]:
+    entries = [
+        entry
+        for versions in history.versions.values()
+        if versions[0].archived_reason != ArchivedReason.CONDITION_FAILED
+        for entry in model_entries(versions)
+        if entry.entry.after.account.id == account_id
+    ]
+    return sorted(entries, key=lambda e: (e.entry.after.lock_version, e.id), reverse=True)
+
+
+def passes(query: EntryQuery, listed: ListedEntry) -> bool:
+    lower, upper = query.effective_at_lower_bound, query.effective_at_upper_bound
+    return (
+        query.direction in (None, listed.entry.direction)
+        and (not query.statuses or listed.status in query.statuses)
+        and (query.include_discarded or listed.discarded_at is None)
+        and (lower is None or listed.effective_at >= lower)
+        and (upper is None or listed.effective_at < upper)
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.0], ids=["in one go", "out of time after each bite"])
+async def test_small_bites_find_the_same(history: Books, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
+    for module in ("accounts", "transactions"):
+        monkeypatch.setattr(f"ledger_server.reading.{module}.BITE_ROWS", 3)
+    monkeypatch.setattr(entries_module, "BITE_VERSIONS_MIN", 2)
+    await test_accounts_by_any_filters(history)
+    await test_transactions_by_any_filters(history)
+    await test_entries_by_any_filters(history)
+
+
+async def test_a_page_that_would_outgrow_a_message_is_cut(history: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 6_000)
+    query = TransactionQuery(ledger_id=history.ledger_id, page_size=1000)
+    first = await history.reader.list_transactions(query)
+    assert 0 < len(first.items) < 10
+    assert len(await pages(history.reader.list_transactions, query)) == len(history.versions)
+
+
+# Writers at work.
+
+
+async def test_pages_read_while_others_write_miss_nothing_and_repeat_nothing(books: Books) -> None:
+    debit, credit = await books.create_account(), await books.create_account()
+    for _ in range(40):
+        await books.create_transaction(*pair(debit, credit))
+    before = list(books.versions)
+    is_done = False
+
+    async def write() -> None:
+        while not is_done:
+            transaction = await books.create_transaction(*pair(debit, credit))
+            await books.post(transaction)
+            await books.create_account()
+
+    writer = asyncio.create_task(write())
+    try:
+        for account in (None, Ref(debit.account.id, None)):
+            query = TransactionQuery(ledger_id=books.ledger_id, page_size=3, account=account)
+            listed = [t.id for t in await pages(books.reader.list_transactions, query)]
+            assert len(listed) == len(set(listed))
+            assert listed[-40:] == before[::-1]
+        entries = EntryQuery(ledger_id=books.ledger_id, page_size=7, account=Ref(debit.account.id, None))
+        ids = [entry.id for entry in await pages(books.reader.list_entries, entries)]
+        assert len(ids) == len(set(ids))
+        assert len(ids) >= 40
+        accounts_before = len(books.accounts)
+        accounts = await pages(books.reader.list_accounts, AccountQuery(ledger_id=books.ledger_id, page_size=3))
+        assert [v.account.id for v in accounts[:accounts_before]] == [
+            v.account.id for v in books.accounts[:accounts_before]
+        ]
+    finally:
+        is_done = True
+        await writer
+
+
+async def test_everything_in_a_read_is_of_one_moment(books: Books) -> None:
+    debit, credit = await books.create_account(), await books.create_account()
+    is_done = False
+
+    async def write() -> None:
+        while not is_done:
+            await books.create_transaction(*pair(debit, credit), status=POSTED)
+
+    writer = asyncio.create_task(write())
+    try:
+        for _ in range(50):
+            read = await books.reader.get_accounts(books.ledger_id, [debit.account.id, credit.account.id])
+            one, other = read.value
+            assert one.counters.posted_debits == other.counters.posted_credits
+            # Two accounts were the first two commands, and every command since was a posting.
+            assert read.position == 2 + one.lock_version
+            page = await books.reader.list_transactions(TransactionQuery(ledger_id=books.ledger_id, page_size=1))
+            assert [t.position for t in page.items] in ([page.position], [])
+    finally:
+        is_done = True
+        await writer
+
+
+async def test_ledgers_list_oldest_first_and_the_registry_is_not_among_them(books: Books) -> None:
+    made = [await books.create_ledger({"run": books.ledger_id, "n": str(n % 2)}) for n in range(5)]
+
+    async def listed(query: LedgerQuery) -> list[Ledger]:
+        ledgers = []
+        while True:
+            page = await books.reader.list_ledgers(query)
+            ledgers += [read.value for read in page.items]
+            if not page.next_page_token:
+                return ledgers
+            query = replace(query, page_token=page.next_page_token)
+
+    everything = await listed(LedgerQuery(page_size=2))
+    assert NIL_ID not in {ledger.id for ledger in everything}
+    assert everything[-5:] == made
+    assert await listed(LedgerQuery(page_size=1, metadata={"run": books.ledger_id, "n": "0"})) == made[::2]
+
+
+# Refusals.
+
+
+async def test_what_is_not_there_or_of_another_ledger_is_not_found(history: Books, books: Books) -> None:
+    reader, ledger_id, stranger = history.reader, history.ledger_id, books.ledger_id
+    account = history.accounts[1].account
+    versions = next(v for v in history.versions.values() if v[-1].external_id and v[-1].status != ARCHIVED)
+    entry = model_entries(versions)[0]
+    for unknown in (NIL_ID, new_id()):
+        with pytest.raises(LedgerNotFound):
+            await reader.get_ledger(unknown)
+        with pytest.raises(LedgerNotFound):
+            await reader.list_accounts(AccountQuery(ledger_id=unknown, page_size=1))
+    for account_ref in (Ref(account.id, None), Ref(None, account.external_id)):
+        await reader.get_account(ledger_id, account_ref)
+        for read in (
+            reader.get_account(stranger, account_ref),
+            reader.list_entries(EntryQuery(ledger_id=stranger, page_size=1, account=account_ref)),
+            reader.list_transactions(TransactionQuery(ledger_id=stranger, page_size=1, account=account_ref)),
+        ):
+            with pytest.raises(AccountNotFound):
+                await read
+    for transaction in (Ref(versions[0].id, None), Ref(None, versions[-1].external_id)):
+        await reader.get_transaction(ledger_id, transaction)
+        for transaction_read in (
+            reader.get_transaction(stranger, transaction),
+            reader.list_entries(EntryQuery(ledger_id=stranger, page_size=1, transaction=transaction)),
+            reader.list_transaction_versions(VersionQuery(ledger_id=stranger, page_size=1, transaction=transaction)),
+        ):
+            with pytest.raises(TransactionNotFound):
+                await transaction_read
+    with pytest.raises(EntryNotFound):
+        await reader.get_entry(stranger, entry.id)
+    missing = [new_id(), new_id()]
+    with pytest.raises(AccountNotFound) as refusal:
+        await reader.get_accounts(ledger_id, [account.id, *missing])
+    assert [violation.subject for violation in refusal.value.violations] == missing
+
+
+async def test_an_external_id_finds_the_transaction_that_is_not_archived(books: Books) -> None:
+    debit, credit = await books.create_account(), await books.create_account()
+    first = await books.create_transaction(*pair(debit, credit), external_id="booking")
+    await books.archive(first)
+    with pytest.raises(TransactionNotFound):
+        await books.reader.get_transaction(books.ledger_id, Ref(None, "booking"))
+    second = await books.create_transaction(*pair(debit, credit), external_id="booking")
+    assert (await books.reader.get_transaction(books.ledger_id, Ref(None, "booking"))).value == second
+
+
+async def test_a_token_is_good_for_its_own_query_only(history: Books) -> None:
+    query = TransactionQuery(ledger_id=history.ledger_id, page_size=2)
+    token = (await history.reader.list_transactions(query)).next_page_token
+    for other in (replace(query, statuses=frozenset({POSTED})), replace(query, metadata={"colour": "red"})):
+        with pytest.raises(InvalidPageToken):
+            await history.reader.list_transactions(replace(other, page_token=token))
+    with pytest.raises(InvalidPageToken):
+        await history.reader.list_accounts(AccountQuery(ledger_id=history.ledger_id, page_size=2, page_token=token))
+    with pytest.raises(InvalidPageToken):
+        await history.reader.list_ledgers(LedgerQuery(page_size=2, page_token=token))
+
+
+# Time.
+
+
+async def test_min_position_waits_for_the_command_and_sees_it(books: Books) -> None:
+    position = (await books.reader.get_ledger(books.ledger_id)).position
+    waiting = asyncio.create_task(books.reader.get_ledger(books.ledger_id, position + 1))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    account = await books.create_account()
+    assert (await waiting).position >= position + 1
+    page = await books.reader.list_accounts(
+        AccountQuery(ledger_id=books.ledger_id, page_size=1, min_position=position + 1)
+    )
+    assert page.items == [account]
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(0.3, 0.3), (None, 2.0), (60.0, 2.0)])
+async def test_min_position_gives_up_in_time(books: Books, timeout: float | None, seconds: float) -> None:
+    position = (await books.reader.get_ledger(books.ledger_id)).position
+    began = time.monotonic()
+    with pytest.raises(PositionNotReached) as refusal:
+        await books.reader.get_ledger(books.ledger_id, position + 1, timeout)
+    assert seconds * 0.8 < time.monotonic() - began < seconds + 0.2
+    assert refusal.value.retry_seconds
+    assert refusal.value.metadata == {"position": str(position)}
+
+
+async def test_a_read_ends_with_its_deadline_and_leaves_the_pool_whole(books: Books) -> None:
+    blocker: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(books.dsn)
+    try:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+        for _ in range(6):
+            with pytest.raises(TimeoutError):
+                await books.reader.get_account(books.ledger_id, Ref(new_id(), None), None, 0.1)
+        # Without a deadline of its own it still holds no snapshot for longer than a second.
+        with pytest.raises(DatabaseUnavailable):
+            await books.reader.get_account(books.ledger_id, Ref(new_id(), None))
+        await transaction.rollback()
+    finally:
+        await blocker.close()
+    await books.create_account()
+    assert len((await books.reader.list_accounts(AccountQuery(ledger_id=books.ledger_id, page_size=5))).items) == 1
