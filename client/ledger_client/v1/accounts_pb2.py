@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from ledger_client.v1 import balances_pb2 as ledger_dot_v1_dot_balances__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ledger/v1/accounts.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\"\xa5\x04\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tledger_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x1e\n\x11\x63urrency_exponent\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0b\x65xternal_id\x18\x08 \x01(\t\x12\x32\n\x08metadata\x18\t \x03(\x0b\x32 .ledger.v1.Account.MetadataEntry\x12\x19\n\x0clock_version\x18\n \x01(\x03H\x01\x88\x01\x01\x12%\n\x08\x62\x61lances\x18\x0b \x01(\x0b\x32\x13.ledger.v1.Balances\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08position\x18\x0e \x01(\x03H\x02\x88\x01\x01\x12\r\n\x05\x65poch\x18\x0f \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_currency_exponentB\x0f\n\r_lock_versionB\x0b\n\t_position\"\xe1\x02\n\x14\x43reateAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x1e\n\x11\x63urrency_exponent\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0b\x65xternal_id\x18\x08 \x01(\t\x12?\n\x08metadata\x18\t \x03(\x0b\x32-.ledger.v1.CreateAccountRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_currency_exponent\"\x92\x01\n\x11GetAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x19\n\x0cmin_position\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\t\n\x07\x61\x63\x63ountB\x0f\n\r_min_position\"m\n\x17\x42\x61tchGetAccountsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x19\n\x0cmin_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"s\n\x18\x42\x61tchGetAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.ledger.v1.Account\x12\x15\n\x08position\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x03 \x01(\tB\x0b\n\t_position\"\xc5\x02\n\x13ListAccountsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12>\n\x08metadata\x18\x06 \x03(\x0b\x32,.ledger.v1.ListAccountsRequest.MetadataEntry\x12\x13\n\x0b\x65xternal_id\x18\x07 \x01(\t\x12\x19\n\x0cmin_position\x18\x08 \x01(\x03H\x00\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_min_position\"\x88\x01\n\x14ListAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.ledger.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\x08position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\tB\x0b\n\t_position\"\xd8\x02\n\x14UpdateAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x07 \x01(\t\x12?\n\x08metadata\x18\x08 \x03(\x0b\x32-.ledger.v1.UpdateAccountRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\t \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07\x61\x63\x63ountb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ledger/v1/accounts.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\"B\n\x0c\x42\x61lanceLimit\x12\x10\n\x03min\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\x8e\x01\n\rBalanceLimits\x12\'\n\x06posted\x18\x01 \x01(\x0b\x32\x17.ledger.v1.BalanceLimit\x12(\n\x07pending\x18\x02 \x01(\x0b\x32\x17.ledger.v1.BalanceLimit\x12*\n\tavailable\x18\x03 \x01(\x0b\x32\x17.ledger.v1.BalanceLimit\"\xf9\x04\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tledger_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x1e\n\x11\x63urrency_exponent\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0b\x65xternal_id\x18\x08 \x01(\t\x12\x32\n\x08metadata\x18\t \x03(\x0b\x32 .ledger.v1.Account.MetadataEntry\x12\x19\n\x0clock_version\x18\n \x01(\x03H\x01\x88\x01\x01\x12%\n\x08\x62\x61lances\x18\x0b \x01(\x0b\x32\x13.ledger.v1.Balances\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08position\x18\x0e \x01(\x03H\x02\x88\x01\x01\x12\r\n\x05\x65poch\x18\x0f \x01(\t\x12(\n\x06status\x18\x10 \x01(\x0e\x32\x18.ledger.v1.AccountStatus\x12(\n\x06limits\x18\x11 \x01(\x0b\x32\x18.ledger.v1.BalanceLimits\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_currency_exponentB\x0f\n\r_lock_versionB\x0b\n\t_position\"\x8b\x03\n\x14\x43reateAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x1e\n\x11\x63urrency_exponent\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0b\x65xternal_id\x18\x08 \x01(\t\x12?\n\x08metadata\x18\t \x03(\x0b\x32-.ledger.v1.CreateAccountRequest.MetadataEntry\x12(\n\x06limits\x18\n \x01(\x0b\x32\x18.ledger.v1.BalanceLimits\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_currency_exponent\"v\n\x1a\x42\x61tchCreateAccountsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x31\n\x08\x61\x63\x63ounts\x18\x03 \x03(\x0b\x32\x1f.ledger.v1.CreateAccountRequest\"v\n\x1b\x42\x61tchCreateAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.ledger.v1.Account\x12\x15\n\x08position\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x03 \x01(\tB\x0b\n\t_position\"\x92\x01\n\x11GetAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x19\n\x0cmin_position\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\t\n\x07\x61\x63\x63ountB\x0f\n\r_min_position\"m\n\x17\x42\x61tchGetAccountsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x19\n\x0cmin_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"s\n\x18\x42\x61tchGetAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.ledger.v1.Account\x12\x15\n\x08position\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x03 \x01(\tB\x0b\n\t_position\"\xc5\x02\n\x13ListAccountsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x30\n\x0enormal_balance\x18\x05 \x01(\x0e\x32\x18.ledger.v1.NormalBalance\x12>\n\x08metadata\x18\x06 \x03(\x0b\x32,.ledger.v1.ListAccountsRequest.MetadataEntry\x12\x13\n\x0b\x65xternal_id\x18\x07 \x01(\t\x12\x19\n\x0cmin_position\x18\x08 \x01(\x03H\x00\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_min_position\"\x88\x01\n\x14ListAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.ledger.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\x08position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\tB\x0b\n\t_position\"\xac\x03\n\x14UpdateAccountRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x07 \x01(\t\x12?\n\x08metadata\x18\x08 \x03(\x0b\x32-.ledger.v1.UpdateAccountRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\t \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12(\n\x06status\x18\n \x01(\x0e\x32\x18.ledger.v1.AccountStatus\x12(\n\x06limits\x18\x0b \x01(\x0b\x32\x18.ledger.v1.BalanceLimits\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07\x61\x63\x63ount*\xc3\x01\n\rAccountStatus\x12\x1e\n\x1a\x41\x43\x43OUNT_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43OUNT_STATUS_OPEN\x10\x01\x12 \n\x1c\x41\x43\x43OUNT_STATUS_DEBITS_FROZEN\x10\x02\x12!\n\x1d\x41\x43\x43OUNT_STATUS_CREDITS_FROZEN\x10\x03\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_FROZEN\x10\x04\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_CLOSED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,28 +42,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTACCOUNTSREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_ACCOUNT']._serialized_start=133
-  _globals['_ACCOUNT']._serialized_end=682
-  _globals['_ACCOUNT_METADATAENTRY']._serialized_start=583
-  _globals['_ACCOUNT_METADATAENTRY']._serialized_end=630
-  _globals['_CREATEACCOUNTREQUEST']._serialized_start=685
-  _globals['_CREATEACCOUNTREQUEST']._serialized_end=1038
-  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_start=583
-  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_end=630
-  _globals['_GETACCOUNTREQUEST']._serialized_start=1041
-  _globals['_GETACCOUNTREQUEST']._serialized_end=1187
-  _globals['_BATCHGETACCOUNTSREQUEST']._serialized_start=1189
-  _globals['_BATCHGETACCOUNTSREQUEST']._serialized_end=1298
-  _globals['_BATCHGETACCOUNTSRESPONSE']._serialized_start=1300
-  _globals['_BATCHGETACCOUNTSRESPONSE']._serialized_end=1415
-  _globals['_LISTACCOUNTSREQUEST']._serialized_start=1418
-  _globals['_LISTACCOUNTSREQUEST']._serialized_end=1743
-  _globals['_LISTACCOUNTSREQUEST_METADATAENTRY']._serialized_start=583
-  _globals['_LISTACCOUNTSREQUEST_METADATAENTRY']._serialized_end=630
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=1746
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=1882
-  _globals['_UPDATEACCOUNTREQUEST']._serialized_start=1885
-  _globals['_UPDATEACCOUNTREQUEST']._serialized_end=2229
-  _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._serialized_start=583
-  _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._serialized_end=630
+  _globals['_ACCOUNTSTATUS']._serialized_start=2895
+  _globals['_ACCOUNTSTATUS']._serialized_end=3090
+  _globals['_BALANCELIMIT']._serialized_start=132
+  _globals['_BALANCELIMIT']._serialized_end=198
+  _globals['_BALANCELIMITS']._serialized_start=201
+  _globals['_BALANCELIMITS']._serialized_end=343
+  _globals['_ACCOUNT']._serialized_start=346
+  _globals['_ACCOUNT']._serialized_end=979
+  _globals['_ACCOUNT_METADATAENTRY']._serialized_start=880
+  _globals['_ACCOUNT_METADATAENTRY']._serialized_end=927
+  _globals['_CREATEACCOUNTREQUEST']._serialized_start=982
+  _globals['_CREATEACCOUNTREQUEST']._serialized_end=1377
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_start=880
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_end=927
+  _globals['_BATCHCREATEACCOUNTSREQUEST']._serialized_start=1379
+  _globals['_BATCHCREATEACCOUNTSREQUEST']._serialized_end=1497
+  _globals['_BATCHCREATEACCOUNTSRESPONSE']._serialized_start=1499
+  _globals['_BATCHCREATEACCOUNTSRESPONSE']._serialized_end=1617
+  _globals['_GETACCOUNTREQUEST']._serialized_start=1620
+  _globals['_GETACCOUNTREQUEST']._serialized_end=1766
+  _globals['_BATCHGETACCOUNTSREQUEST']._serialized_start=1768
+  _globals['_BATCHGETACCOUNTSREQUEST']._serialized_end=1877
+  _globals['_BATCHGETACCOUNTSRESPONSE']._serialized_start=1879
+  _globals['_BATCHGETACCOUNTSRESPONSE']._serialized_end=1994
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=1997
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=2322
+  _globals['_LISTACCOUNTSREQUEST_METADATAENTRY']._serialized_start=880
+  _globals['_LISTACCOUNTSREQUEST_METADATAENTRY']._serialized_end=927
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=2325
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=2461
+  _globals['_UPDATEACCOUNTREQUEST']._serialized_start=2464
+  _globals['_UPDATEACCOUNTREQUEST']._serialized_end=2892
+  _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._serialized_start=880
+  _globals['_UPDATEACCOUNTREQUEST_METADATAENTRY']._serialized_end=927
 # @@protoc_insertion_point(module_scope)

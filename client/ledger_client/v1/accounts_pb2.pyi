@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ledger_client.v1 import balances_pb2 as _balances_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,113 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AccountStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccountStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCOUNT_STATUS_UNSPECIFIED: _AccountStatus.ValueType  # 0
+    """Not set; in ListAccounts: any."""
+    ACCOUNT_STATUS_OPEN: _AccountStatus.ValueType  # 1
+    """Takes debits and credits."""
+    ACCOUNT_STATUS_DEBITS_FROZEN: _AccountStatus.ValueType  # 2
+    """Takes credits only."""
+    ACCOUNT_STATUS_CREDITS_FROZEN: _AccountStatus.ValueType  # 3
+    """Takes debits only."""
+    ACCOUNT_STATUS_FROZEN: _AccountStatus.ValueType  # 4
+    """Takes nothing."""
+    ACCOUNT_STATUS_CLOSED: _AccountStatus.ValueType  # 5
+    """Takes nothing; its posted amount is zero and nothing is pending. May be opened again."""
+
+class AccountStatus(_AccountStatus, metaclass=_AccountStatusEnumTypeWrapper):
+    """Whether an account takes entries. Archiving and expiry are never refused by it."""
+
+ACCOUNT_STATUS_UNSPECIFIED: AccountStatus.ValueType  # 0
+"""Not set; in ListAccounts: any."""
+ACCOUNT_STATUS_OPEN: AccountStatus.ValueType  # 1
+"""Takes debits and credits."""
+ACCOUNT_STATUS_DEBITS_FROZEN: AccountStatus.ValueType  # 2
+"""Takes credits only."""
+ACCOUNT_STATUS_CREDITS_FROZEN: AccountStatus.ValueType  # 3
+"""Takes debits only."""
+ACCOUNT_STATUS_FROZEN: AccountStatus.ValueType  # 4
+"""Takes nothing."""
+ACCOUNT_STATUS_CLOSED: AccountStatus.ValueType  # 5
+"""Takes nothing; its posted amount is zero and nothing is pending. May be opened again."""
+Global___AccountStatus: _TypeAlias = AccountStatus  # noqa: Y015
+
+@_typing.final
+class BalanceLimit(_message.Message):
+    """The bounds of one balance; a bound that is absent does not bind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    min: _builtins.str
+    """The least amount: a base-10 integer of at most 36 digits in the minor unit, optionally with a leading `-`."""
+    max: _builtins.str
+    """The greatest amount, likewise; not less than `min`."""
+    def __init__(
+        self,
+        *,
+        min: _builtins.str | None = ...,
+        max: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
+    _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
+    _WhichOneofReturnType__min: _TypeAlias = _typing.Literal["min"]  # noqa: Y015
+    _WhichOneofArgType__min: _TypeAlias = _typing.Literal["_min", b"_min"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max) -> _WhichOneofReturnType__max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min) -> _WhichOneofReturnType__min | None: ...
+
+Global___BalanceLimit: _TypeAlias = BalanceLimit  # noqa: Y015
+
+@_typing.final
+class BalanceLimits(_message.Message):
+    """Standing limits of an account. A limit refuses a command only if the balance after it is outside the limit and
+    farther out than before, so an account that is already outside can always move back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTED_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def posted(self) -> Global___BalanceLimit:
+        """Bounds of the posted amount."""
+
+    @_builtins.property
+    def pending(self) -> Global___BalanceLimit:
+        """Bounds of the pending amount."""
+
+    @_builtins.property
+    def available(self) -> Global___BalanceLimit:
+        """Bounds of the available amount."""
+
+    def __init__(
+        self,
+        *,
+        posted: Global___BalanceLimit | None = ...,
+        pending: Global___BalanceLimit | None = ...,
+        available: Global___BalanceLimit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "pending", b"pending", "posted", b"posted"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "pending", b"pending", "posted", b"posted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BalanceLimits: _TypeAlias = BalanceLimits  # noqa: Y015
 
 @_typing.final
 class Account(_message.Message):
@@ -62,6 +170,8 @@ class Account(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     ledger_id: _builtins.str
@@ -88,6 +198,8 @@ class Account(_message.Message):
     """
     epoch: _builtins.str
     """The epoch of `position`; see Ledger.epoch."""
+    status: Global___AccountStatus.ValueType
+    """Whether it takes entries."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Up to 50 keys of 1..64 characters, values up to 1,024 characters, 16 KiB together."""
@@ -103,6 +215,10 @@ class Account(_message.Message):
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When its name, description, external_id or metadata last changed."""
+
+    @_builtins.property
+    def limits(self) -> Global___BalanceLimits:
+        """Its standing limits; absent: none."""
 
     def __init__(
         self,
@@ -122,10 +238,12 @@ class Account(_message.Message):
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         position: _builtins.int | None = ...,
         epoch: _builtins.str = ...,
+        status: Global___AccountStatus.ValueType = ...,
+        limits: Global___BalanceLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "lock_version", b"lock_version", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "limits", b"limits", "lock_version", b"lock_version", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "epoch", b"epoch", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "lock_version", b"lock_version", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "epoch", b"epoch", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "limits", b"limits", "lock_version", b"lock_version", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "position", b"position", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__currency_exponent: _TypeAlias = _typing.Literal["currency_exponent"]  # noqa: Y015
     _WhichOneofArgType__currency_exponent: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent"]  # noqa: Y015
@@ -177,6 +295,7 @@ class CreateAccountRequest(_message.Message):
     CURRENCY_EXPONENT_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that will hold it."""
     request_id: _builtins.str
@@ -199,6 +318,10 @@ class CreateAccountRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """See Account.metadata."""
 
+    @_builtins.property
+    def limits(self) -> Global___BalanceLimits:
+        """Standing limits; absent: none."""
+
     def __init__(
         self,
         *,
@@ -211,16 +334,85 @@ class CreateAccountRequest(_message.Message):
         currency_exponent: _builtins.int | None = ...,
         external_id: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        limits: Global___BalanceLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency_exponent", b"currency_exponent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency_exponent", b"currency_exponent", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "limits", b"limits", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__currency_exponent: _TypeAlias = _typing.Literal["currency_exponent"]  # noqa: Y015
     _WhichOneofArgType__currency_exponent: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__currency_exponent) -> _WhichOneofReturnType__currency_exponent | None: ...
 
 Global___CreateAccountRequest: _TypeAlias = CreateAccountRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateAccountsRequest(_message.Message):
+    """Creates many accounts, all or none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that will hold them."""
+    request_id: _builtins.str
+    """1..128 characters, required; one for all."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateAccountRequest]:
+        """1..10,000 accounts. Their ledger_id is empty or the batch's, their request_id empty. The first refused one refuses
+        the batch, with its index as `command_index` in the ErrorInfo's metadata.
+        """
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        accounts: _abc.Iterable[Global___CreateAccountRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "ledger_id", b"ledger_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateAccountsRequest: _TypeAlias = BatchCreateAccountsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateAccountsResponse(_message.Message):
+    """The accounts that were created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The ledger's position after the last of them."""
+    epoch: _builtins.str
+    """The epoch of `position`."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Account]:
+        """In the order of the request, each with the position of its own creation."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___Account] | None = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "accounts", b"accounts", "epoch", b"epoch", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___BatchCreateAccountsResponse: _TypeAlias = BatchCreateAccountsResponse  # noqa: Y015
 
 @_typing.final
 class GetAccountRequest(_message.Message):
@@ -478,6 +670,8 @@ class UpdateAccountRequest(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     account_id: _builtins.str
@@ -492,15 +686,21 @@ class UpdateAccountRequest(_message.Message):
     """New description, if the mask names it."""
     external_id: _builtins.str
     """New external id, if the mask names it; empty removes it."""
+    status: Global___AccountStatus.ValueType
+    """New status, if the mask names it. Closing demands a zero posted amount and nothing pending (ACCOUNT_NOT_EMPTY)."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """New metadata, if the mask names it."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Any of `name`, `description`, `external_id`, `metadata` (replaces all) and `metadata.<key>` (sets that key, or
-        removes it when `metadata` does not hold it). Empty: every field that is set in the request.
+        """Any of `name`, `description`, `external_id`, `status`, `limits`, `metadata` (replaces all) and `metadata.<key>` (sets
+        that key, or removes it when `metadata` does not hold it). Empty: every field that is set in the request.
         """
+
+    @_builtins.property
+    def limits(self) -> Global___BalanceLimits:
+        """New limits, if the mask names them; they replace all old ones, absent removes them. Every change is dated and kept."""
 
     def __init__(
         self,
@@ -514,10 +714,12 @@ class UpdateAccountRequest(_message.Message):
         external_id: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        status: Global___AccountStatus.ValueType = ...,
+        limits: Global___BalanceLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "limits", b"limits", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "name", b"name", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "limits", b"limits", "metadata", b"metadata", "name", b"name", "request_id", b"request_id", "status", b"status", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
     _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015

@@ -22,15 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from ledger_client.v1 import balances_pb2 as ledger_dot_v1_dot_balances__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ledger/v1/errors.proto\x12\tledger.v1*\xee\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_MESSAGE_MALFORMED\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x02\x12\x1b\n\x17\x45RROR_REASON_UNBALANCED\x10\x03\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x04\x12!\n\x1d\x45RROR_REASON_LEDGER_NOT_FOUND\x10\n\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\x0b\x12&\n\"ERROR_REASON_TRANSACTION_NOT_FOUND\x10\x0c\x12 \n\x1c\x45RROR_REASON_ENTRY_NOT_FOUND\x10\r\x12\"\n\x1e\x45RROR_REASON_EXTERNAL_ID_TAKEN\x10\x14\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x15\x12(\n$ERROR_REASON_TRANSACTION_NOT_PENDING\x10\x1e\x12!\n\x1d\x45RROR_REASON_CONDITION_FAILED\x10\x1f\x12\x1e\n\x1a\x45RROR_REASON_EPOCH_CHANGED\x10 \x12&\n\"ERROR_REASON_LOCK_VERSION_MISMATCH\x10(\x12!\n\x1d\x45RROR_REASON_VERSION_MISMATCH\x10)\x12\x1b\n\x17\x45RROR_REASON_CONTENTION\x10*\x12#\n\x1f\x45RROR_REASON_POSITION_IN_FUTURE\x10\x32\x12 \n\x1c\x45RROR_REASON_POSITION_PRUNED\x10\x33\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10<\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10=\x12%\n!ERROR_REASON_POSITION_NOT_REACHED\x10>\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x46\x12 \n\x1c\x45RROR_REASON_SLOW_SUBSCRIBER\x10G\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10Zb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ledger/v1/errors.proto\x12\tledger.v1\x1a\x18ledger/v1/balances.proto\">\n\x0eRuleViolations\x12,\n\nviolations\x18\x01 \x03(\x0b\x32\x18.ledger.v1.RuleViolation\"\xf3\x01\n\rRuleViolation\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\'\n\x07\x62\x61lance\x18\x03 \x01(\x0e\x32\x16.ledger.v1.BalanceKind\x12%\n\x08operator\x18\x04 \x01(\x0e\x32\x13.ledger.v1.Operator\x12\x0c\n\x04seen\x18\x05 \x01(\t\x12\x10\n\x08\x64\x65manded\x18\x06 \x01(\t\x12\x11\n\tshortfall\x18\x07 \x01(\t\x12\x19\n\x0clock_version\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tretryable\x18\t \x01(\x08\x42\x0f\n\r_lock_version*\x90\t\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_MESSAGE_MALFORMED\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x02\x12\x1b\n\x17\x45RROR_REASON_UNBALANCED\x10\x03\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x04\x12!\n\x1d\x45RROR_REASON_LEDGER_NOT_FOUND\x10\n\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\x0b\x12&\n\"ERROR_REASON_TRANSACTION_NOT_FOUND\x10\x0c\x12 \n\x1c\x45RROR_REASON_ENTRY_NOT_FOUND\x10\r\x12\"\n\x1e\x45RROR_REASON_EXTERNAL_ID_TAKEN\x10\x14\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x15\x12(\n$ERROR_REASON_TRANSACTION_NOT_PENDING\x10\x1e\x12!\n\x1d\x45RROR_REASON_CONDITION_FAILED\x10\x1f\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10!\x12!\n\x1d\x45RROR_REASON_ACCOUNT_NOT_OPEN\x10\"\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_EMPTY\x10#\x12\x1e\n\x1a\x45RROR_REASON_PERIOD_CLOSED\x10$\x12$\n ERROR_REASON_TRANSACTION_EXPIRED\x10%\x12\'\n#ERROR_REASON_TRANSACTION_NOT_POSTED\x10&\x12 \n\x1c\x45RROR_REASON_AMOUNT_EXCEEDED\x10\'\x12\'\n#ERROR_REASON_REVERSAL_ENTRIES_FIXED\x10\x1d\x12\x1e\n\x1a\x45RROR_REASON_EPOCH_CHANGED\x10 \x12&\n\"ERROR_REASON_LOCK_VERSION_MISMATCH\x10(\x12!\n\x1d\x45RROR_REASON_VERSION_MISMATCH\x10)\x12\x1b\n\x17\x45RROR_REASON_CONTENTION\x10*\x12#\n\x1f\x45RROR_REASON_POSITION_IN_FUTURE\x10\x32\x12 \n\x1c\x45RROR_REASON_POSITION_PRUNED\x10\x33\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10<\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10=\x12%\n!ERROR_REASON_POSITION_NOT_REACHED\x10>\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x46\x12 \n\x1c\x45RROR_REASON_SLOW_SUBSCRIBER\x10G\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10Zb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ledger.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=38
-  _globals['_ERRORREASON']._serialized_end=916
+  _globals['_ERRORREASON']._serialized_start=374
+  _globals['_ERRORREASON']._serialized_end=1542
+  _globals['_RULEVIOLATIONS']._serialized_start=63
+  _globals['_RULEVIOLATIONS']._serialized_end=125
+  _globals['_RULEVIOLATION']._serialized_start=128
+  _globals['_RULEVIOLATION']._serialized_end=371
 # @@protoc_insertion_point(module_scope)

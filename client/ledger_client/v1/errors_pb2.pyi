@@ -6,16 +6,20 @@ Why a call failed. Every status made by this service carries a google.rpc.ErrorI
 core makes (message too large, unknown method, deadline) carry none.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from ledger_client.v1 import balances_pb2 as _balances_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -74,6 +78,38 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CONDITION_FAILED: _ErrorReason.ValueType  # 31
     """FAILED_PRECONDITION. Balance conditions do not hold; the PreconditionFailure detail names each with the
     balance seen, demanded and the shortfall. Example: {"reason": "CONDITION_FAILED"}. Do: decide again, with a new request_id.
+    """
+    ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION. A standing limit of an account would be exceeded, or exceeded farther than now; details as for
+    CONDITION_FAILED. Example: {"reason": "LIMIT_EXCEEDED"}. Do: decide again, with a new request_id.
+    """
+    ERROR_REASON_ACCOUNT_NOT_OPEN: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION. An account is frozen for this direction, or closed.
+    Example: {"reason": "ACCOUNT_NOT_OPEN", "metadata": {"account_id": "…", "status": "FROZEN"}}. Do: open it, or use another.
+    """
+    ERROR_REASON_ACCOUNT_NOT_EMPTY: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION. The account cannot be closed: its posted amount is not zero, or something is pending.
+    Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+    """
+    ERROR_REASON_PERIOD_CLOSED: _ErrorReason.ValueType  # 36
+    """FAILED_PRECONDITION. The books are closed at that effective_at.
+    Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
+    """
+    ERROR_REASON_TRANSACTION_EXPIRED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION. The pending transaction's expires_at has passed.
+    Example: {"reason": "TRANSACTION_EXPIRED", "metadata": {"expires_at": "…"}}. Do: create a new one.
+    """
+    ERROR_REASON_TRANSACTION_NOT_POSTED: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION. Only a posted transaction can be reversed.
+    Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+    """
+    ERROR_REASON_AMOUNT_EXCEEDED: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
+    Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
+    """
+    ERROR_REASON_REVERSAL_ENTRIES_FIXED: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+    Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
     """
     ERROR_REASON_EPOCH_CHANGED: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
@@ -177,6 +213,38 @@ ERROR_REASON_CONDITION_FAILED: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION. Balance conditions do not hold; the PreconditionFailure detail names each with the
 balance seen, demanded and the shortfall. Example: {"reason": "CONDITION_FAILED"}. Do: decide again, with a new request_id.
 """
+ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION. A standing limit of an account would be exceeded, or exceeded farther than now; details as for
+CONDITION_FAILED. Example: {"reason": "LIMIT_EXCEEDED"}. Do: decide again, with a new request_id.
+"""
+ERROR_REASON_ACCOUNT_NOT_OPEN: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION. An account is frozen for this direction, or closed.
+Example: {"reason": "ACCOUNT_NOT_OPEN", "metadata": {"account_id": "…", "status": "FROZEN"}}. Do: open it, or use another.
+"""
+ERROR_REASON_ACCOUNT_NOT_EMPTY: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION. The account cannot be closed: its posted amount is not zero, or something is pending.
+Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+"""
+ERROR_REASON_PERIOD_CLOSED: ErrorReason.ValueType  # 36
+"""FAILED_PRECONDITION. The books are closed at that effective_at.
+Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
+"""
+ERROR_REASON_TRANSACTION_EXPIRED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION. The pending transaction's expires_at has passed.
+Example: {"reason": "TRANSACTION_EXPIRED", "metadata": {"expires_at": "…"}}. Do: create a new one.
+"""
+ERROR_REASON_TRANSACTION_NOT_POSTED: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION. Only a posted transaction can be reversed.
+Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+"""
+ERROR_REASON_AMOUNT_EXCEEDED: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
+Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
+"""
+ERROR_REASON_REVERSAL_ENTRIES_FIXED: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
+"""
 ERROR_REASON_EPOCH_CHANGED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
 Example: {"reason": "EPOCH_CHANGED", "metadata": {"epoch": "…"}}. Do: take a new snapshot.
@@ -226,3 +294,85 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 90
 Example: {"reason": "INTERNAL"}. Do: report it; a write may be repeated with the same request_id.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+@_typing.final
+class RuleViolations(_message.Message):
+    """A detail of statuses whose reason is a rule on balances or versions: every failed one of the first failing kind, at
+    most 20, as far as 4 KiB allow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleViolation]:
+        """In the order of the request's entries."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___RuleViolation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleViolations: _TypeAlias = RuleViolations  # noqa: Y015
+
+@_typing.final
+class RuleViolation(_message.Message):
+    """One rule that does not hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    DEMANDED_FIELD_NUMBER: _builtins.int
+    SHORTFALL_FIELD_NUMBER: _builtins.int
+    LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    RETRYABLE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """`BALANCE_CONDITION`, `BALANCE_LIMIT`, `LOCK_VERSION`."""
+    account_id: _builtins.str
+    """The account."""
+    balance: _balances_pb2.BalanceKind.ValueType
+    """The balance it is about, for conditions and limits."""
+    operator: _balances_pb2.Operator.ValueType
+    """`<seen> <operator> <demanded>` does not hold."""
+    seen: _builtins.str
+    """What the balance would be after the command, or the lock_version seen."""
+    demanded: _builtins.str
+    """What was demanded."""
+    shortfall: _builtins.str
+    """How far off: |demanded - seen|; empty for versions."""
+    lock_version: _builtins.int
+    """The account's lock_version before the command."""
+    retryable: _builtins.bool
+    """Whether deciding again on fresh data, or waiting for other postings, can help."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        balance: _balances_pb2.BalanceKind.ValueType = ...,
+        operator: _balances_pb2.Operator.ValueType = ...,
+        seen: _builtins.str = ...,
+        demanded: _builtins.str = ...,
+        shortfall: _builtins.str = ...,
+        lock_version: _builtins.int | None = ...,
+        retryable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "lock_version", b"lock_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "balance", b"balance", "demanded", b"demanded", "lock_version", b"lock_version", "operator", b"operator", "retryable", b"retryable", "rule", b"rule", "seen", b"seen", "shortfall", b"shortfall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
+    _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+
+Global___RuleViolation: _TypeAlias = RuleViolation  # noqa: Y015

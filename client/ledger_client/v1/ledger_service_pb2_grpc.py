@@ -68,6 +68,11 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.CreateAccountRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_accounts__pb2.Account.FromString,
                 _registered_method=True)
+        self.BatchCreateAccounts = channel.unary_unary(
+                '/ledger.v1.LedgerService/BatchCreateAccounts',
+                request_serializer=ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/ledger.v1.LedgerService/GetAccount',
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.GetAccountRequest.SerializeToString,
@@ -112,6 +117,21 @@ class LedgerServiceStub(object):
                 '/ledger.v1.LedgerService/ArchiveTransaction',
                 request_serializer=ledger_dot_v1_dot_transactions__pb2.ArchiveTransactionRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+                _registered_method=True)
+        self.PartialPostTransaction = channel.unary_unary(
+                '/ledger.v1.LedgerService/PartialPostTransaction',
+                request_serializer=ledger_dot_v1_dot_transactions__pb2.PartialPostTransactionRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+                _registered_method=True)
+        self.ReverseTransaction = channel.unary_unary(
+                '/ledger.v1.LedgerService/ReverseTransaction',
+                request_serializer=ledger_dot_v1_dot_transactions__pb2.ReverseTransactionRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+                _registered_method=True)
+        self.ImportTransactions = channel.stream_stream(
+                '/ledger.v1.LedgerService/ImportTransactions',
+                request_serializer=ledger_dot_v1_dot_transactions__pb2.ImportTransactionsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_transactions__pb2.ImportTransactionsResponse.FromString,
                 _registered_method=True)
         self.GetTransaction = channel.unary_unary(
                 '/ledger.v1.LedgerService/GetTransaction',
@@ -188,6 +208,13 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateAccounts(self, request, context):
+        """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
         """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND.
         """
@@ -210,7 +237,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAccount(self, request, context):
-        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN.
+        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,7 +245,7 @@ class LedgerServiceServicer(object):
 
     def CreateTransaction(self, request, context):
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, CONDITION_FAILED.
+        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,7 +266,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostTransaction(self, request, context):
-        """Posts a pending transaction. Errors: those of UpdateTransaction.
+        """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +274,29 @@ class LedgerServiceServicer(object):
 
     def ArchiveTransaction(self, request, context):
         """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PartialPostTransaction(self, request, context):
+        """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseTransaction(self, request, context):
+        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
+        CreateTransaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportTransactions(self, request_iterator, context):
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
+        stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -324,6 +374,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=ledger_dot_v1_dot_accounts__pb2.CreateAccountRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_accounts__pb2.Account.SerializeToString,
             ),
+            'BatchCreateAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateAccounts,
+                    request_deserializer=ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsResponse.SerializeToString,
+            ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
                     request_deserializer=ledger_dot_v1_dot_accounts__pb2.GetAccountRequest.FromString,
@@ -368,6 +423,21 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ArchiveTransaction,
                     request_deserializer=ledger_dot_v1_dot_transactions__pb2.ArchiveTransactionRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_transactions__pb2.Transaction.SerializeToString,
+            ),
+            'PartialPostTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.PartialPostTransaction,
+                    request_deserializer=ledger_dot_v1_dot_transactions__pb2.PartialPostTransactionRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_transactions__pb2.Transaction.SerializeToString,
+            ),
+            'ReverseTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseTransaction,
+                    request_deserializer=ledger_dot_v1_dot_transactions__pb2.ReverseTransactionRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_transactions__pb2.Transaction.SerializeToString,
+            ),
+            'ImportTransactions': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportTransactions,
+                    request_deserializer=ledger_dot_v1_dot_transactions__pb2.ImportTransactionsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_transactions__pb2.ImportTransactionsResponse.SerializeToString,
             ),
             'GetTransaction': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransaction,
@@ -540,6 +610,33 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/CreateAccount',
             ledger_dot_v1_dot_accounts__pb2.CreateAccountRequest.SerializeToString,
             ledger_dot_v1_dot_accounts__pb2.Account.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/BatchCreateAccounts',
+            ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsRequest.SerializeToString,
+            ledger_dot_v1_dot_accounts__pb2.BatchCreateAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -783,6 +880,87 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/ArchiveTransaction',
             ledger_dot_v1_dot_transactions__pb2.ArchiveTransactionRequest.SerializeToString,
             ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PartialPostTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/PartialPostTransaction',
+            ledger_dot_v1_dot_transactions__pb2.PartialPostTransactionRequest.SerializeToString,
+            ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ReverseTransaction',
+            ledger_dot_v1_dot_transactions__pb2.ReverseTransactionRequest.SerializeToString,
+            ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportTransactions(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/ledger.v1.LedgerService/ImportTransactions',
+            ledger_dot_v1_dot_transactions__pb2.ImportTransactionsRequest.SerializeToString,
+            ledger_dot_v1_dot_transactions__pb2.ImportTransactionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class LedgerServiceStub:
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
+    """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]
     """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND."""
     BatchGetAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]
@@ -59,19 +61,29 @@ class LedgerServiceStub:
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]
     """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
     UpdateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]
-    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, CONDITION_FAILED.
+    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
     """
     BatchWriteTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
     UpdateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]
     """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
     PostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]
-    """Posts a pending transaction. Errors: those of UpdateTransaction."""
+    """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
     ArchiveTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
+    PartialPostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]
+    """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+    ReverseTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ReverseTransactionRequest, _transactions_pb2.Transaction]
+    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
+    CreateTransaction.
+    """
+    ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
+    stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+    """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]
@@ -108,6 +120,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
+    """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND."""
     BatchGetAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]  # type: ignore[assignment]
@@ -115,19 +129,29 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ListAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]  # type: ignore[assignment]
     """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
     UpdateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
-    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, CONDITION_FAILED.
+    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
     """
     BatchWriteTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]  # type: ignore[assignment]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
     UpdateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
     PostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Posts a pending transaction. Errors: those of UpdateTransaction."""
+    """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
     ArchiveTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
+    PartialPostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
+    """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+    ReverseTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ReverseTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
+    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
+    CreateTransaction.
+    """
+    ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
+    stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+    """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]  # type: ignore[assignment]
@@ -193,6 +217,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
 
     @_abc_1.abstractmethod
+    def BatchCreateAccounts(
+        self,
+        request: _accounts_pb2.BatchCreateAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BatchCreateAccountsResponse, _abc.Awaitable[_accounts_pb2.BatchCreateAccountsResponse]]:
+        """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
+
+    @_abc_1.abstractmethod
     def GetAccount(
         self,
         request: _accounts_pb2.GetAccountRequest,
@@ -222,7 +254,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.UpdateAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
-        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
 
     @_abc_1.abstractmethod
     def CreateTransaction(
@@ -231,7 +263,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, CONDITION_FAILED.
+        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
         """
 
     @_abc_1.abstractmethod
@@ -256,7 +288,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.PostTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Posts a pending transaction. Errors: those of UpdateTransaction."""
+        """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
 
     @_abc_1.abstractmethod
     def ArchiveTransaction(
@@ -265,6 +297,34 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
         """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def PartialPostTransaction(
+        self,
+        request: _transactions_pb2.PartialPostTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
+        """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+
+    @_abc_1.abstractmethod
+    def ReverseTransaction(
+        self,
+        request: _transactions_pb2.ReverseTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
+        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
+        CreateTransaction.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportTransactions(
+        self,
+        request_iterator: _MaybeAsyncIterator[_transactions_pb2.ImportTransactionsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transactions_pb2.ImportTransactionsResponse], _abc.AsyncIterator[_transactions_pb2.ImportTransactionsResponse]]:
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
+        stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+        """
 
     @_abc_1.abstractmethod
     def GetTransaction(

@@ -54,6 +54,7 @@ class Ledger(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    CLOSED_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     name: _builtins.str
@@ -78,7 +79,13 @@ class Ledger(_message.Message):
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When its name, description or metadata last changed."""
+        """When its name, description, metadata or closed_before last changed."""
+
+    @_builtins.property
+    def closed_before(self) -> _timestamp_pb2.Timestamp:
+        """The books are closed before this time: nothing may be posted, and nothing posted changed, with an earlier
+        effective_at (PERIOD_CLOSED). Absent: nothing is closed.
+        """
 
     def __init__(
         self,
@@ -91,10 +98,11 @@ class Ledger(_message.Message):
         epoch: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        closed_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "created_at", b"created_at", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "metadata", b"metadata", "name", b"name", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "metadata", b"metadata", "name", b"name", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
@@ -302,6 +310,7 @@ class UpdateLedgerRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    CLOSED_BEFORE_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Which ledger."""
     request_id: _builtins.str
@@ -316,9 +325,13 @@ class UpdateLedgerRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Any of `name`, `description`, `metadata` (replaces all) and `metadata.<key>` (sets that key, or removes it
-        when `metadata` does not hold it). Empty: every field that is set in the request.
+        """Any of `name`, `description`, `closed_before`, `metadata` (replaces all) and `metadata.<key>` (sets that key, or
+        removes it when `metadata` does not hold it). Empty: every field that is set in the request.
         """
+
+    @_builtins.property
+    def closed_before(self) -> _timestamp_pb2.Timestamp:
+        """New end of the closed books, if the mask names it; absent opens them again. See Ledger.closed_before."""
 
     def __init__(
         self,
@@ -329,10 +342,11 @@ class UpdateLedgerRequest(_message.Message):
         description: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        closed_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_before", b"closed_before", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "ledger_id", b"ledger_id", "metadata", b"metadata", "name", b"name", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_before", b"closed_before", "description", b"description", "ledger_id", b"ledger_id", "metadata", b"metadata", "name", b"name", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,10 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A transaction was posted."""
     EVENT_KIND_TRANSACTION_ARCHIVED: _EventKind.ValueType  # 8
     """A transaction was archived."""
+    EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: _EventKind.ValueType  # 9
+    """A part of a pending transaction was posted as a new one, which the event names."""
+    EVENT_KIND_TRANSACTION_REVERSED: _EventKind.ValueType  # 10
+    """A posted transaction was reversed by a new one, which the event names."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What a command did."""
@@ -68,6 +72,10 @@ EVENT_KIND_TRANSACTION_POSTED: EventKind.ValueType  # 7
 """A transaction was posted."""
 EVENT_KIND_TRANSACTION_ARCHIVED: EventKind.ValueType  # 8
 """A transaction was archived."""
+EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: EventKind.ValueType  # 9
+"""A part of a pending transaction was posted as a new one, which the event names."""
+EVENT_KIND_TRANSACTION_REVERSED: EventKind.ValueType  # 10
+"""A posted transaction was reversed by a new one, which the event names."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final

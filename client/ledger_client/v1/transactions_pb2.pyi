@@ -63,6 +63,10 @@ class _ArchivedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Archiv
     """A caller archived it."""
     ARCHIVED_REASON_CONDITION_FAILED: _ArchivedReason.ValueType  # 2
     """It was created with `archive_on_condition_failure`, and a condition failed."""
+    ARCHIVED_REASON_EXPIRED: _ArchivedReason.ValueType  # 3
+    """Its expires_at passed while it was pending."""
+    ARCHIVED_REASON_FULLY_POSTED: _ArchivedReason.ValueType  # 4
+    """Partial posts left nothing of it."""
 
 class ArchivedReason(_ArchivedReason, metaclass=_ArchivedReasonEnumTypeWrapper):
     """Why a transaction is archived."""
@@ -73,6 +77,10 @@ ARCHIVED_REASON_REQUESTED: ArchivedReason.ValueType  # 1
 """A caller archived it."""
 ARCHIVED_REASON_CONDITION_FAILED: ArchivedReason.ValueType  # 2
 """It was created with `archive_on_condition_failure`, and a condition failed."""
+ARCHIVED_REASON_EXPIRED: ArchivedReason.ValueType  # 3
+"""Its expires_at passed while it was pending."""
+ARCHIVED_REASON_FULLY_POSTED: ArchivedReason.ValueType  # 4
+"""Partial posts left nothing of it."""
 Global___ArchivedReason: _TypeAlias = ArchivedReason  # noqa: Y015
 
 @_typing.final
@@ -118,6 +126,7 @@ class Entry(_message.Message):
     DISCARDED_AT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    REVERSES_ENTRY_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     transaction_id: _builtins.str
@@ -138,6 +147,8 @@ class Entry(_message.Message):
     """The transaction's status when this entry was written."""
     account_lock_version: _builtins.int
     """The account's lock_version after the command that wrote this entry; several entries on one account share it."""
+    reverses_entry_id: _builtins.str
+    """The entry that this entry of a reversal reverses; empty otherwise."""
     @_builtins.property
     def resulting_balances(self) -> _balances_pb2.Balances:
         """The account's balances at `account_lock_version`, after the whole command."""
@@ -178,10 +189,11 @@ class Entry(_message.Message):
         discarded_at: _timestamp_pb2.Timestamp | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        reverses_entry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_transaction_version", b"_transaction_version", "account_lock_version", b"account_lock_version", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "resulting_balances", b"resulting_balances", "transaction_version", b"transaction_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_transaction_version", b"_transaction_version", "account_id", b"account_id", "account_lock_version", b"account_lock_version", "amount", b"amount", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "direction", b"direction", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "id", b"id", "metadata", b"metadata", "resulting_balances", b"resulting_balances", "status", b"status", "transaction_id", b"transaction_id", "transaction_version", b"transaction_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_transaction_version", b"_transaction_version", "account_id", b"account_id", "account_lock_version", b"account_lock_version", "amount", b"amount", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "direction", b"direction", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "id", b"id", "metadata", b"metadata", "resulting_balances", b"resulting_balances", "reverses_entry_id", b"reverses_entry_id", "status", b"status", "transaction_id", b"transaction_id", "transaction_version", b"transaction_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_lock_version: _TypeAlias = _typing.Literal["account_lock_version"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version"]  # noqa: Y015
@@ -239,6 +251,10 @@ class Transaction(_message.Message):
     POSTED_AT_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    REVERSES_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    REVERSED_BY_TRANSACTION_IDS_FIELD_NUMBER: _builtins.int
+    PARTIALLY_POSTS_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     ledger_id: _builtins.str
@@ -259,6 +275,10 @@ class Transaction(_message.Message):
     """
     epoch: _builtins.str
     """The epoch of `position`; see Ledger.epoch."""
+    reverses_transaction_id: _builtins.str
+    """The posted transaction that this one reverses, whole or in part; empty otherwise."""
+    partially_posts_transaction_id: _builtins.str
+    """The pending transaction of which this one is a part; empty otherwise."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As for Ledger.metadata."""
@@ -283,6 +303,14 @@ class Transaction(_message.Message):
     def posted_at(self) -> _timestamp_pb2.Timestamp:
         """When it was posted; absent until then."""
 
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """A pending transaction is archived (EXPIRED) within a second of this time, and cannot be posted from it on."""
+
+    @_builtins.property
+    def reversed_by_transaction_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The non-archived transactions that reverse this one, oldest first. Filled by reads, not in answers to writes."""
+
     def __init__(
         self,
         *,
@@ -301,10 +329,14 @@ class Transaction(_message.Message):
         posted_at: _timestamp_pb2.Timestamp | None = ...,
         position: _builtins.int | None = ...,
         epoch: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        reverses_transaction_id: _builtins.str = ...,
+        reversed_by_transaction_ids: _abc.Iterable[_builtins.str] | None = ...,
+        partially_posts_transaction_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_version", b"_version", "created_at", b"created_at", "effective_at", b"effective_at", "position", b"position", "posted_at", b"posted_at", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_version", b"_version", "created_at", b"created_at", "effective_at", b"effective_at", "expires_at", b"expires_at", "position", b"position", "posted_at", b"posted_at", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_version", b"_version", "archived_reason", b"archived_reason", "created_at", b"created_at", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "epoch", b"epoch", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "metadata", b"metadata", "position", b"position", "posted_at", b"posted_at", "status", b"status", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_version", b"_version", "archived_reason", b"archived_reason", "created_at", b"created_at", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "epoch", b"epoch", "expires_at", b"expires_at", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "metadata", b"metadata", "partially_posts_transaction_id", b"partially_posts_transaction_id", "position", b"position", "posted_at", b"posted_at", "reversed_by_transaction_ids", b"reversed_by_transaction_ids", "reverses_transaction_id", b"reverses_transaction_id", "status", b"status", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
@@ -430,6 +462,7 @@ class CreateTransactionRequest(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     ARCHIVE_ON_CONDITION_FAILURE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that will hold it."""
     request_id: _builtins.str
@@ -462,6 +495,10 @@ class CreateTransactionRequest(_message.Message):
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryInput]:
         """2..1,000 entries, at least one debit and one credit; debits equal credits in every currency."""
 
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When a pending transaction expires; see Transaction.expires_at. INVALID_ARGUMENT for a posted one."""
+
     def __init__(
         self,
         *,
@@ -475,10 +512,11 @@ class CreateTransactionRequest(_message.Message):
         entries: _abc.Iterable[Global___EntryInput] | None = ...,
         archive_on_condition_failure: _builtins.bool = ...,
         validate_only: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_on_condition_failure", b"archive_on_condition_failure", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_on_condition_failure", b"archive_on_condition_failure", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -524,6 +562,7 @@ class UpdateTransactionRequest(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -554,9 +593,14 @@ class UpdateTransactionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Any of `description`, `effective_at`, `external_id`, `entries`, `metadata` (replaces all) and `metadata.<key>`
-        (sets that key, or removes it when `metadata` does not hold it). Empty: every field that is set in the request.
+        """Any of `description`, `effective_at`, `expires_at`, `external_id`, `entries`, `metadata` (replaces all) and
+        `metadata.<key>` (sets that key, or removes it when `metadata` does not hold it). Empty: every field that is set
+        in the request.
         """
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """New expiry, if the mask names it; absent removes it."""
 
     def __init__(
         self,
@@ -573,10 +617,11 @@ class UpdateTransactionRequest(_message.Message):
         entries: _abc.Iterable[Global___EntryInput] | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         validate_only: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "expires_at", b"expires_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
@@ -799,6 +844,292 @@ class ArchiveTransactionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_transaction) -> _WhichOneofReturnType_transaction | None: ...
 
 Global___ArchiveTransactionRequest: _TypeAlias = ArchiveTransactionRequest  # noqa: Y015
+
+@_typing.final
+class PartialEntryInput(_message.Message):
+    """A part of an entry of another transaction: what is posted or reversed of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry's id."""
+    account_id: _builtins.str
+    """The account's id."""
+    account_external_id: _builtins.str
+    """The account's external id."""
+    direction: _balances_pb2.Direction.ValueType
+    """The direction of the existing entry; required with an account, ignored with an entry id."""
+    amount: _builtins.str
+    """At most the existing entry's amount; form as EntryInput.amount."""
+    lock_version: _builtins.int
+    """See EntryInput.lock_version."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Metadata of the new entry."""
+
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_balances_pb2.BalanceCondition]:
+        """See EntryInput.conditions."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        account_external_id: _builtins.str = ...,
+        direction: _balances_pb2.Direction.ValueType = ...,
+        amount: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        lock_version: _builtins.int | None = ...,
+        conditions: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_external_id", b"account_external_id", "account_id", b"account_id", "entry", b"entry", "entry_id", b"entry_id", "lock_version", b"lock_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_external_id", b"account_external_id", "account_id", b"account_id", "amount", b"amount", "conditions", b"conditions", "direction", b"direction", "entry", b"entry", "entry_id", b"entry_id", "lock_version", b"lock_version", "metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
+    _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["entry_id", "account_id", "account_external_id"]  # noqa: Y015
+    _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
+
+Global___PartialEntryInput: _TypeAlias = PartialEntryInput  # noqa: Y015
+
+@_typing.final
+class PartialPostTransactionRequest(_message.Message):
+    """Posts a part of a pending transaction as a new posted one, which is returned. The pending one shrinks by it and
+    keeps its expires_at; when nothing remains it is archived (FULLY_POSTED).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds it."""
+    transaction_id: _builtins.str
+    """Its id."""
+    transaction_external_id: _builtins.str
+    """Its external id."""
+    request_id: _builtins.str
+    """See CreateTransactionRequest.request_id."""
+    version: _builtins.int
+    """Write only if the transaction is at this version, else ABORTED (VERSION_MISMATCH)."""
+    description: _builtins.str
+    """Description of the posted part; up to 1,000 characters."""
+    external_id: _builtins.str
+    """External id of the posted part; up to 180 characters."""
+    validate_only: _builtins.bool
+    """See CreateTransactionRequest.validate_only."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialEntryInput]:
+        """What is posted of each entry; entries left out post nothing. Balanced, at least one amount greater than zero."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """Business time of the posted part; default: the pending transaction's."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Metadata of the posted part."""
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        transaction_id: _builtins.str = ...,
+        transaction_external_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+        entries: _abc.Iterable[Global___PartialEntryInput] | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        description: _builtins.str = ...,
+        external_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    _WhichOneofReturnType_transaction: _TypeAlias = _typing.Literal["transaction_id", "transaction_external_id"]  # noqa: Y015
+    _WhichOneofArgType_transaction: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_transaction) -> _WhichOneofReturnType_transaction | None: ...
+
+Global___PartialPostTransactionRequest: _TypeAlias = PartialPostTransactionRequest  # noqa: Y015
+
+@_typing.final
+class ReverseTransactionRequest(_message.Message):
+    """Reverses a posted transaction, whole or in part, by a new transaction with opposite entries, which is returned. All
+    reversals together never exceed the original; archiving a pending reversal frees what it took. The entries of a
+    pending reversal are fixed: it is posted as it is, or archived (REVERSAL_ENTRIES_FIXED).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds it."""
+    transaction_id: _builtins.str
+    """Its id."""
+    transaction_external_id: _builtins.str
+    """Its external id."""
+    request_id: _builtins.str
+    """See CreateTransactionRequest.request_id."""
+    version: _builtins.int
+    """Write only if the transaction is at this version, else ABORTED (VERSION_MISMATCH)."""
+    status: Global___TransactionStatus.ValueType
+    """POSTED (the default) or PENDING: the status of the reversal."""
+    description: _builtins.str
+    """Description of the reversal; up to 1,000 characters."""
+    external_id: _builtins.str
+    """External id of the reversal; up to 180 characters."""
+    validate_only: _builtins.bool
+    """See CreateTransactionRequest.validate_only."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialEntryInput]:
+        """What is reversed of each entry of the original; empty: all of it. Balanced, at least one amount greater than zero."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """Business time of the reversal; default: the original's."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Metadata of the reversal."""
+
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountCondition]:
+        """Balance conditions on accounts of the ledger, tested right after the reversal. At most 100."""
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        transaction_id: _builtins.str = ...,
+        transaction_external_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+        status: Global___TransactionStatus.ValueType = ...,
+        entries: _abc.Iterable[Global___PartialEntryInput] | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        description: _builtins.str = ...,
+        external_id: _builtins.str = ...,
+        conditions: _abc.Iterable[Global___AccountCondition] | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "conditions", b"conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    _WhichOneofReturnType_transaction: _TypeAlias = _typing.Literal["transaction_id", "transaction_external_id"]  # noqa: Y015
+    _WhichOneofArgType_transaction: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_transaction) -> _WhichOneofReturnType_transaction | None: ...
+
+Global___ReverseTransactionRequest: _TypeAlias = ReverseTransactionRequest  # noqa: Y015
 
 @_typing.final
 class GetTransactionRequest(_message.Message):
@@ -1051,6 +1382,8 @@ class TransactionCommand(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     POST_FIELD_NUMBER: _builtins.int
     ARCHIVE_FIELD_NUMBER: _builtins.int
+    PARTIAL_POST_FIELD_NUMBER: _builtins.int
+    REVERSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create(self) -> Global___CreateTransactionRequest:
         """Create a transaction."""
@@ -1067,6 +1400,14 @@ class TransactionCommand(_message.Message):
     def archive(self) -> Global___ArchiveTransactionRequest:
         """Archive a transaction."""
 
+    @_builtins.property
+    def partial_post(self) -> Global___PartialPostTransactionRequest:
+        """Post a part of a pending transaction."""
+
+    @_builtins.property
+    def reverse(self) -> Global___ReverseTransactionRequest:
+        """Reverse a posted transaction."""
+
     def __init__(
         self,
         *,
@@ -1074,12 +1415,14 @@ class TransactionCommand(_message.Message):
         update: Global___UpdateTransactionRequest | None = ...,
         post: Global___PostTransactionRequest | None = ...,
         archive: Global___ArchiveTransactionRequest | None = ...,
+        partial_post: Global___PartialPostTransactionRequest | None = ...,
+        reverse: Global___ReverseTransactionRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "command", b"command", "create", b"create", "post", b"post", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "command", b"command", "create", b"create", "partial_post", b"partial_post", "post", b"post", "reverse", b"reverse", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "command", b"command", "create", b"create", "post", b"post", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "command", b"command", "create", b"create", "partial_post", b"partial_post", "post", b"post", "reverse", b"reverse", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "update", "post", "archive"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "update", "post", "archive", "partial_post", "reverse"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -1203,3 +1546,126 @@ class BatchWriteTransactionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
 
 Global___BatchWriteTransactionsResponse: _TypeAlias = BatchWriteTransactionsResponse  # noqa: Y015
+
+@_typing.final
+class ImportTransactionsRequest(_message.Message):
+    """A chunk of an import. Its commands are applied item by item in one commit; a refused one does not hinder the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds them all; the same in every chunk."""
+    request_id: _builtins.str
+    """1..128 characters, required: the chunk's. Sending a chunk again with the same id has one effect and an equal
+    acknowledgement.
+    """
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransactionCommand]:
+        """As in an atomic BatchWriteTransactions: 1..10,000 commands without request_ids, at most 20,000 entries, 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        commands: _abc.Iterable[Global___TransactionCommand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "ledger_id", b"ledger_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportTransactionsRequest: _TypeAlias = ImportTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class ImportRefusal(_message.Message):
+    """Why a command of a chunk was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    command_index: _builtins.int
+    """Index of the command in its chunk."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        command_index: _builtins.int | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_command_index", b"_command_index", "command_index", b"command_index", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_command_index", b"_command_index", "command_index", b"command_index", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__command_index: _TypeAlias = _typing.Literal["command_index"]  # noqa: Y015
+    _WhichOneofArgType__command_index: _TypeAlias = _typing.Literal["_command_index", b"_command_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__command_index) -> _WhichOneofReturnType__command_index | None: ...
+
+Global___ImportRefusal: _TypeAlias = ImportRefusal  # noqa: Y015
+
+@_typing.final
+class ImportTransactionsResponse(_message.Message):
+    """The acknowledgement of a chunk: it is stored for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The chunk's."""
+    accepted_count: _builtins.int
+    """How many commands were accepted."""
+    refused_count: _builtins.int
+    """How many commands were refused."""
+    position: _builtins.int
+    """The ledger's position after the chunk."""
+    epoch: _builtins.str
+    """The epoch of `position`."""
+    replayed: _builtins.bool
+    """Whether this is the answer to an earlier chunk with the same request_id."""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportRefusal]:
+        """Why, for the first 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        accepted_count: _builtins.int | None = ...,
+        refused_count: _builtins.int | None = ...,
+        refusals: _abc.Iterable[Global___ImportRefusal] | None = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accepted_count", b"_accepted_count", "_position", b"_position", "_refused_count", b"_refused_count", "accepted_count", b"accepted_count", "position", b"position", "refused_count", b"refused_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accepted_count", b"_accepted_count", "_position", b"_position", "_refused_count", b"_refused_count", "accepted_count", b"accepted_count", "epoch", b"epoch", "position", b"position", "refusals", b"refusals", "refused_count", b"refused_count", "replayed", b"replayed", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accepted_count: _TypeAlias = _typing.Literal["accepted_count"]  # noqa: Y015
+    _WhichOneofArgType__accepted_count: _TypeAlias = _typing.Literal["_accepted_count", b"_accepted_count"]  # noqa: Y015
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    _WhichOneofReturnType__refused_count: _TypeAlias = _typing.Literal["refused_count"]  # noqa: Y015
+    _WhichOneofArgType__refused_count: _TypeAlias = _typing.Literal["_refused_count", b"_refused_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accepted_count) -> _WhichOneofReturnType__accepted_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refused_count) -> _WhichOneofReturnType__refused_count | None: ...
+
+Global___ImportTransactionsResponse: _TypeAlias = ImportTransactionsResponse  # noqa: Y015
