@@ -91,7 +91,9 @@ class BalanceStream:
         self._lock_versions: dict[str, int] = {}
         self._position = request.after_position if request.HasField("after_position") else None
         self._epoch = request.epoch
+        self._handed_out = False
         self._failures = 0
+        self._connected_at = 0.0
         self._closed = True
 
     @property
@@ -136,7 +138,10 @@ class BalanceStream:
             except LedgerError:
                 self._close()
                 raise
+            if self._position is None or message.position > self._position:
+                self._failures = 0  # not with each message: a server may greet, then fail, again and again
             self._position = message.position
+            self._handed_out = True
             return message
 
     def _close(self) -> None:
@@ -168,7 +173,8 @@ class BalanceStream:
                 raise_if_closed(cancelled)
                 raise
             else:
-                self._failures = 0
+                if time.monotonic() - self._connected_at > _BACKOFF_LIMIT_SECONDS:
+                    self._failures = 0
                 self._take(response)
                 return
             self._disconnect()
@@ -181,10 +187,11 @@ class BalanceStream:
     def _connected(self) -> AsyncIterator[WatchBalancesResponse]:
         """The responses of the call that runs, or of a new one that continues after the last position."""
         if self._responses is None:
-            if self._position is not None:
+            if self._position is not None and self._handed_out:
                 self._request.snapshot = False
                 self._request.after_position = self._position
                 self._request.epoch = self._epoch
+            self._connected_at = time.monotonic()
             self._call = self._connection.stub.WatchBalances(self._request, metadata=self._connection.call_metadata)
             # Not call.read(): it drops what is still buffered when the call is done.
             self._responses = aiter(self._call)
