@@ -1,6 +1,7 @@
 """A watched stream outlives its connection without gap, duplicate or a torn snapshot."""
 
 import asyncio
+import random
 import time
 
 import grpc
@@ -210,6 +211,14 @@ async def test_a_silent_server_is_left_for_another() -> None:
     began = time.monotonic()
     assert positions(await play_out(script, 3)) == [5]
     assert 2.2 < time.monotonic() - began < 6
+
+
+async def test_a_server_that_greets_and_fails_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
+    script = Script(streams=[send(heartbeat(4), then=UNAVAILABLE)] * 5)
+    began = time.monotonic()
+    await play_out(script, 5)
+    assert time.monotonic() - began > 0.1 + 0.2 + 0.4 + 0.8
 
 
 @pytest.mark.parametrize("leave", ["break", "exception", "cancel"])
