@@ -6,7 +6,9 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
     ├── InvalidArgument        MessageMalformed, InvalidField, Unbalanced, InvalidPageToken
     ├── NotFound               LedgerNotFound, AccountNotFound, TransactionNotFound, EntryNotFound
     ├── AlreadyExists          ExternalIdTaken, RequestIdReused
-    ├── FailedPrecondition     TransactionNotPending, ConditionFailed, EpochChanged
+    ├── FailedPrecondition     TransactionNotPending, TransactionNotPosted, TransactionExpired, ConditionFailed,
+    │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
+    │                          ReversalEntriesFixed, EpochChanged
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
     ├── OutOfRange             PositionInFuture, PositionPruned
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
@@ -162,8 +164,40 @@ class TransactionNotPending(FailedPrecondition, reason=ErrorReason.ERROR_REASON_
     """The transaction is posted or archived, and the call needs a pending one."""
 
 
+class TransactionNotPosted(FailedPrecondition, reason=ErrorReason.ERROR_REASON_TRANSACTION_NOT_POSTED):
+    """Only a posted transaction can be reversed: archive a pending one."""
+
+
+class TransactionExpired(FailedPrecondition, reason=ErrorReason.ERROR_REASON_TRANSACTION_EXPIRED):
+    """The pending transaction's expires_at has passed: create a new one."""
+
+
 class ConditionFailed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_CONDITION_FAILED):
     """Balance conditions do not hold; ``violations`` names each."""
+
+
+class LimitExceeded(FailedPrecondition, reason=ErrorReason.ERROR_REASON_LIMIT_EXCEEDED):
+    """A standing limit of an account would be exceeded, or exceeded farther than now; ``violations`` names each."""
+
+
+class AccountNotOpen(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_NOT_OPEN):
+    """An account is frozen for this direction, or closed: ``metadata["status"]``."""
+
+
+class AccountNotEmpty(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_NOT_EMPTY):
+    """The account cannot be closed while its posted amount is not zero or something is pending."""
+
+
+class PeriodClosed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PERIOD_CLOSED):
+    """The books are closed at that effective_at: ``metadata["earliest_effective_at"]`` is the first that is not."""
+
+
+class AmountExceeded(FailedPrecondition, reason=ErrorReason.ERROR_REASON_AMOUNT_EXCEEDED):
+    """More would be posted or reversed of an entry than is left of it: ``metadata["remaining"]``."""
+
+
+class ReversalEntriesFixed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_REVERSAL_ENTRIES_FIXED):
+    """The entries of a pending reversal are fixed: archive it, and reverse anew."""
 
 
 class EpochChanged(FailedPrecondition, reason=ErrorReason.ERROR_REASON_EPOCH_CHANGED):

@@ -91,11 +91,15 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     drawn = errors.__doc__ or ""
     for cls in leaf_classes() | set(errors.CLASS_OF_CODE.values()):
         assert cls.__name__ in drawn, cls
-    for line in drawn.splitlines():
-        if line.strip().startswith("├── ") and "(" not in line:
-            family, *children = line.strip().removeprefix("├── ").replace(",", " ").split()
-            for child in children:
-                assert getattr(errors, child).__base__.__name__ == family
+    family = ""
+    for line in map(str.strip, drawn.splitlines()):
+        if not line.startswith(("├── ", "│ ")) or "(" in line:
+            continue
+        children = line[1:].lstrip("─ ").replace(",", " ").split()
+        if line.startswith("├"):
+            family, *children = children
+        for child in children:
+            assert getattr(errors, child).__base__.__name__ == family
 
 
 def test_a_status_with_all_details_loses_none() -> None:
