@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import AsyncExitStack
 
@@ -21,6 +22,9 @@ _PAUSE_SECONDS = 1.0
 
 async def main(console: Console) -> int:
     """The exit status: 0 if every number is as it should be."""
+    if (this_task := asyncio.current_task()) is not None:
+        # Otherwise the service of the demo's own would outlive it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this_task.cancel)
     async with AsyncExitStack() as stack:
         address = os.environ.get("LEDGER_ADDRESS", "")
         if not address:
@@ -38,7 +42,9 @@ def run() -> int:
     try:
         return asyncio.run(main(console))
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     except ServerDidNotStartError as error:
         console.print("[bold red]The service did not start:[/bold red]", escape(str(error)))
     except (LedgerError, TimeoutError) as error:
