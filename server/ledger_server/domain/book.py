@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger_server.domain.commands import Command, Ref
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, EventKind, Ledger, Transaction
+
+
+class TransactionWrite(NamedTuple):
+    """A transaction at its new version, the version it replaces, and whether new entries were written for it."""
+
+    transaction: Transaction
+    replaced: Transaction | None
+    wrote_entries: bool
 
 
 @dataclass(slots=True)
@@ -23,12 +31,24 @@ class Effect:
     ledger: Ledger | None = None
     # An account created or updated, with its counters.
     account: AccountVersion | None = None
-    # A transaction at its new version, the version it replaces, and whether new entries were written for it.
-    transaction: Transaction | None = None
-    replaced: Transaction | None = None
-    wrote_entries: bool = False
+    # The transaction that the command is answered with, then others that it changed.
+    transactions: tuple[TransactionWrite, ...] = ()
     # The accounts whose lock_version moved, by account id.
     changes: list[BalanceChange] = field(default_factory=list)
+    # How much of entries is reversed now, by entry id.
+    reversed: Mapping[str, Reversed] = field(default_factory=dict)
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The transaction that the command is answered with."""
+        return self.transactions[0].transaction if self.transactions else None
+
+
+class Reversed(NamedTuple):
+    """How much of an entry is reversed, of how much."""
+
+    reversed: int
+    amount: int
 
 
 @dataclass(slots=True)
@@ -50,6 +70,8 @@ class Book:
     transactions: dict[str, Transaction] = field(default_factory=dict)
     # Of non-archived transactions: by external id.
     transaction_ids: dict[str, str] = field(default_factory=dict)
+    # Of entries of which something is reversed: by entry id.
+    reversed: dict[str, Reversed] = field(default_factory=dict)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
@@ -67,10 +89,12 @@ class Book:
             self.ledger = effect.ledger
         if effect.account is not None:
             self._apply_account(effect.account)
-        if effect.transaction is not None:
-            self._apply_transaction(effect.transaction, effect.replaced)
+        for transaction, replaced, _ in effect.transactions:
+            self._apply_transaction(transaction, replaced)
         for change in effect.changes:
             self._put(self.accounts, change.after.account.id, change.after)
+        for entry_id, amount in effect.reversed.items():
+            self._put(self.reversed, entry_id, amount)
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

@@ -12,13 +12,15 @@ from typing import ClassVar, NamedTuple
 
 from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.ids import new_first_entry_id, new_id
-from ledger_server.domain.model import Metadata, TransactionStatus
+from ledger_server.domain.model import AccountStatus, BalanceLimits, Metadata, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 
 METADATA_KEYS_MAX = 50
 METADATA_BYTES_MAX = 16 * 1024
 
 Value = object
+# A change of an optional time: None leaves it, (None,) removes it, (time,) sets it.
+TimePatch = tuple[datetime | None] | None
 Values = tuple[tuple[str, Value], ...]
 
 
@@ -129,9 +131,15 @@ class UpdateLedger(Command):
     name: str | None
     description: str | None
     metadata: MetadataPatch | None
+    closed_before: TimePatch = None
 
     def values(self) -> Values:
-        return (("name", self.name), ("description", self.description), ("metadata", _patch(self.metadata)))
+        return (
+            ("name", self.name),
+            ("description", self.description),
+            ("metadata", _patch(self.metadata)),
+            ("closed_before", self.closed_before and ("to", _time(self.closed_before[0]))),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,6 +153,7 @@ class CreateAccount(Command):
     currency_exponent: int | None
     external_id: str | None
     metadata: Metadata
+    limits: BalanceLimits = ()
     account_id: str = field(default_factory=new_id)
 
     def values(self) -> Values:
@@ -156,6 +165,7 @@ class CreateAccount(Command):
             ("currency_exponent", self.currency_exponent),
             ("external_id", self.external_id),
             ("metadata", _items(self.metadata)),
+            ("limits", _limits(self.limits)),
         )
 
 
@@ -170,6 +180,8 @@ class UpdateAccount(Command):
     description: str | None
     external_id: str | None
     metadata: MetadataPatch | None
+    status: AccountStatus | None = None
+    limits: BalanceLimits | None = None
 
     def values(self) -> Values:
         return (
@@ -178,6 +190,8 @@ class UpdateAccount(Command):
             ("description", self.description),
             ("external_id", self.external_id),
             ("metadata", _patch(self.metadata)),
+            ("status", self.status and int(self.status)),
+            ("limits", None if self.limits is None else _limits(self.limits)),
         )
 
 
@@ -192,6 +206,7 @@ class CreateTransaction(Command):
     metadata: Metadata
     entries: tuple[EntryInput, ...]
     archive_on_condition_failure: bool = False
+    expires_at: datetime | None = None
     transaction_id: str = field(default_factory=new_id)
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
@@ -204,6 +219,7 @@ class CreateTransaction(Command):
             ("metadata", _items(self.metadata)),
             ("entries", _entries(self.entries)),
             ("archive_on_condition_failure", self.archive_on_condition_failure),
+            ("expires_at", _time(self.expires_at)),
         )
 
 
@@ -220,6 +236,7 @@ class UpdateTransaction(Command):
     external_id: str | None
     metadata: MetadataPatch | None
     entries: tuple[EntryInput, ...] | None
+    expires_at: TimePatch = None
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
     def values(self) -> Values:
@@ -231,6 +248,7 @@ class UpdateTransaction(Command):
             ("external_id", self.external_id),
             ("metadata", _patch(self.metadata)),
             ("entries", None if self.entries is None else _entries(self.entries)),
+            ("expires_at", self.expires_at and ("to", _time(self.expires_at[0]))),
         )
 
 
@@ -253,10 +271,7 @@ class PostTransaction(Command):
             ("entries", None if self.entries is None else _entries(self.entries)),
             ("effective_at", _time(self.effective_at)),
             ("metadata", _patch(self.metadata)),
-            (
-                "conditions",
-                tuple((tuple(c.account), c.lock_version, _conditions(c.conditions)) for c in self.conditions),
-            ),
+            ("conditions", _account_conditions(self.conditions)),
         )
 
 
@@ -277,16 +292,107 @@ class ArchiveTransaction(Command):
         )
 
 
-TransactionCommand = CreateTransaction | UpdateTransaction | PostTransaction | ArchiveTransaction
+class PartialEntry(NamedTuple):
+    """A part of an existing entry: named by its id, or by its account and direction if no other entry has these."""
+
+    entry_id: str | None
+    account: Ref | None
+    direction: Direction | None
+    amount: int
+    metadata: Metadata | None = None
+    lock_version: int | None = None
+    conditions: tuple[BalanceCondition, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
-class AtomicBatch(Command):
-    """Commands that are accepted together or not at all."""
+class PartialPostTransaction(Command):
+    """Posts a part of a pending transaction as a new one."""
 
-    method = "BatchWriteTransactions"
+    method = "PartialPostTransaction"
 
-    commands: tuple[TransactionCommand, ...]
+    transaction: Ref
+    version: int | None
+    entries: tuple[PartialEntry, ...]
+    effective_at: datetime | None
+    description: str
+    external_id: str | None
+    metadata: Metadata
+    transaction_id: str = field(default_factory=new_id)
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+    remainder_first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("transaction", tuple(self.transaction)),
+            ("version", self.version),
+            ("entries", _partial_entries(self.entries)),
+            ("effective_at", _time(self.effective_at)),
+            ("description", self.description),
+            ("external_id", self.external_id),
+            ("metadata", _items(self.metadata)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ReverseTransaction(Command):
+    """Reverses a posted transaction by a new one; no entries: all of it."""
+
+    method = "ReverseTransaction"
+
+    transaction: Ref
+    version: int | None
+    status: TransactionStatus
+    entries: tuple[PartialEntry, ...] | None
+    effective_at: datetime | None
+    description: str
+    external_id: str | None
+    metadata: Metadata
+    conditions: tuple[AccountCondition, ...] = ()
+    transaction_id: str = field(default_factory=new_id)
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (
+            ("transaction", tuple(self.transaction)),
+            ("version", self.version),
+            ("status", int(self.status)),
+            ("entries", None if self.entries is None else _partial_entries(self.entries)),
+            ("effective_at", _time(self.effective_at)),
+            ("description", self.description),
+            ("external_id", self.external_id),
+            ("metadata", _items(self.metadata)),
+            ("conditions", _account_conditions(self.conditions)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ExpireTransaction(Command):
+    """The sweep's: archives a pending transaction whose time has come. It has no request_id and stores no outcome."""
+
+    method = "ExpireTransaction"
+
+    transaction: Ref
+    first_entry_id: str = field(default_factory=new_first_entry_id)
+
+    def values(self) -> Values:
+        return (("transaction", tuple(self.transaction)),)
+
+
+TransactionCommand = (
+    CreateTransaction
+    | UpdateTransaction
+    | PostTransaction
+    | ArchiveTransaction
+    | PartialPostTransaction
+    | ReverseTransaction
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch(Command):
+    """Commands under one request_id: accepted together or not at all, or, as a chunk of an import, one by one."""
+
+    commands: tuple[Command, ...]
 
     def values(self) -> Values:
         return (("commands", tuple((command.method, command.values()) for command in self.commands)),)
@@ -295,6 +401,21 @@ class AtomicBatch(Command):
         self.actor = actor
         for command in self.commands:
             command.actor = actor
+
+
+@dataclass(slots=True, kw_only=True)
+class AtomicBatch(Batch):
+    method = "BatchWriteTransactions"
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchCreateAccounts(AtomicBatch):
+    method = "BatchCreateAccounts"
+
+
+@dataclass(slots=True, kw_only=True)
+class ImportChunk(Batch):
+    method = "ImportTransactions"
 
 
 def _items(metadata: Metadata | None) -> Value:
@@ -307,6 +428,29 @@ def _patch(patch: MetadataPatch | None) -> Value:
 
 def _time(time: datetime | None) -> Value:
     return time and time.isoformat()
+
+
+def _limits(limits: BalanceLimits) -> Value:
+    return tuple((int(limit.kind), limit.min, limit.max) for limit in limits)
+
+
+def _account_conditions(conditions: tuple[AccountCondition, ...]) -> Value:
+    return tuple((tuple(c.account), c.lock_version, _conditions(c.conditions)) for c in conditions)
+
+
+def _partial_entries(entries: tuple[PartialEntry, ...]) -> Value:
+    return tuple(
+        (
+            entry.entry_id,
+            entry.account and tuple(entry.account),
+            entry.direction and int(entry.direction),
+            entry.amount,
+            _items(entry.metadata),
+            entry.lock_version,
+            _conditions(entry.conditions),
+        )
+        for entry in entries
+    )
 
 
 def _conditions(conditions: tuple[BalanceCondition, ...]) -> Value:

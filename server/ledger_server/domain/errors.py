@@ -4,7 +4,9 @@ LedgerError
 ├── InvalidArgument          MessageMalformed  InvalidField  Unbalanced  InvalidPageToken
 ├── NotFound *               LedgerNotFound  AccountNotFound  TransactionNotFound  EntryNotFound
 ├── AlreadyExists            ExternalIdTaken *  RequestIdReused
-├── FailedPrecondition *     TransactionNotPending  ConditionFailed  EpochChanged
+├── FailedPrecondition *     TransactionNotPending  TransactionNotPosted  TransactionExpired  ReversalEntriesFixed
+│                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
+│                            ConditionFailed  EpochChanged
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
@@ -31,6 +33,15 @@ class Violation:
     subject: str
     description: str
     rule: str = ""
+    # For rules on balances and versions; see RuleViolation in protos/ledger/v1/errors.proto.
+    account_id: str = ""
+    balance: int = 0
+    operator: int = 0
+    seen: str = ""
+    demanded: str = ""
+    shortfall: str = ""
+    lock_version: int | None = None
+    retryable: bool = False
 
 
 class LedgerError(Exception):
@@ -146,6 +157,38 @@ class FailedPrecondition(LedgerError):
 
 class TransactionNotPending(FailedPrecondition):
     reason = "TRANSACTION_NOT_PENDING"
+
+
+class TransactionNotPosted(FailedPrecondition):
+    reason = "TRANSACTION_NOT_POSTED"
+
+
+class TransactionExpired(FailedPrecondition):
+    reason = "TRANSACTION_EXPIRED"
+
+
+class ReversalEntriesFixed(FailedPrecondition):
+    reason = "REVERSAL_ENTRIES_FIXED"
+
+
+class AmountExceeded(FailedPrecondition):
+    reason = "AMOUNT_EXCEEDED"
+
+
+class AccountNotOpen(FailedPrecondition):
+    reason = "ACCOUNT_NOT_OPEN"
+
+
+class AccountNotEmpty(FailedPrecondition):
+    reason = "ACCOUNT_NOT_EMPTY"
+
+
+class PeriodClosed(FailedPrecondition):
+    reason = "PERIOD_CLOSED"
+
+
+class LimitExceeded(FailedPrecondition):
+    reason = "LIMIT_EXCEEDED"
 
 
 class ConditionFailed(FailedPrecondition):

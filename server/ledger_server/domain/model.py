@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from ledger_server.domain.ids import nth_entry_id
-from ledger_server.domain.money import Counters, Direction, NormalBalance
+from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance
 
 Metadata = Mapping[str, str]
 
@@ -28,6 +28,38 @@ class ArchivedReason(IntEnum):
     NOT_ARCHIVED = 0
     REQUESTED = 1
     CONDITION_FAILED = 2
+    EXPIRED = 3
+    FULLY_POSTED = 4
+
+
+class AccountStatus(IntEnum):
+    """Whether an account takes entries; numbered as in the protos and the tables."""
+
+    OPEN = 1
+    DEBITS_FROZEN = 2
+    CREDITS_FROZEN = 3
+    FROZEN = 4
+    CLOSED = 5
+
+    def takes(self, direction: Direction) -> bool:
+        """Whether entries in the direction may be written."""
+        if self == AccountStatus.DEBITS_FROZEN:
+            return direction == Direction.CREDIT
+        if self == AccountStatus.CREDITS_FROZEN:
+            return direction == Direction.DEBIT
+        return self == AccountStatus.OPEN
+
+
+class BalanceLimit(NamedTuple):
+    """The bounds of one balance; None does not bind."""
+
+    kind: BalanceKind
+    min: int | None
+    max: int | None
+
+
+# At most one for each balance.
+BalanceLimits = tuple[BalanceLimit, ...]
 
 
 class EventKind(IntEnum):
@@ -41,6 +73,8 @@ class EventKind(IntEnum):
     TRANSACTION_UPDATED = 6
     TRANSACTION_POSTED = 7
     TRANSACTION_ARCHIVED = 8
+    TRANSACTION_PARTIALLY_POSTED = 9
+    TRANSACTION_REVERSED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +87,7 @@ class Ledger:
     metadata: Metadata
     created_at: datetime
     updated_at: datetime
+    closed_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +106,8 @@ class Account:
     created_position: int
     created_at: datetime
     updated_at: datetime
+    status: AccountStatus = AccountStatus.OPEN
+    limits: BalanceLimits = ()
 
 
 class AccountVersion(NamedTuple):
@@ -89,6 +126,8 @@ class Entry(NamedTuple):
     direction: Direction
     amount: int
     metadata: Metadata | None
+    # The entry that this entry of a reversal reverses.
+    reverses_entry_id: str | None = None
 
 
 class EntrySet(NamedTuple):
@@ -126,6 +165,9 @@ class Transaction(NamedTuple):
     created_at: datetime
     updated_at: datetime
     posted_at: datetime | None
+    expires_at: datetime | None = None
+    reverses_id: str | None = None
+    partially_posts_id: str | None = None
 
     @property
     def holds_external_id(self) -> bool:

@@ -1,0 +1,108 @@
+"""The rules of ledgers and accounts: everything about them that is not money."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from ledger_server.domain.book import Book, Effect
+from ledger_server.domain.commands import CreateAccount, CreateLedger, UpdateAccount, UpdateLedger
+from ledger_server.domain.errors import AccountNotEmpty, InvalidField, Violation
+from ledger_server.domain.model import Account, AccountStatus, AccountVersion, EventKind, Ledger
+from ledger_server.domain.money import ISO_4217, Counters
+from ledger_server.domain.refusals import accounts_not_found, refuse_taken
+
+_T = TypeVar("_T")
+
+
+def create_ledger(book: Book, command: CreateLedger, time: datetime) -> Effect:
+    ledger = Ledger(command.new_ledger_id, command.name, command.description, command.metadata, time, time)
+    return Effect(command, EventKind.LEDGER_CREATED, book.position + 1, time, ledger=ledger)
+
+
+def update_ledger(book: Book, command: UpdateLedger, time: datetime) -> Effect:
+    old = book.ledger
+    ledger = replace(
+        old,
+        name=either(command.name, old.name),
+        description=either(command.description, old.description),
+        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        closed_before=command.closed_before[0] if command.closed_before else old.closed_before,
+        updated_at=time,
+    )
+    return Effect(command, EventKind.LEDGER_UPDATED, book.position + 1, time, ledger=ledger)
+
+
+def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect:
+    exponent = _currency_exponent(book, command.currency, command.currency_exponent)
+    if command.external_id is not None:
+        refuse_taken(command.external_id, book.account_ids.get(command.external_id))
+    account = Account(
+        id=command.account_id,
+        ledger_id=command.ledger_id,
+        name=command.name,
+        description=command.description,
+        normal_balance=command.normal_balance,
+        currency=command.currency,
+        currency_exponent=exponent,
+        external_id=command.external_id,
+        metadata=command.metadata,
+        created_position=book.position + 1,
+        created_at=time,
+        updated_at=time,
+        limits=command.limits,
+    )
+    version = AccountVersion(account, 0, Counters(), book.position + 1)
+    return Effect(command, EventKind.ACCOUNT_CREATED, book.position + 1, time, account=version)
+
+
+def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect:
+    version = book.find_account(command.account)
+    if version is None:
+        raise accounts_not_found([command.account])
+    old = version.account
+    if command.status == AccountStatus.CLOSED:
+        _refuse_not_empty(version)
+    if command.external_id:
+        refuse_taken(command.external_id, book.account_ids.get(command.external_id), but=old.id)
+    account = replace(
+        old,
+        name=either(command.name, old.name),
+        description=either(command.description, old.description),
+        external_id=old.external_id if command.external_id is None else command.external_id or None,
+        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        status=either(command.status, old.status),
+        limits=either(command.limits, old.limits),
+        updated_at=time,
+    )
+    return Effect(
+        command, EventKind.ACCOUNT_UPDATED, book.position + 1, time, account=version._replace(account=account)
+    )
+
+
+def either(value: _T | None, default: _T) -> _T:
+    """What a command asks for, or what stands where it asks for nothing."""
+    return default if value is None else value
+
+
+def _refuse_not_empty(version: AccountVersion) -> None:
+    posted_debits, posted_credits, pending_debits, pending_credits = version.counters
+    if posted_debits != posted_credits or pending_debits or pending_credits:
+        raise AccountNotEmpty(
+            "only an account with a posted amount of zero and nothing pending can be closed",
+            metadata={"account_id": version.account.id},
+        )
+
+
+def _currency_exponent(book: Book, currency: str, asked: int | None) -> int:
+    fixed = ISO_4217.get(currency, book.currencies.get(currency))
+    if fixed is None:
+        if asked is None:
+            problem = f"is required for the ledger's first account of {currency}, which is not an ISO 4217 code"
+            raise InvalidField.of([Violation("currency_exponent", problem)])
+        return asked
+    if asked is not None and asked != fixed:
+        by = "ISO 4217" if currency in ISO_4217 else "the ledger's first account of it"
+        raise InvalidField.of([Violation("currency_exponent", f"of {currency} is {fixed} by {by}, not {asked}")])
+    return fixed

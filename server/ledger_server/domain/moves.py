@@ -1,0 +1,131 @@
+"""Moves: how lines written and discarded change the counters of accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
+from ledger_server.domain.commands import Command, EntryInput
+from ledger_server.domain.model import (
+    AccountVersion,
+    BalanceChange,
+    Entry,
+    EntrySet,
+    EventKind,
+    Metadata,
+    Transaction,
+    TransactionStatus,
+)
+from ledger_server.domain.money import Counters, Direction
+
+PENDING, POSTED, ARCHIVED = TransactionStatus.PENDING, TransactionStatus.POSTED, TransactionStatus.ARCHIVED
+
+
+class Line(NamedTuple):
+    """An entry to be written or discarded."""
+
+    account_id: str
+    direction: Direction
+    amount: int
+    metadata: Metadata | None = None
+    reverses_entry_id: str | None = None
+
+
+def lines_of(entries: Sequence[EntryInput], accounts: Sequence[AccountVersion]) -> list[Line]:
+    """The lines that a request asks for; `accounts` are theirs, in order."""
+    return [
+        Line(version.account.id, entry.direction, entry.amount, entry.metadata)
+        for entry, version in zip(entries, accounts, strict=False)
+    ]
+
+
+def standing_lines(transaction: Transaction) -> list[Line]:
+    """The lines that stand at the transaction's version."""
+    return [
+        Line(after.account.id, direction, amount, metadata, reverses_entry_id)
+        for after, direction, amount, metadata, reverses_entry_id in transaction.entry_set.entries
+    ]
+
+
+def moved(
+    book: Book, discarded: Sequence[Line], *written: tuple[Sequence[Line], TransactionStatus]
+) -> dict[str, AccountVersion]:
+    """The accounts touched, after pending lines are discarded and lines of these statuses are written.
+
+    Each moves by one lock_version, however many lines touch it. Archived lines count in no balance.
+    """
+    accounts = book.accounts
+    counters: dict[str, list[int]] = {}
+    for line in discarded:
+        account_id = line.account_id
+        if account_id not in counters:
+            counters[account_id] = list(accounts[account_id].counters)
+        counters[account_id][line.direction + 1] -= line.amount
+    for lines, status in written:
+        if status == ARCHIVED:
+            continue
+        offset = 1 if status == PENDING else -1
+        for line in lines:
+            account_id = line.account_id
+            if account_id not in counters:
+                counters[account_id] = list(accounts[account_id].counters)
+            counters[account_id][line.direction + offset] += line.amount
+    position = book.position + 1
+    after = {}
+    for account_id, sums in counters.items():
+        before = accounts[account_id]
+        after[account_id] = AccountVersion(before.account, before.lock_version + 1, Counters(*sums), position)
+    return after
+
+
+def entry_set(
+    book: Book,
+    first_entry_id: str,
+    version: int,
+    status: TransactionStatus,
+    effective_at: datetime,
+    time: datetime,
+    lines: Iterable[Line],
+    after: Mapping[str, AccountVersion],
+) -> EntrySet:
+    """The entries of a transaction version; accounts that did not move are shown as they stand."""
+    accounts = book.accounts
+    entries = tuple(
+        [
+            Entry(after.get(account_id) or accounts[account_id], direction, amount, metadata, reverses_entry_id)
+            for account_id, direction, amount, metadata, reverses_entry_id in lines
+        ]
+    )
+    return EntrySet(first_entry_id, version, status, effective_at, time, entries)
+
+
+def with_entries(
+    book: Book, new: Transaction, first_entry_id: str, lines: Iterable[Line], after: Mapping[str, AccountVersion]
+) -> Transaction:
+    """The new version of a transaction, with new entries."""
+    entries = entry_set(book, first_entry_id, new.version, new.status, new.effective_at, new.updated_at, lines, after)
+    return new._replace(entry_set=entries)
+
+
+def effect_of(
+    book: Book,
+    command: Command,
+    kind: EventKind,
+    after: Mapping[str, AccountVersion],
+    *writes: tuple[Transaction, Transaction | None],
+    reversed: Mapping[str, Reversed] | None = None,
+) -> Effect:
+    """The effect of a command that wrote these transactions, each with the version it replaces."""
+    return Effect(
+        command,
+        kind,
+        book.position + 1,
+        writes[0][0].updated_at,
+        transactions=tuple(
+            [TransactionWrite(new, old, old is None or old.entry_set is not new.entry_set) for new, old in writes]
+        ),
+        changes=[BalanceChange(book.accounts[account_id], after[account_id]) for account_id in sorted(after)],
+        reversed=reversed or {},
+    )

@@ -1,0 +1,251 @@
+"""Parts of transactions: partial posts of pending ones and reversals of posted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger_server.domain.book import Book, Effect, Reversed
+from ledger_server.domain.commands import PartialEntry, PartialPostTransaction, ReverseTransaction
+from ledger_server.domain.errors import (
+    AmountExceeded,
+    EntryNotFound,
+    InvalidField,
+    TransactionNotPosted,
+    Violation,
+)
+from ledger_server.domain.model import AccountVersion, ArchivedReason, Entry, EventKind, Transaction, TransactionStatus
+from ledger_server.domain.money import Direction
+from ledger_server.domain.moves import (
+    ARCHIVED,
+    PENDING,
+    POSTED,
+    Line,
+    effect_of,
+    entry_set,
+    moved,
+    standing_lines,
+    with_entries,
+)
+from ledger_server.domain.refusals import (
+    Demand,
+    find_accounts,
+    find_transaction,
+    refuse_account_status,
+    refuse_closed_period,
+    refuse_conditions,
+    refuse_expired,
+    refuse_limits,
+    refuse_lock_versions,
+    refuse_new_entries_of_reversal,
+    refuse_taken,
+    refuse_unbalanced,
+    refuse_unless_pending,
+    refuse_version,
+)
+from ledger_server.domain.transactions import account_demands
+
+_OPPOSITE = {Direction.DEBIT: Direction.CREDIT, Direction.CREDIT: Direction.DEBIT}
+
+
+class _Part(NamedTuple):
+    """What a request asks for of the n-th entry of a transaction."""
+
+    n: int
+    entry: Entry
+    asked: PartialEntry
+
+
+def partial_post_transaction(book: Book, command: PartialPostTransaction, time: datetime) -> Effect:
+    old = find_transaction(book, command.transaction)
+    parts = _parts(book, old, command.entries)
+    refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
+    refuse_unless_pending(old, "posted in part")
+    refuse_expired(old.id, old.expires_at, time)
+    refuse_new_entries_of_reversal(old)
+    _refuse_exceeding([(part, part.entry.amount) for part in parts], old)
+    refuse_version(old, command.version)
+    if command.external_id is not None:
+        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
+    demands = _demands(book, parts)
+    refuse_lock_versions(demands)
+    posted = [
+        Line(part.entry.after.account.id, part.entry.direction, part.asked.amount, part.asked.metadata)
+        for part in parts
+        if part.asked.amount
+    ]
+    refuse_account_status(book, [(line.account_id, line.direction) for line in posted])
+    effective_at = command.effective_at or old.effective_at
+    refuse_closed_period(book, effective_at)
+    taken = {part.n: part.asked.amount for part in parts}
+    lines = standing_lines(old)
+    remaining = [line._replace(amount=line.amount - taken.get(n, 0)) for n, line in enumerate(lines)]
+    remaining = [line for line in remaining if line.amount]
+    after = moved(book, lines, (posted, POSTED), (remaining, PENDING))
+    refuse_limits(book, after)
+    refuse_conditions(demands, after)
+    new = _new_transaction(book, command, old, POSTED, effective_at, posted, after, time)._replace(
+        partially_posts_id=old.id
+    )
+    remainder = old._replace(version=old.version + 1, position=book.position + 1, updated_at=time)
+    if not remaining:
+        remainder = remainder._replace(status=ARCHIVED, archived_reason=ArchivedReason.FULLY_POSTED)
+    remainder = with_entries(book, remainder, command.remainder_first_entry_id, remaining or lines, after)
+    return effect_of(book, command, EventKind.TRANSACTION_PARTIALLY_POSTED, after, (new, None), (remainder, old))
+
+
+def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime) -> Effect:
+    old = find_transaction(book, command.transaction)
+    entries = command.entries if command.entries is not None else _whole(old)
+    parts = _parts(book, old, entries)
+    accounts = find_accounts(book, [condition.account for condition in command.conditions])
+    refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
+    if old.status != POSTED:
+        raise TransactionNotPosted(
+            f"the transaction is {old.status.name.lower()}; only a posted one can be reversed",
+            metadata={"transaction_id": old.id, "status": old.status.name},
+        )
+    _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts], old)
+    refuse_version(old, command.version)
+    if command.external_id is not None:
+        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
+    demands = _demands(book, parts) + account_demands(command.conditions, accounts)
+    refuse_lock_versions(demands)
+    lines = [
+        Line(
+            part.entry.after.account.id,
+            _OPPOSITE[part.entry.direction],
+            part.asked.amount,
+            part.asked.metadata,
+            old.entry_set.entry_id(part.n),
+        )
+        for part in parts
+        if part.asked.amount or command.entries is None
+    ]
+    refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
+    effective_at = command.effective_at or old.effective_at
+    if command.status == POSTED:
+        refuse_closed_period(book, effective_at)
+    after = moved(book, (), (lines, command.status))
+    refuse_limits(book, after)
+    refuse_conditions(demands, after)
+    new = _new_transaction(book, command, old, command.status, effective_at, lines, after, time)._replace(
+        reverses_id=old.id
+    )
+    reversed = {
+        old.entry_set.entry_id(part.n): Reversed(_reversed(book, old, part) + part.asked.amount, part.entry.amount)
+        for part in parts
+        if part.asked.amount
+    }
+    return effect_of(book, command, EventKind.TRANSACTION_REVERSED, after, (new, None), reversed=reversed)
+
+
+def _new_transaction(
+    book: Book,
+    command: PartialPostTransaction | ReverseTransaction,
+    old: Transaction,
+    status: TransactionStatus,
+    effective_at: datetime,
+    lines: Sequence[Line],
+    after: Mapping[str, AccountVersion],
+    time: datetime,
+) -> Transaction:
+    position = book.position + 1
+    return Transaction(
+        id=command.transaction_id,
+        ledger_id=old.ledger_id,
+        version=0,
+        status=status,
+        archived_reason=ArchivedReason.NOT_ARCHIVED,
+        description=command.description,
+        external_id=command.external_id,
+        metadata=command.metadata,
+        effective_at=effective_at,
+        entry_set=entry_set(book, command.first_entry_id, 0, status, effective_at, time, lines, after),
+        position=position,
+        created_position=position,
+        created_at=time,
+        updated_at=time,
+        posted_at=time if status == POSTED else None,
+    )
+
+
+def _whole(transaction: Transaction) -> tuple[PartialEntry, ...]:
+    entries = transaction.entry_set
+    return tuple(PartialEntry(entries.entry_id(n), None, None, entry.amount) for n, entry in enumerate(entries.entries))
+
+
+def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) -> list[_Part]:
+    """Which entry each part is of; no entry is named twice."""
+    entries = transaction.entry_set
+    numbers = {entries.entry_id(n): n for n in range(len(entries.entries))}
+    parts: list[_Part] = []
+    for index, part in enumerate(asked):
+        n = (
+            numbers.get(part.entry_id)
+            if part.entry_id is not None
+            else _number_by_account(book, transaction, index, part)
+        )
+        if n is None:
+            raise EntryNotFound(
+                f"the transaction has no standing entry {part.entry_id}", metadata={"entry_id": str(part.entry_id)}
+            )
+        if any(earlier.n == n for earlier in parts):
+            raise InvalidField.of([Violation(f"entries[{index}]", "names the same entry as an earlier one")])
+        parts.append(_Part(n, entries.entries[n], part))
+    return parts
+
+
+def _number_by_account(book: Book, transaction: Transaction, index: int, part: PartialEntry) -> int:
+    assert part.account is not None, part
+    (account,) = find_accounts(book, [part.account])
+    found = [
+        n
+        for n, entry in enumerate(transaction.entry_set.entries)
+        if entry.after.account.id == account.account.id and entry.direction == part.direction
+    ]
+    if not found:
+        raise EntryNotFound(
+            f"the transaction has no such entry on account {account.account.id}",
+            metadata={"account_id": account.account.id},
+        )
+    if len(found) > 1:
+        problem = "is one of several in this direction on the account: name it by its entry_id"
+        raise InvalidField.of([Violation(f"entries[{index}]", problem)])
+    return found[0]
+
+
+def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transaction) -> None:
+    exceeding = [(part, left) for part, left in parts if part.asked.amount > left]
+    if exceeding:
+        part, left = exceeding[0]
+        raise AmountExceeded(
+            f"{part.asked.amount} is more than the {left} that is left of entry {transaction.entry_set.entry_id(part.n)}",
+            metadata={"entry_id": transaction.entry_set.entry_id(part.n), "remaining": str(left)},
+            violations=[
+                Violation(
+                    f"entries/{transaction.entry_set.entry_id(part.n)}",
+                    f"{part.asked.amount} is more than the {left} that is left",
+                    "AMOUNT",
+                    account_id=part.entry.after.account.id,
+                    seen=str(left),
+                    demanded=str(part.asked.amount),
+                    shortfall=str(part.asked.amount - left),
+                )
+                for part, left in exceeding
+            ],
+        )
+
+
+def _reversed(book: Book, transaction: Transaction, part: _Part) -> int:
+    taken = book.reversed.get(transaction.entry_set.entry_id(part.n))
+    return taken.reversed if taken else 0
+
+
+def _demands(book: Book, parts: Sequence[_Part]) -> list[Demand]:
+    return [
+        Demand(book.accounts[part.entry.after.account.id], part.asked.lock_version, part.asked.conditions)
+        for part in parts
+        if part.asked.lock_version is not None or part.asked.conditions
+    ]

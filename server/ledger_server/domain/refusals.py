@@ -1,0 +1,251 @@
+"""Why a command may be refused, in the order of precedence: not found, balance, state, version, external id,
+lock_version, account status, period, limits, conditions. Each function looks at one kind and reports all it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger_server.domain.book import Book
+from ledger_server.domain.commands import BalanceCondition, Ref
+from ledger_server.domain.errors import (
+    AccountNotFound,
+    AccountNotOpen,
+    ConditionFailed,
+    ExternalIdTaken,
+    LimitExceeded,
+    LockVersionMismatch,
+    PeriodClosed,
+    ReversalEntriesFixed,
+    TransactionExpired,
+    TransactionNotFound,
+    TransactionNotPending,
+    Unbalanced,
+    VersionMismatch,
+    Violation,
+)
+from ledger_server.domain.model import AccountStatus, AccountVersion, BalanceLimit, Transaction, TransactionStatus
+from ledger_server.domain.money import OPERATOR_SYMBOLS, BalanceKind, Direction, Operator, balance
+
+
+class Demand(NamedTuple):
+    """What a command demands of an account; `before` is the account before the command."""
+
+    before: AccountVersion
+    lock_version: int | None
+    conditions: tuple[BalanceCondition, ...]
+
+
+def find_accounts(book: Book, refs: Sequence[Ref]) -> list[AccountVersion]:
+    accounts = [book.find_account(ref) for ref in refs]
+    if None in accounts:
+        raise accounts_not_found([ref for ref, account in zip(refs, accounts, strict=True) if account is None])
+    return accounts  # type: ignore[return-value]
+
+
+def accounts_not_found(refs: Sequence[Ref]) -> AccountNotFound:
+    names = [next(iter(ref.describe("account").items())) for ref in dict.fromkeys(refs)]
+    return AccountNotFound(
+        f"no such account in this ledger: {', '.join(value for _, value in names[:5])}",
+        metadata=dict(names[:1]),
+        violations=[Violation(value, f"no account of the ledger has this {key}", "NOT_FOUND") for key, value in names],
+    )
+
+
+def find_transaction(book: Book, ref: Ref) -> Transaction:
+    transaction = book.find_transaction(ref)
+    if transaction is None:
+        metadata = ref.describe("transaction")
+        raise TransactionNotFound(
+            f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
+        )
+    return transaction
+
+
+def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:
+    """Debits must equal credits in every currency."""
+    sums: dict[str, list[int]] = {}
+    for version, direction, amount in legs:
+        sums.setdefault(version.account.currency, [0, 0])[direction - 1] += amount
+    for currency, (debits, credits) in sums.items():
+        if debits != credits:
+            raise Unbalanced(
+                f"debits and credits differ in {currency}: {debits} and {credits}",
+                metadata={"currency": currency, "debits": str(debits), "credits": str(credits)},
+            )
+
+
+def refuse_unless_pending(transaction: Transaction, verb: str) -> None:
+    if transaction.status != TransactionStatus.PENDING:
+        raise TransactionNotPending(
+            f"the transaction is {transaction.status.name.lower()}; only a pending one can be {verb}",
+            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+        )
+
+
+def refuse_expired(transaction_id: str, expires_at: datetime | None, time: datetime) -> None:
+    if expires_at is not None and expires_at <= time:
+        raise TransactionExpired(
+            f"the transaction expires at {expires_at.isoformat()}, which has passed",
+            metadata={"transaction_id": transaction_id, "expires_at": expires_at.isoformat()},
+        )
+
+
+def refuse_new_entries_of_reversal(transaction: Transaction) -> None:
+    if transaction.reverses_id is not None:
+        raise ReversalEntriesFixed(
+            "the entries of a pending reversal are fixed: post it as it is, or archive it",
+            metadata={"transaction_id": transaction.id, "reverses_transaction_id": transaction.reverses_id},
+        )
+
+
+def refuse_edit(transaction: Transaction, changed: Sequence[str], time: datetime) -> None:
+    """A pending transaction may change in everything, a posted one in metadata and external_id, others in metadata."""
+    state = transaction.status.name.lower()
+    if transaction.status == TransactionStatus.PENDING:
+        if transaction.expires_at is None or transaction.expires_at > time:
+            return
+        state = "expired"
+    editable = {"metadata", "external_id"} if transaction.status == TransactionStatus.POSTED else {"metadata"}
+    fixed = [name for name in changed if name not in editable]
+    if fixed:
+        raise TransactionNotPending(
+            f"the transaction is {state}; {', '.join(fixed)} can no longer change",
+            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+            violations=[Violation(name, f"is fixed once the transaction is {state}", "STATE") for name in fixed],
+        )
+
+
+def refuse_version(transaction: Transaction, version: int | None) -> None:
+    if version is not None and version != transaction.version:
+        raise VersionMismatch(
+            f"the transaction is at version {transaction.version}, not {version}",
+            metadata={"transaction_id": transaction.id, "version": str(transaction.version)},
+        )
+
+
+def refuse_taken(external_id: str, holder: str | None, but: str | None = None) -> None:
+    if holder is not None and holder != but:
+        raise ExternalIdTaken(
+            f"the external_id is held by {holder}", metadata={"external_id": external_id, "held_by": holder}
+        )
+
+
+def refuse_lock_versions(demands: Sequence[Demand]) -> None:
+    violations = [
+        Violation(
+            f"accounts/{before.account.id}",
+            f"lock_version is {before.lock_version}, demanded {lock_version}; read the account and decide again",
+            "LOCK_VERSION",
+            account_id=before.account.id,
+            operator=Operator.EQ,
+            seen=str(before.lock_version),
+            demanded=str(lock_version),
+            lock_version=before.lock_version,
+            retryable=True,
+        )
+        for before, lock_version, _ in demands
+        if lock_version is not None and lock_version != before.lock_version
+    ]
+    if violations:
+        raise LockVersionMismatch(
+            f"{violations[0].subject}: {violations[0].description}",
+            metadata={"account_id": violations[0].account_id},
+            violations=violations,
+        )
+
+
+def refuse_account_status(book: Book, legs: Iterable[tuple[str, Direction]]) -> None:
+    """Frozen and closed accounts take no entries; `legs` are those to be written, by account id."""
+    closed = {
+        account.id: account.status
+        for account_id, direction in legs
+        if (account := book.accounts[account_id].account).status != AccountStatus.OPEN
+        and not account.status.takes(direction)
+    }
+    if closed:
+        first, status = next(iter(closed.items()))
+        raise AccountNotOpen(
+            f"account {first} is {_status_words(status)}",
+            metadata={"account_id": first, "status": status.name},
+            violations=[
+                Violation(
+                    f"accounts/{account_id}", f"is {_status_words(status)}", "ACCOUNT_STATUS", account_id=account_id
+                )
+                for account_id, status in closed.items()
+            ],
+        )
+
+
+def refuse_closed_period(book: Book, effective_at: datetime) -> None:
+    closed_before = book.ledger.closed_before
+    if closed_before is not None and effective_at < closed_before:
+        raise PeriodClosed(
+            f"the books are closed before {closed_before.isoformat()}",
+            metadata={"earliest_effective_at": closed_before.isoformat(), "effective_at": effective_at.isoformat()},
+        )
+
+
+def refuse_limits(book: Book, after: Mapping[str, AccountVersion]) -> None:
+    """A limit refuses only if the balance is outside it and farther out than before."""
+    violations = [
+        violation
+        for account_id, version in after.items()
+        if version.account.limits
+        for limit in version.account.limits
+        if (violation := _limit_violation(limit, book.accounts[account_id], version)) is not None
+    ]
+    if violations:
+        raise LimitExceeded(f"{violations[0].subject}: {violations[0].description}", violations=violations)
+
+
+def _limit_violation(limit: BalanceLimit, before: AccountVersion, after: AccountVersion) -> Violation | None:
+    was = balance(limit.kind, before.account.normal_balance, before.counters).amount
+    would_be = balance(limit.kind, after.account.normal_balance, after.counters).amount
+    if limit.min is not None and would_be < limit.min and would_be < was:
+        return _balance_violation("BALANCE_LIMIT", limit.kind, Operator.GTE, would_be, limit.min, before)
+    if limit.max is not None and would_be > limit.max and would_be > was:
+        return _balance_violation("BALANCE_LIMIT", limit.kind, Operator.LTE, would_be, limit.max, before)
+    return None
+
+
+def refuse_conditions(demands: Sequence[Demand], after: Mapping[str, AccountVersion]) -> None:
+    """Conditions are tested on the balances after the whole command."""
+    violations = [
+        _balance_violation("BALANCE_CONDITION", condition.balance, condition.operator, seen, condition.amount, before)
+        for before, _, conditions in demands
+        for condition in conditions
+        if not condition.operator.holds(
+            seen := _amount(condition.balance, after.get(before.account.id, before)), condition.amount
+        )
+    ]
+    if violations:
+        raise ConditionFailed(f"{violations[0].subject}: {violations[0].description}", violations=violations)
+
+
+def _amount(kind: BalanceKind, version: AccountVersion) -> int:
+    return balance(kind, version.account.normal_balance, version.counters).amount
+
+
+def _balance_violation(
+    rule: str, kind: BalanceKind, operator: Operator, seen: int, demanded: int, before: AccountVersion
+) -> Violation:
+    return Violation(
+        f"accounts/{before.account.id}",
+        f"{kind.name.lower()} would be {seen}, demanded {OPERATOR_SYMBOLS[operator]} {demanded}, "
+        f"short by {abs(demanded - seen)}, at lock_version {before.lock_version}",
+        rule,
+        account_id=before.account.id,
+        balance=kind,
+        operator=operator,
+        seen=str(seen),
+        demanded=str(demanded),
+        shortfall=str(abs(demanded - seen)),
+        lock_version=before.lock_version,
+        retryable=True,
+    )
+
+
+def _status_words(status: AccountStatus) -> str:
+    return status.name.lower().replace("_", " ")
