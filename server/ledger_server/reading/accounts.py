@@ -50,19 +50,28 @@ async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersio
     if query.external_id is not None:
         rows = await at.connection.fetch(sql.load_accounts_by_external_id, at.ledger_id, [query.external_id])
         found = Found([row for row in rows if _passes(query, start, row)], None)
+    elif query.currency is not None or query.normal_balance is not None or query.metadata:
+        found = await _by_filters(at, query, start)
     else:
-        found = await _scan(at, query, start)
+        found = await _by_creation(at, query, start)
     return at.page(query, [account_version_from(row) for row in found.rows], found.key)
 
 
-async def _scan(at: Snapshot, query: AccountQuery, start: Key) -> Found:
+async def _by_creation(at: Snapshot, query: AccountQuery, start: Key) -> Found:
+    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(sql.list_accounts, at.ledger_id, after.number, count)
+
+    return await fill(query.page_size, start, all_at_once, read, _key)
+
+
+async def _by_filters(at: Snapshot, query: AccountQuery, start: Key) -> Found:
     async def bite(after: Key) -> Key | None:
         position = await at.connection.fetchval(sql.bite_of_accounts, at.ledger_id, after.number, BITE_ROWS)
         return None if position is None else Key(position)
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         return await at.connection.fetch(
-            sql.list_accounts,
+            sql.filter_accounts,
             at.ledger_id,
             after.number,
             NUMBER_MAX if last is None else last.number,
@@ -72,8 +81,7 @@ async def _scan(at: Snapshot, query: AccountQuery, start: Key) -> Found:
             count,
         )
 
-    is_filtered = query.currency is not None or query.normal_balance is not None or bool(query.metadata)
-    return await fill(query.page_size, start, bite if is_filtered else all_at_once, read, _key)
+    return await fill(query.page_size, start, bite, read, _key)
 
 
 def _passes(query: AccountQuery, start: Key, row: Row) -> bool:

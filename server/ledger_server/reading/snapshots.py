@@ -63,13 +63,14 @@ async def ledger_snapshot(
                 if min_position is None or head["position"] >= min_position:
                     yield Snapshot(connection, ledger_id, head["position"], head["epoch"])
                     return
-            if time.monotonic() + poll_seconds > give_up_at:
+            remaining_seconds = give_up_at - time.monotonic()
+            if remaining_seconds <= 0:
                 raise PositionNotReached(
                     f"the ledger is at position {head['position']}, not yet at {min_position}",
                     metadata={"position": str(head["position"])},
                     retry_seconds=0.5,
                 )
-            await asyncio.sleep(poll_seconds)
+            await asyncio.sleep(min(poll_seconds, remaining_seconds))
             poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ledger_server.domain.commands import Ref
 from ledger_server.domain.errors import TransactionNotFound
-from ledger_server.domain.model import Transaction, TransactionStatus
+from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has
+from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, cut, fill, has
 from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -38,11 +38,13 @@ async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
 async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Transaction]:
     """A page of the ledger's transactions, by the most selective way to them. Keyed by created_position."""
     start = from_token(query, HIGHEST)
-    account_id = None if query.account is None else (await get_account(at, query.account)).account.id
+    account = None if query.account is None else await get_account(at, query.account)
     if query.external_id is not None:
-        found = await _by_external_id(at, query, start, account_id)
-    elif account_id is not None:
-        found = await _by_account(at, query, start, account_id)
+        found = await _by_external_id(at, query, start, account)
+    elif account is not None:
+        found = await _by_account(at, query, start, account)
+    elif query.statuses or query.metadata:
+        found = await _by_filters(at, query, start)
     else:
         found = await _by_creation(at, query, start)
     transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
@@ -64,7 +66,7 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
     return at.page(query, versions, found.key)
 
 
-async def _by_external_id(at: Snapshot, query: TransactionQuery, start: Key, account_id: str | None) -> Found:
+async def _by_external_id(at: Snapshot, query: TransactionQuery, start: Key, account: AccountVersion | None) -> Found:
     """At most one: external ids are unique among transactions that are not archived."""
     rows = await at.connection.fetch(sql.load_transactions_by_external_id, at.ledger_id, [query.external_id])
     rows = [
@@ -74,36 +76,58 @@ async def _by_external_id(at: Snapshot, query: TransactionQuery, start: Key, acc
         and (not query.statuses or row["status"] in query.statuses)
         and has(row["metadata"], query.metadata)
     ]
-    if rows and account_id is not None:
-        touches = sql.transaction_touches_account
-        if not await at.connection.fetchval(touches, at.ledger_id, rows[0]["transaction_id"], account_id):
-            rows = []
+    if rows and account is not None:
+        touches = await at.connection.fetchval(
+            sql.transaction_touches_account, at.ledger_id, rows[0]["transaction_id"], account.account.id
+        )
+        rows = rows if touches else []
     return Found(rows, None)
 
 
-async def _by_account(at: Snapshot, query: TransactionQuery, start: Key, account_id: str) -> Found:
+async def _by_account(at: Snapshot, query: TransactionQuery, start: Key, account: AccountVersion) -> Found:
+    """By the account's versions from the newest back, as far as the page needs, twice as far each time."""
+    size = query.page_size + 1
+    # A pending and a posting version to a transaction.
+    span = 2 * size
+    while True:
+        least = max(account.lock_version - span, 0)
+        last = await at.connection.fetchval(sql.position_of_account_version, at.ledger_id, account.account.id, least)
+        if last < start.number:
+            rows = await at.connection.fetch(
+                sql.list_transactions_of_account,
+                at.ledger_id,
+                account.account.id,
+                least,
+                start.number,
+                # The first version is the account's creation: no transaction that touched it is out of reach, even
+                # one older than the account.
+                last if least else LOWEST.number,
+                statuses_of(query.statuses),
+                dict(query.metadata),
+                size,
+            )
+            if len(rows) == size:
+                return cut(rows[:-1], _key(rows[-2]), _key)
+            if least == 0:
+                return cut(rows, None, _key)
+        span *= 2
+
+
+async def _by_creation(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
     async def read(before: Key, _: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(
-            sql.list_transactions_of_account,
-            at.ledger_id,
-            account_id,
-            before.number,
-            statuses_of(query.statuses),
-            dict(query.metadata),
-            count,
-        )
+        return await at.connection.fetch(sql.list_transactions, at.ledger_id, before.number, count)
 
     return await fill(query.page_size, start, all_at_once, read, _key)
 
 
-async def _by_creation(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
+async def _by_filters(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
     async def bite(before: Key) -> Key | None:
         position = await at.connection.fetchval(sql.bite_of_transactions, at.ledger_id, before.number, BITE_ROWS)
         return None if position is None else Key(position)
 
     async def read(before: Key, last: Key | None, count: int) -> list[Row]:
         return await at.connection.fetch(
-            sql.list_transactions,
+            sql.filter_transactions,
             at.ledger_id,
             before.number,
             LOWEST.number if last is None else last.number,
@@ -112,8 +136,7 @@ async def _by_creation(at: Snapshot, query: TransactionQuery, start: Key) -> Fou
             count,
         )
 
-    is_filtered = bool(query.statuses or query.metadata)
-    return await fill(query.page_size, start, bite if is_filtered else all_at_once, read, _key)
+    return await fill(query.page_size, start, bite, read, _key)
 
 
 def statuses_of(statuses: frozenset[TransactionStatus]) -> list[str]:

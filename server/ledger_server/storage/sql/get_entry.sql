@@ -9,7 +9,7 @@ SELECT
 FROM entries e
 JOIN account_versions v
     ON v.ledger_id = $1::uuid AND v.account_id = e.account_id AND v.lock_version = e.account_lock_version
-JOIN LATERAL (
+CROSS JOIN LATERAL (
     SELECT t.first_entry_id, t.effective_at, t.updated_at AS created_at
     FROM transactions t
     WHERE t.ledger_id = $1::uuid AND t.transaction_id = e.transaction_id AND t.version = e.transaction_version
@@ -17,7 +17,7 @@ JOIN LATERAL (
     SELECT t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
     WHERE t.ledger_id = $1::uuid AND t.transaction_id = e.transaction_id AND t.version = e.transaction_version
-) AS w ON true
+) AS w
 CROSS JOIN LATERAL (
     SELECT min(r.updated_at) AS discarded_at
     FROM (

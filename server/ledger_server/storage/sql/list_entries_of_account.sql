@@ -1,15 +1,17 @@
 -- Entries written on an account under a range of its lock_versions, newest first, with its counters after each.
 -- A lock_version was written by the transaction version of the same position; entries that a failed condition
--- archived moved no account and are none of them. The range bounds the work, as lock_versions have no gaps.
+-- archived moved no account and are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT
+-- tells the planner how few entries a version has.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 before_version bigint, $4 before_entry_id uuid, $5 last_version bigint,
 -- $6 directions text[], $7 statuses text[], $8 include_discarded boolean, $9 effective_at_lower_bound timestamptz or null,
 -- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
-    v.position AS balance_position, w.effective_at, w.created_at, d.discarded_at
+    e.metadata AS entry_metadata, v.lock_version,
+    v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
+    w.effective_at, w.created_at, d.discarded_at
 FROM account_versions v
-JOIN LATERAL (
+CROSS JOIN LATERAL (
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at AS created_at
     FROM transactions t
     WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.position = v.position
@@ -17,11 +19,19 @@ JOIN LATERAL (
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
     WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.position = v.position
-) AS w ON true
-JOIN entries e
-    ON e.ledger_id = $1::uuid
-    AND e.entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
-    AND e.account_id = $2::uuid
+) AS w
+CROSS JOIN LATERAL (
+    SELECT
+        entry_id, transaction_id, transaction_version, account_id, status, direction, amount, metadata
+    FROM entries
+    WHERE ledger_id = $1::uuid
+        AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+        AND account_id = $2::uuid
+        AND direction = ANY ($6::text[]::smallint[])
+        AND status = ANY ($7::text[]::smallint[])
+    ORDER BY entry_id
+    LIMIT 1000
+) AS e
 CROSS JOIN LATERAL (
     SELECT min(r.updated_at) AS discarded_at
     FROM (
@@ -38,8 +48,6 @@ CROSS JOIN LATERAL (
 WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND v.lock_version <= $3::bigint AND v.lock_version >= $5::bigint
     AND (v.lock_version < $3::bigint OR e.entry_id < $4::uuid)
-    AND e.direction = ANY ($6::text[]::smallint[])
-    AND e.status = ANY ($7::text[]::smallint[])
     AND ($8::boolean OR d.discarded_at IS NULL)
     AND ($9::timestamptz IS NULL OR w.effective_at >= $9::timestamptz)
     AND ($10::timestamptz IS NULL OR w.effective_at < $10::timestamptz)

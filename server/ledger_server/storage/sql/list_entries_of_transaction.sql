@@ -1,5 +1,6 @@
 -- Entries of all versions of a transaction, oldest first, each with its account's counters after the command.
 -- Versions that share an entry set are one: the first of them wrote it, and the next set's first discards it.
+-- The LIMITs cut nothing off; they tell the planner how few rows there are.
 -- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 after_entry_id uuid,
 -- $5 directions text[], $6 statuses text[], $7 include_discarded boolean, $8 effective_at_lower_bound timestamptz or null,
 -- $9 effective_at_upper_bound timestamptz or null, $10 row_count bigint
@@ -25,15 +26,25 @@ SELECT
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     s.effective_at, s.created_at, s.discarded_at
 FROM sets s
-JOIN entries e
-    ON e.ledger_id = $1::uuid
-    AND e.entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
-JOIN account_versions v
-    ON v.ledger_id = $1::uuid AND v.account_id = e.account_id AND v.lock_version = e.account_lock_version
+CROSS JOIN LATERAL (
+    SELECT
+        entry_id, transaction_id, transaction_version, account_id, account_lock_version, status, direction, amount, metadata
+    FROM entries
+    WHERE ledger_id = $1::uuid
+        AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+        AND direction = ANY ($5::text[]::smallint[])
+        AND status = ANY ($6::text[]::smallint[])
+    ORDER BY entry_id
+    LIMIT 1000
+) AS e
+CROSS JOIN LATERAL (
+    SELECT posted_debits, posted_credits, pending_debits, pending_credits, position
+    FROM account_versions
+    WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
+    LIMIT 1
+) AS v
 WHERE s.version >= $3::bigint
     AND (s.version > $3::bigint OR e.entry_id > $4::uuid)
-    AND e.direction = ANY ($5::text[]::smallint[])
-    AND e.status = ANY ($6::text[]::smallint[])
     AND ($7::boolean OR s.discarded_at IS NULL)
     AND ($8::timestamptz IS NULL OR s.effective_at >= $8::timestamptz)
     AND ($9::timestamptz IS NULL OR s.effective_at < $9::timestamptz)
