@@ -3,9 +3,14 @@
 -- $1 ledger_id uuid, $2 account_ids text[], $3 after_position bigint or null
 SELECT
     position, epoch,
-    -- It stood at a position until the event after that.
+    -- It stood at a position until the event after that. No event is after one of the future, and the last bigint has
+    -- no next one.
     coalesce(
-        (SELECT e.time FROM events e WHERE e.ledger_id = $1::uuid AND e.position = $3::bigint + 1),
+        (
+            SELECT e.time FROM events e
+            WHERE e.ledger_id = $1::uuid
+            AND e.position = CASE WHEN $3::bigint < ledgers.position THEN $3::bigint + 1 END
+        ),
         greatest(statement_timestamp(), event_time)
     ) AS time,
     (SELECT e.position FROM events e WHERE e.ledger_id = $1::uuid ORDER BY e.position LIMIT 1) AS oldest_position,
