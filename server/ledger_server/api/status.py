@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -14,11 +16,15 @@ DOMAIN = "ledger.v1"
 # Peers refuse trailers that are much bigger.
 DETAILS_BYTES_MAX = 4_096
 _TEXT_CHARACTERS_MAX = 300
+# The message travels beside the details, and peers take 8 KiB of trailers; gRPC writes each byte that is not printable
+# ASCII as three.
+_MESSAGE_BYTES_MAX = 1_500
+_PRINTABLE = "".join(chr(n) for n in range(0x20, 0x7F) if chr(n) != "%")
 
 
 def status_of(error: LedgerError) -> status_pb2.Status:
     """The status with its details: ErrorInfo always, the violations as far as they fit into 4 KiB."""
-    status = status_pb2.Status(code=StatusCode[error.code].value[0], message=_short(error.message))
+    status = status_pb2.Status(code=StatusCode[error.code].value[0], message=_short_on_the_wire(error.message))
     _add(
         status,
         error_details_pb2.ErrorInfo(
@@ -66,3 +72,12 @@ def _add(status: status_pb2.Status, message: Message) -> None:
 
 def _short(text: str) -> str:
     return text if len(text) <= _TEXT_CHARACTERS_MAX else text[: _TEXT_CHARACTERS_MAX - 1] + "…"
+
+
+def _short_on_the_wire(text: str) -> str:
+    text = _short(text)
+    if len(quote(text, safe=_PRINTABLE)) > _MESSAGE_BYTES_MAX:
+        while len(quote(text, safe=_PRINTABLE)) > _MESSAGE_BYTES_MAX - len(quote("…")):
+            text = text[:-8]
+        text += "…"
+    return text
