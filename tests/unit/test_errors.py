@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from ledger_client import ErrorReason
 from ledger_client import errors as client_errors
-
 from ledger_server.domain import errors as server_errors
 from ledger_server.domain.errors import ERRORS, LedgerError, Violation, error_from_record
 
