@@ -1,0 +1,175 @@
+"""The plan: which workload runs when. Rounds go through all of them in turn, so that what the machine does to one
+it does to its reference as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+
+from ledger_client import LedgerClient
+from ledger_server.storage.embedded import EmbeddedPostgres
+from tests.benchmarks.measure import Run
+from tests.benchmarks.processes import Processes, Server, running_server
+from tests.benchmarks.reference import Reference
+from tests.benchmarks.workloads import TIMEOUT_SECONDS, Workloads
+
+COLD_SECONDS = 10.0
+GROWN_TRANSACTIONS = 2_000_000
+# What pg_limit writes for each second of the others: about as much as it can.
+LIMIT_BATCHES_A_SECOND = 20
+
+NAMES = (
+    "naive_uniform",
+    "unary_uniform",
+    "naive_hot",
+    "unary_hot",
+    "conditions_hot",
+    "pending_post",
+    "pg_limit",
+    "batch_500",
+    "single_statements",
+    "unary_single",
+    "cold",
+)
+GROWN_NAMES = ("empty_unary_uniform", "grown_unary_uniform", "empty_batch_500", "grown_batch_500")
+
+Workload = Callable[[str], Awaitable[Run]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run: which workloads, in how many rounds, each for how many seconds, and how much is stored if grown."""
+
+    only: frozenset[str]
+    rounds: int
+    seconds: float
+    grown_transactions: int
+
+
+@dataclass(slots=True)
+class Results:
+    """The runs of each workload, and the resident memory of the server that wrote most."""
+
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    server_rss_mb: float = 0.0
+
+
+class Plan:
+    """Runs the workloads on one PostgreSQL; every server gets a fresh database."""
+
+    def __init__(self, options: Options, postgres: EmbeddedPostgres, directory: Path, console: Console) -> None:
+        self._options = options
+        self._postgres = postgres
+        self._directory = directory
+        self._console = console
+        self._results = Results()
+        self._database_count = 0
+
+    async def run(self) -> Results:
+        """All that was asked for."""
+        if self._options.only & set(NAMES):
+            await self._rounds_of_empty()
+        if self._options.only & set(GROWN_NAMES):
+            await self._rounds_of_grown()
+        return self._results
+
+    async def _rounds_of_empty(self) -> None:
+        reference = Reference(await self._new_database(), self._postgres.pid)
+        await reference.create()
+        seconds = self._options.seconds
+        async with self._service() as (server, service):
+            await self._repeat(
+                {
+                    "naive_uniform": lambda label: reference.naive(label, seconds),
+                    "unary_uniform": lambda label: service.unary(label, seconds),
+                    "naive_hot": lambda label: reference.naive(label, seconds, hot=True),
+                    "unary_hot": lambda label: service.unary(label, seconds, hot=True),
+                    "conditions_hot": lambda label: service.conditions_hot(label, seconds),
+                    "pending_post": lambda label: service.pending_post(label, seconds),
+                    "pg_limit": lambda label: reference.limit(label, round(seconds * LIMIT_BATCHES_A_SECOND)),
+                    "batch_500": lambda label: service.batch_500(label, seconds),
+                    "single_statements": lambda label: service.single_statements(label, seconds / 2),
+                    "unary_single": lambda label: service.unary(label, seconds / 2, callers=1),
+                    "cold": self._cold,
+                }
+            )
+            self._results.server_rss_mb = server.rss_mb()
+
+    async def _rounds_of_grown(self) -> None:
+        seconds = self._options.seconds
+        count = self._options.grown_transactions
+        async with self._service() as (server, grown):
+            with self._console.status(f"storing {count:,} transactions …"):
+                await grown.fill("grown", count)
+            self._console.print(f"{count:,} transactions stored, server {server.rss_mb():.0f} MiB")
+
+            async def empty_unary(label: str) -> Run:
+                async with self._service() as (_, empty):
+                    return await empty.unary(label, seconds)
+
+            async def empty_batch(label: str) -> Run:
+                async with self._service() as (_, empty):
+                    return await empty.batch_500(label, seconds)
+
+            await self._repeat(
+                {
+                    "empty_unary_uniform": empty_unary,
+                    "grown_unary_uniform": lambda label: grown.unary(label, seconds),
+                    "empty_batch_500": empty_batch,
+                    "grown_batch_500": lambda label: grown.batch_500(label, seconds),
+                }
+            )
+            self._results.server_rss_mb = server.rss_mb()
+
+    async def _repeat(self, workloads: Mapping[str, Workload]) -> None:
+        rounds = self._options.rounds
+        for number in range(1, rounds + 1):
+            for name, workload in workloads.items():
+                if name not in self._options.only:
+                    continue
+                # Nobody pays for what the one before left to be written back.
+                await self._execute("CHECKPOINT")
+                with self._console.status(f"round {number} of {rounds}: {name} …"):
+                    run = await workload(f"{name}-{number}")
+                self._console.print(
+                    f"round {number} of {rounds}: {name:20} {run.tps:9,.0f} tps  p50 {run.p50_ms:7.2f} ms  "
+                    f"p99 {run.p99_ms:7.2f} ms",
+                    highlight=False,
+                )
+                self._results.runs.setdefault(name, []).append(run)
+
+    async def _cold(self, label: str) -> Run:
+        """The first seconds of a new database and a new server; making the accounts is among them."""
+        async with self._service() as (_, service):
+            return await service.unary(label, COLD_SECONDS)
+
+    @asynccontextmanager
+    async def _service(self) -> AsyncIterator[tuple[Server, Workloads]]:
+        """A server on a fresh database, and a ledger with accounts on it."""
+        dsn = await self._new_database()
+        async with (
+            running_server(dsn, self._directory, f"server-{self._database_count}") as server,
+            LedgerClient(server.address, actor="benchmark", timeout=TIMEOUT_SECONDS) as client,
+        ):
+            workloads = Workloads(client, server, Processes(self._postgres.pid, server.pid))
+            await workloads.create()
+            yield server, workloads
+
+    async def _new_database(self) -> str:
+        self._database_count += 1
+        name = f"benchmark_{self._database_count}"
+        await self._execute(f"CREATE DATABASE {name}")
+        return self._postgres.dsn(name)
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._postgres.dsn("postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
