@@ -126,7 +126,7 @@ def lean_transaction_to(
 def result_to(answer: Written | LedgerError, ledger_id: str, full: bool) -> transactions_pb2.TransactionResult:
     """What became of one command of a batch."""
     if isinstance(answer, LedgerError):
-        return transactions_pb2.TransactionResult(error=status_of(answer))
+        return transactions_pb2.TransactionResult(error=status_of(answer), replayed=answer.replayed)
     transaction = answer.object
     if full and isinstance(transaction, Transaction):
         message = transaction_to(transaction, answer.position, answer.epoch)

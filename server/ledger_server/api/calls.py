@@ -112,7 +112,8 @@ async def _fail(rpc: str, started: float, error: BaseException, context: Context
         log.info("rpc", rpc=rpc, code=error.code, reason=error.reason, duration_ms=duration_ms)
     status = status_of(error)
     details = ((_STATUS_DETAILS, status.SerializeToString()),)
-    await context.abort(grpc.StatusCode[error.code], status.message, details)
+    trailers = details + _REPLAYED if error.replayed else details
+    await context.abort(grpc.StatusCode[error.code], status.message, trailers)
     raise AssertionError("abort does not return")
 
 

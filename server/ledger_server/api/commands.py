@@ -254,7 +254,14 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
         if isinstance(command, LedgerError):
             raise command.with_metadata(command_index=str(index))
         accepted.append(command)
-    return [AtomicBatch(ledger_id=ledger_id, request_id=request.request_id, commands=tuple(accepted))]
+    return [
+        AtomicBatch(
+            ledger_id=ledger_id,
+            request_id=request.request_id,
+            commands=tuple(accepted),
+            full_results=request.full_results,
+        )
+    ]
 
 
 def _item(item: Any, ledger_id: str, atomic: bool) -> TransactionCommand | LedgerError:

@@ -407,6 +407,9 @@ class Batch(Command):
 class AtomicBatch(Batch):
     method = "BatchWriteTransactions"
 
+    # Whether whole transactions are answered. It changes nothing that is written, so a repeat may ask otherwise.
+    full_results: bool = False
+
 
 @dataclass(slots=True, kw_only=True)
 class BatchCreateAccounts(AtomicBatch):

@@ -64,6 +64,8 @@ class LedgerError(Exception):
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations[:VIOLATIONS_MAX])
         self.retry_seconds = retry_seconds
+        # Whether this is the answer to an earlier call with the same request_id.
+        self.replayed = False
 
     def with_metadata(self, **metadata: str) -> Self:
         """The same refusal with more metadata."""
@@ -81,12 +83,14 @@ class LedgerError(Exception):
 
 
 def error_from_record(record: Mapping[str, Any]) -> LedgerError:
-    """The refusal that `to_record` stored."""
-    return ERRORS[record["reason"]](
+    """The refusal that `to_record` stored, as the answer to a repetition."""
+    error = ERRORS[record["reason"]](
         record["message"],
         metadata=record["metadata"],
         violations=[Violation(**violation) for violation in record["violations"]],
     )
+    error.replayed = True
+    return error
 
 
 class InvalidArgument(LedgerError):

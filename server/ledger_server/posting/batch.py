@@ -14,7 +14,7 @@ Memory is used only while the locked row shows the position and the epoch that t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -94,7 +94,8 @@ async def validate(connection: Connection, ledger_id: str, commands: Sequence[Co
 
 async def apply_batch(connection: Connection, book: Book, row: Any, commands: Sequence[Command]) -> Applied:
     """Loads what the commands need, then decides them one after another."""
-    known = await _known_requests(connection, book, row["known_request_ids"])
+    in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
+    known = await _known_requests(connection, book, row["known_request_ids"], in_full)
     await load(connection, book, flatten(commands), row["known_external_ids"])
     rows = Rows(book.ledger.id, row["now"], book.position, book.digest)
     answers = [_answer(book, command, row["now"], rows, known) for command in commands]
@@ -160,25 +161,29 @@ def _repeat(known: _Known, mark: bytes, command: Command) -> Answer:
         )
     match known.answer:
         case LedgerError() as error:
-            return error
+            return error_from_record(error.to_record())
         case list() as answers:
             return [answer._replace(replayed=True) for answer in answers]
         case answer:
             return answer._replace(replayed=True)
 
 
-async def _known_requests(connection: Connection, book: Book, request_ids: Sequence[str]) -> dict[str, _Known]:
-    """The stored outcomes of repeated request ids, as answers."""
+async def _known_requests(
+    connection: Connection, book: Book, request_ids: Sequence[str], in_full: Set[str]
+) -> dict[str, _Known]:
+    """The stored outcomes of repeated request ids, as answers; those of the batches `in_full` with whole transactions."""
     if not request_ids:
         return {}
     rows = await connection.fetch(sql.find_requests, book.ledger.id, request_ids)
     known = {}
     for row in rows:
-        known[row["request_id"]] = _Known(row["fingerprint"], await _stored_answer(connection, book, row))
+        known[row["request_id"]] = _Known(
+            row["fingerprint"], await _stored_answer(connection, book, row, row["request_id"] in in_full)
+        )
     return known
 
 
-async def _stored_answer(connection: Connection, book: Book, row: Any) -> Answer:
+async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: bool) -> Answer:
     if row["object_id"] is not None:
         transaction = await _transaction_version(connection, book.ledger.id, row["object_id"], row["version"])
         return Written(transaction, transaction.position, book.epoch)
@@ -187,7 +192,14 @@ async def _stored_answer(connection: Connection, book: Book, row: Any) -> Answer
         return error_from_record(outcome["refusal"])
     if "batch" in outcome:
         leans: list[LeanTransaction] = [lean_from(record) for record in outcome["batch"]]
-        return [Written(lean, lean.position, book.epoch) for lean in leans]
+        if not in_full:
+            return [Written(lean, lean.position, book.epoch) for lean in leans]
+        return [
+            Written(
+                await _transaction_version(connection, book.ledger.id, lean.id, lean.version), lean.position, book.epoch
+            )
+            for lean in leans
+        ]
     return written_from(outcome)
 
 
