@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger
 from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
-from ledger_server.reading.paging import all_at_once, fill
+from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill
 from ledger_server.reading.queries import LedgerQuery
 from ledger_server.reading.results import LedgerPage, Read
 from ledger_server.reading.snapshots import Snapshot
@@ -16,6 +16,7 @@ from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, ledger_from
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -27,12 +28,28 @@ async def get_ledger(at: Snapshot) -> Read[Ledger]:
 
 async def list_ledgers(connection: Connection, query: LedgerQuery) -> LedgerPage:
     """A page of all ledgers, by creation. Keyed by microseconds since 1970 and id."""
-
-    async def read(start: Key, _: Key | None, count: int) -> list[Row]:
-        return await connection.fetch(sql.list_ledgers, _time(start), start.id, dict(query.metadata), count)
-
-    found = await fill(query.page_size, from_token(query, Key(0, NIL_ID)), all_at_once, read, _key)
+    start = from_token(query, Key(0))
+    found = await (_by_filter if query.metadata else _by_creation)(connection, query, start)
     return LedgerPage([_read_from(row) for row in found.rows], to_token(query, found.key))
+
+
+async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -> Found:
+    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
+        return await connection.fetch(sql.list_ledgers, _time(after), after.id, count)
+
+    return await fill(query.page_size, start, all_at_once, read, _key)
+
+
+async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
+    async def bite(after: Key) -> Key | None:
+        row = await connection.fetchrow(sql.bite_of_ledgers, _time(after), after.id, BITE_ROWS)
+        return None if row is None else _key(row)
+
+    async def read(after: Key, last: Key | None, count: int) -> list[Row]:
+        until = (_END_OF_TIME, NIL_ID) if last is None else (_time(last), last.id)
+        return await connection.fetch(sql.filter_ledgers, _time(after), after.id, *until, dict(query.metadata), count)
+
+    return await fill(query.page_size, start, bite, read, _key)
 
 
 def _read_from(row: Row) -> Read[Ledger]:

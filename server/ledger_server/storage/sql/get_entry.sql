@@ -7,8 +7,12 @@ SELECT
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM entries e
-JOIN account_versions v
-    ON v.ledger_id = $1::uuid AND v.account_id = e.account_id AND v.lock_version = e.account_lock_version
+CROSS JOIN LATERAL (
+    SELECT posted_debits, posted_credits, pending_debits, pending_credits, position
+    FROM account_versions
+    WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
+    LIMIT 1
+) AS v
 CROSS JOIN LATERAL (
     SELECT t.first_entry_id, t.effective_at, t.updated_at AS created_at
     FROM transactions t

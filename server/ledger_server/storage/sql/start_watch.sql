@@ -1,5 +1,6 @@
 -- Where a ledger's log begins and ends, when it last stood at a position, and which accounts it does not have.
 -- The oldest event comes by ORDER BY … LIMIT 1, one step in the primary key, however long the log is.
+-- ANY says again what the join says, because the planner may answer that with a hash of all accounts.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 after_position bigint or null
 SELECT
     position, epoch,
@@ -18,7 +19,10 @@ SELECT
         SELECT asked.account_id
         FROM unnest($2::text[]) AS asked (account_id)
         WHERE NOT EXISTS (
-            SELECT FROM accounts a WHERE a.ledger_id = $1::uuid AND a.account_id = asked.account_id::uuid
+            SELECT
+            FROM accounts a
+            WHERE a.ledger_id = $1::uuid AND a.account_id = asked.account_id::uuid
+                AND a.account_id = ANY ($2::text[]::uuid[])
         )
         ORDER BY asked.account_id
     ) AS unknown_account_ids

@@ -1,4 +1,5 @@
 -- What is not money about accounts.
+-- ANY says again what the join says, because the planner may answer that with a hash of the whole ledger.
 -- $1 ledger_id uuid, then text[], one element an account: $2 account_ids, $3 names, $4 descriptions, $5 external_ids,
 -- $6 metadatas; $7 now timestamptz
 UPDATE accounts AS a
@@ -7,3 +8,4 @@ SET name = r.name, description = r.description, external_id = r.external_id, met
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
     AS r (account_id, name, description, external_id, metadata)
 WHERE a.ledger_id = $1::uuid AND a.account_id = r.account_id::uuid
+    AND a.account_id = ANY ($2::text[]::uuid[])

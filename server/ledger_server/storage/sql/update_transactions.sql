@@ -1,4 +1,5 @@
 -- Transactions, from the version before to their newest.
+-- ANY says again what the join says, because the planner may answer that with a hash of the whole ledger.
 -- $1 ledger_id uuid, then text[], one element a transaction: $2 transaction_ids, $3 versions, $4 statuses,
 -- $5 archived_reasons, $6 entry_counts, $7 first_entry_ids, $8 positions, $9 updated_ats, $10 effective_ats,
 -- $11 posted_ats, $12 descriptions, $13 external_ids, $14 metadatas
@@ -16,3 +17,4 @@ FROM unnest(
     posted_at, description, external_id, metadata
 )
 WHERE t.ledger_id = $1::uuid AND t.transaction_id = r.transaction_id::uuid
+    AND t.transaction_id = ANY ($2::text[]::uuid[])

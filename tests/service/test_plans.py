@@ -1,0 +1,162 @@
+"""The plans of the statements, with fresh statistics and with none: no statement reads a table, or a ledger, whole.
+
+Statements are prepared once for a connection's life, often on tables that have just been made, so their plans must
+not depend on what the planner believes about the tables' sizes.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from ledger_server.domain.commands import (
+    Command,
+    CreateAccount,
+    CreateLedger,
+    CreateTransaction,
+    EntryInput,
+    PostTransaction,
+    Ref,
+)
+from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.model import Ledger, TransactionStatus
+from ledger_server.domain.money import Direction, NormalBalance
+from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.outcomes import Written
+from ledger_server.posting.worker import Worker
+from ledger_server.storage.embedded import EmbeddedPostgres
+from ledger_server.storage.pool import Connection, connect_lane, read_pool
+from ledger_server.storage.sql import STATEMENTS
+from tests.conftest import new_database
+
+Node = dict[str, Any]
+
+TRANSACTIONS = 6_000
+ACCOUNTS = 100
+
+# Tables that grow without end. A ledger has all of its rows in them, so ledger_id alone finds nothing.
+GROWING = {"accounts", "transactions", "transaction_versions", "account_versions", "entries", "events", "requests"}
+
+
+@pytest.fixture(scope="module")
+async def grown(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A database with a ledger that has grown a little since nobody counted its rows."""
+    async with new_database(postgres) as dsn:
+        connection = await connect_lane(dsn)
+        for table in sorted(GROWING):
+            await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        await _grow(dsn)
+        await connection.close()
+        yield dsn
+
+
+async def _grow(dsn: str) -> None:
+    async with (
+        read_pool(dsn, size_max=1) as pool,
+        Lanes([Worker(dsn)], pool, lambda _ledger_id, _position: None).running() as lanes,
+    ):
+        command: Command = CreateLedger(ledger_id=NIL_ID, request_id="L", name="L", description="", metadata={})
+        (answer,) = await lanes.submit([command])
+        assert isinstance(answer, Written)
+        assert isinstance(answer.object, Ledger)
+        ledger_id = answer.object.id
+        accounts = [_account(ledger_id) for _ in range(ACCOUNTS)]
+        await lanes.submit(accounts)
+        for start in range(0, TRANSACTIONS, 500):
+            created = [_transaction(ledger_id, accounts, n) for n in range(start, start + 500)]
+            answers = await lanes.submit([*created, *(_posting(transaction) for transaction in created)])
+            assert all(isinstance(answer, Written) for answer in answers)
+
+
+def _account(ledger_id: str) -> CreateAccount:
+    return CreateAccount(
+        ledger_id=ledger_id,
+        request_id=new_id(),
+        name="A",
+        description="",
+        normal_balance=NormalBalance.DEBIT,
+        currency="USD",
+        currency_exponent=None,
+        external_id=None,
+        metadata={},
+    )
+
+
+def _transaction(ledger_id: str, accounts: list[CreateAccount], n: int) -> CreateTransaction:
+    # The first account is in all of them.
+    debit, credit = accounts[0], accounts[1 + n % (ACCOUNTS - 1)]
+    return CreateTransaction(
+        ledger_id=ledger_id,
+        request_id=new_id(),
+        status=TransactionStatus.PENDING,
+        description="",
+        effective_at=None,
+        external_id=f"transaction {n}",
+        metadata={"n": str(n)},
+        entries=(
+            EntryInput(Ref(debit.account_id, None), Direction.DEBIT, 1),
+            EntryInput(Ref(credit.account_id, None), Direction.CREDIT, 1),
+        ),
+    )
+
+
+def _posting(transaction: CreateTransaction) -> PostTransaction:
+    return PostTransaction(
+        ledger_id=transaction.ledger_id,
+        request_id=new_id(),
+        transaction=Ref(transaction.transaction_id, None),
+        version=None,
+        entries=None,
+        effective_at=None,
+        metadata=None,
+    )
+
+
+@pytest.fixture(scope="module", params=["no rows", "rows, no statistics", "rows and statistics"])
+async def connection(
+    postgres: EmbeddedPostgres, grown: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Connection]:
+    async with new_database(postgres) as empty:
+        connection = await connect_lane(empty if request.param == "no rows" else grown)
+        if request.param == "rows and statistics":
+            await connection.execute("ANALYZE")
+        yield connection
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+async def test_no_statement_reads_a_table_or_a_ledger_whole(name: str, connection: Connection) -> None:
+    for node, parent in await _plan(connection, STATEMENTS[name]):
+        assert node["Node Type"] != "Seq Scan", node
+        if "Index" in node["Node Type"] and node.get("Relation Name", "") in GROWING | {""}:
+            finds_by_more_than_the_ledger = (
+                node.get("Index Cond", "").replace("(ledger_id = $1)", "").strip("() ") != ""
+            )
+            # The first rows in the order of an index.
+            takes_the_first = parent["Node Type"] == "Limit" and "Filter" not in node
+            assert finds_by_more_than_the_ledger or takes_the_first, node
+
+
+@pytest.mark.parametrize("name", ["list_accounts", "list_transactions", "list_ledgers"])
+async def test_an_unfiltered_list_walks_its_index_and_sorts_nothing(name: str, connection: Connection) -> None:
+    assert not [node for node, _ in await _plan(connection, STATEMENTS[name]) if "Sort" in node["Node Type"]]
+
+
+async def _plan(connection: Connection, statement: str) -> list[tuple[Node, Node]]:
+    """The nodes of the statement's generic plan, the one that every server's connections use, each with its parent."""
+    parameters = (await connection.prepare(statement)).get_parameters()
+    values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
+    await connection.execute(f"PREPARE explained AS {statement}")
+    try:
+        (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}")
+    finally:
+        await connection.execute("DEALLOCATE explained")
+    (plan,) = json.loads(row[0])
+    return list(_nodes(plan["Plan"], plan["Plan"]))
+
+
+def _nodes(node: Node, parent: Node) -> Iterator[tuple[Node, Node]]:
+    yield node, parent
+    for child in node.get("Plans", ()):
+        yield from _nodes(child, node)
