@@ -48,8 +48,10 @@ POLL_INTERVAL_SECONDS = 0.005
 # Streams that read tables share the pool with other reads, and leave most of it to them.
 CATCH_UPS_MAX = 3
 CATCH_UP_EVENTS_MAX = 1_000
-CATCH_UP_BYTES_MAX = 512 * 1024
+CATCH_UP_BYTES_MAX = 256 * 1024
 STALL_SECONDS = 30.0
+# How long a message on its way may still take when the server is told to stop.
+DRAIN_SECONDS = 0.5
 
 
 class _StalledError(Exception):
@@ -73,6 +75,7 @@ class Hub:
         self._tasks: dict[Tailer, asyncio.Task[None]] = {}
         self._is_draining = False
         self._look_now = asyncio.Event()
+        self._patiences: set[asyncio.Timeout] = set()
         self._catch_ups = asyncio.Semaphore(CATCH_UPS_MAX)
 
     @asynccontextmanager
@@ -102,18 +105,28 @@ class Hub:
     async def drain(self) -> None:
         """Ends all streams with ShuttingDown and takes no new ones."""
         self._is_draining = True
+        for patience in (patience for patience in self._patiences if not patience.expired()):
+            patience.reschedule(asyncio.get_running_loop().time() + DRAIN_SECONDS)
         for tailer in list(self._tailers.values()):
             tailer.end(_shutting_down())
         # A turn for the streams to see it before the caller closes what they stand on.
         await asyncio.sleep(0)
 
     async def deliver(self, watch: Watch, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Writes a stream's messages, and ends it with SlowSubscriber if one is not taken in `stall_seconds`."""
+        """Writes a stream's messages; raises as `watch`, and SlowSubscriber if one is not taken in `stall_seconds`.
+
+        gRPC's `write` returns when HTTP/2's flow control lets the message go. A peer that does not read takes a few
+        megabytes (its own memory, not ours), and nothing after that.
+        """
         async with aclosing(self.watch(watch)) as stream:
             async for message in stream:
                 try:
-                    async with asyncio.timeout(self._stall_seconds):
-                        await write(message)
+                    async with asyncio.timeout(self._stall_seconds) as patience:
+                        self._patiences.add(patience)
+                        try:
+                            await write(message)
+                        finally:
+                            self._patiences.discard(patience)
                 except TimeoutError:
                     await stream.athrow(_StalledError())
 
@@ -153,6 +166,8 @@ class Hub:
                 elif not sendable:
                     await subscription.wait(watch.heartbeat_seconds - silence_seconds)
         except _StalledError:
+            if subscription.error is not None:
+                raise subscription.error from None
             raise SlowSubscriber(
                 f"nothing was taken for {self._stall_seconds:g} s; watch again from the last position",
                 metadata={"position": str(subscription.position)},

@@ -89,13 +89,14 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
     if not payloads and head.position == after_position:
         return Page([], after_position, head.time, head)
     last_position = after_position + len(payloads)
-    if row["first_position"] != after_position + 1 or last_position > head.position:
+    # Positions are dense: as many events as numbers, the first and the last as counted.
+    if not payloads or row["first_position"] != after_position + 1 or row["last_position"] != last_position:
         oldest = await pool.fetchval(sql.read_oldest_position, ledger_id)
         if head.position > after_position and (oldest is None or oldest > after_position + 1):
             raise _pruned(after_position, head.position + 1 if oldest is None else oldest)
         raise LogBrokenError(
-            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(payloads)} events "
-            f"from {row['first_position']} on"
+            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(payloads)} events, "
+            f"{row['first_position']} to {row['last_position']}"
         )
     return Page(payloads, last_position, row["last_time"], head)
 

@@ -17,7 +17,7 @@ from ledger_server.events.messages import Delivery, LoggedEvent
 
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
 BUFFER_EVENTS_MAX = 1_000
-BUFFER_BYTES_MAX = 512 * 1024
+BUFFER_BYTES_MAX = 256 * 1024
 # A filter of so few accounts is first looked for in an event's bytes, which is cheaper than parsing them.
 _NEEDLES_MAX = 8
 

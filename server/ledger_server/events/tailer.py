@@ -28,7 +28,7 @@ BACKOFF_SECONDS_MAX = 1.0
 # The newest events are kept, so that whoever comes from the table need not hit the very end of a moving log.
 # Fewer than a subscription's buffer holds: it must be able to take all of them.
 RECENT_EVENTS_MAX = 256
-RECENT_BYTES_MAX = 256 * 1024
+RECENT_BYTES_MAX = 128 * 1024
 
 
 class Tailer:

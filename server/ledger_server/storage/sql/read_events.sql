@@ -4,10 +4,12 @@
 -- $1 ledger_id uuid, $2 after_position bigint, $3 events_max bigint, $4 bytes_max bigint
 SELECT
     l.position AS head, l.epoch, greatest(statement_timestamp(), l.event_time) AS time,
-    page.first_position, page.last_time, page.payloads
+    page.first_position, page.last_position, page.last_time, page.payloads
 FROM ledgers l
 CROSS JOIN (
-    SELECT min(position) AS first_position, max(time) AS last_time, array_agg(payload ORDER BY position) AS payloads
+    SELECT
+        min(position) AS first_position, max(position) AS last_position, max(time) AS last_time,
+        array_agg(payload ORDER BY position) AS payloads
     FROM (
         SELECT
             position, time, payload,
