@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ledger_server.api.server import serving
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
+from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.worker import Worker
 from ledger_server.reading import Reader
@@ -17,6 +18,7 @@ from ledger_server.settings import Settings
 from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.migrate import migrate
 from ledger_server.storage.pool import read_pool
+from ledger_server.storage.statistics import fresh_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,11 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         migrations_applied = await migrate(dsn)
         workers = [Worker(dsn) for _ in range(settings.lanes)]
         async with (
+            fresh_statistics(dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
             Hub(dsn, pool).running() as hub,
             Lanes(workers, pool, hub.committed).running() as lanes,
+            sweeping(pool, lanes),
             serving(
                 LedgerService(lanes, Reader(pool), hub), hub, settings.listen, credentials, settings.drain_seconds
             ) as port,

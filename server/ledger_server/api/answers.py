@@ -8,9 +8,9 @@ from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledgers_pb
 
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import Account, AccountVersion, Entry, EntrySet, Ledger, Transaction
+from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, Entry, EntrySet, Ledger, Transaction
 from ledger_server.events.encode import balances_to, timestamp_to
-from ledger_server.posting.outcomes import LeanTransaction, Written
+from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
 from ledger_server.reading import LedgerPage, ListedEntry, Page, Read
 
 
@@ -24,6 +24,7 @@ def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
         epoch=epoch,
         created_at=timestamp_to(ledger.created_at),
         updated_at=timestamp_to(ledger.updated_at),
+        closed_before=timestamp_to(ledger.closed_before) if ledger.closed_before else None,
     )
 
 
@@ -45,7 +46,20 @@ def account_to(version: AccountVersion, position: int, epoch: str) -> accounts_p
         updated_at=timestamp_to(account.updated_at),
         position=position,
         epoch=epoch,
+        status=accounts_pb2.AccountStatus.ValueType(account.status),
+        limits=_limits(account.limits) if account.limits else None,
     )
+
+
+def _limits(limits: BalanceLimits) -> accounts_pb2.BalanceLimits:
+    message = accounts_pb2.BalanceLimits()
+    for kind, low, high in limits:
+        limit = getattr(message, kind.name.lower())
+        if low is not None:
+            limit.min = str(low)
+        if high is not None:
+            limit.max = str(high)
+    return message
 
 
 def transaction_to(transaction: Transaction, position: int, epoch: str) -> transactions_pb2.Transaction:
@@ -68,6 +82,10 @@ def transaction_to(transaction: Transaction, position: int, epoch: str) -> trans
         posted_at=timestamp_to(transaction.posted_at) if transaction.posted_at else None,
         position=position,
         epoch=epoch,
+        expires_at=timestamp_to(transaction.expires_at) if transaction.expires_at else None,
+        reverses_transaction_id=transaction.reverses_id or "",
+        reversed_by_transaction_ids=transaction.reversed_by,
+        partially_posts_transaction_id=transaction.partially_posts_id or "",
     )
 
 
@@ -106,6 +124,7 @@ def listed_entry_to(listed: ListedEntry) -> transactions_pb2.Entry:
         discarded_at=timestamp_to(listed.discarded_at) if listed.discarded_at else None,
         metadata=entry.metadata,
         created_at=timestamp_to(listed.created_at),
+        reverses_entry_id=entry.reverses_entry_id or "",
     )
 
 
@@ -148,6 +167,32 @@ def batch_to(
         last = max(accepted, key=lambda answer: answer.position)
         response.position, response.epoch = last.position, last.epoch
     return response
+
+
+def created_accounts_to(answers: Sequence[Written]) -> accounts_pb2.BatchCreateAccountsResponse:
+    accounts = [
+        account_to(answer.object, answer.position, answer.epoch)
+        for answer in answers
+        if isinstance(answer.object, AccountVersion)
+    ]
+    return accounts_pb2.BatchCreateAccountsResponse(
+        accounts=accounts, position=answers[-1].position, epoch=answers[-1].epoch
+    )
+
+
+def acknowledgement_to(request_id: str, answer: Acknowledgement) -> transactions_pb2.ImportTransactionsResponse:
+    return transactions_pb2.ImportTransactionsResponse(
+        request_id=request_id,
+        accepted_count=answer.accepted_count,
+        refused_count=answer.refused_count,
+        refusals=[
+            transactions_pb2.ImportRefusal(command_index=index, error=status_of(error))
+            for index, error in answer.refusals
+        ],
+        position=answer.position,
+        epoch=answer.epoch,
+        replayed=answer.replayed,
+    )
 
 
 # Pages.

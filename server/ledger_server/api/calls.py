@@ -32,7 +32,9 @@ def method_handlers(service: ServiceDescriptor, servicer: object) -> grpc.Generi
     handlers: dict[str, Any] = {}
     for method in service.methods:
         implementation = getattr(servicer, method.name)
-        if method.server_streaming:
+        if method.client_streaming:
+            handlers[method.name] = grpc.stream_stream_rpc_method_handler(_stream(method, implementation))
+        elif method.server_streaming:
             handlers[method.name] = grpc.unary_stream_rpc_method_handler(_stream(method, implementation))
         else:
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(_unary(method, implementation))
@@ -72,13 +74,19 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
 
 
 def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], AsyncIterator[bytes]]) -> Any:
+    """For one request or a stream of them; the answers are a stream of serialized messages."""
     parse = _parser(method)
     rpc = method.name
 
-    async def call(data: bytes, context: Context) -> AsyncIterator[bytes]:
+    async def parsed(messages: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for data in messages:
+            yield parse(data)
+
+    async def call(data: Any, context: Context) -> AsyncIterator[bytes]:
         started = time.perf_counter()
         try:
-            async for message in implementation(parse(data), context):
+            request = parsed(data) if method.client_streaming else parse(data)
+            async for message in implementation(request, context):
                 yield message
         except BaseException as error:
             await _fail(rpc, started, error, context)

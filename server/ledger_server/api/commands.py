@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -16,14 +17,19 @@ from ledger_server.domain.commands import (
     ArchiveTransaction,
     AtomicBatch,
     BalanceCondition,
+    BatchCreateAccounts,
     Command,
     CreateAccount,
     CreateLedger,
     CreateTransaction,
     EntryInput,
+    ImportChunk,
     MetadataPatch,
+    PartialEntry,
+    PartialPostTransaction,
     PostTransaction,
     Ref,
+    ReverseTransaction,
     TransactionCommand,
     UpdateAccount,
     UpdateLedger,
@@ -31,7 +37,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import InvalidField, LedgerError, Unbalanced, Violation
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID
-from ledger_server.domain.model import TransactionStatus
+from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits, TransactionStatus
 from ledger_server.domain.money import (
     BalanceKind,
     Direction,
@@ -47,6 +53,7 @@ FULL_RESULTS_MAX = 500
 CONDITIONS_MAX = 18
 ACCOUNT_CONDITIONS_MAX = 100
 
+_SIGNED_AMOUNT_RULE = "must be a base-10 integer of at most 36 digits in the minor unit, optionally negative, never -0"
 _DIRECTIONS = {int(direction): direction for direction in Direction}
 _STATUSES = {0: TransactionStatus.PENDING, 1: TransactionStatus.PENDING, 2: TransactionStatus.POSTED}
 
@@ -55,6 +62,8 @@ TransactionRequest = (
     | transactions_pb2.UpdateTransactionRequest
     | transactions_pb2.PostTransactionRequest
     | transactions_pb2.ArchiveTransactionRequest
+    | transactions_pb2.PartialPostTransactionRequest
+    | transactions_pb2.ReverseTransactionRequest
 )
 
 
@@ -73,26 +82,28 @@ def create_ledger(request: ledgers_pb2.CreateLedgerRequest) -> CreateLedger:
 
 def update_ledger(request: ledgers_pb2.UpdateLedgerRequest) -> UpdateLedger:
     problems = Problems()
-    changed, patch = _mask(problems, request, ("name", "description", "metadata"))
+    changed, patch = _mask(problems, request, ("name", "description", "closed_before", "metadata"))
     command = UpdateLedger(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         request_id=fields.request_id(problems, request.request_id),
         name=fields.text(problems, "name", request.name, required=True) if "name" in changed else None,
         description=fields.text(problems, "description", request.description) if "description" in changed else None,
         metadata=patch,
+        closed_before=(_optional_time(problems, request, "closed_before"),) if "closed_before" in changed else None,
     )
     problems.raise_if_any()
     return command
 
 
-def create_account(request: accounts_pb2.CreateAccountRequest) -> CreateAccount:
+def create_account(request: accounts_pb2.CreateAccountRequest, ledger_id: str | None = None) -> CreateAccount:
     problems = Problems()
+    ledger, request_id = _scope(problems, request, ledger_id)
     exponent = request.currency_exponent if request.HasField("currency_exponent") else None
     if exponent is not None and not 0 <= exponent <= 30:
         problems.add("currency_exponent", "must be 0 to 30")
     command = CreateAccount(
-        ledger_id=fields.ledger_id(problems, request.ledger_id),
-        request_id=fields.request_id(problems, request.request_id),
+        ledger_id=ledger,
+        request_id=request_id,
         name=fields.text(problems, "name", request.name, required=True),
         description=fields.text(problems, "description", request.description),
         normal_balance=_enum(problems, "normal_balance", request.normal_balance, NormalBalance),
@@ -100,14 +111,26 @@ def create_account(request: accounts_pb2.CreateAccountRequest) -> CreateAccount:
         currency_exponent=exponent,
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         metadata=fields.metadata(problems, request.metadata),
+        limits=_limits(problems, request.limits),
     )
     problems.raise_if_any()
     return command
 
 
+def batch_create_accounts(request: accounts_pb2.BatchCreateAccountsRequest) -> BatchCreateAccounts:
+    problems = Problems()
+    ledger_id = fields.ledger_id(problems, request.ledger_id)
+    fields.request_id(problems, request.request_id)
+    if not 1 <= len(request.accounts) <= BATCH_COMMANDS_MAX:
+        problems.add("accounts", f"must be 1 to {BATCH_COMMANDS_MAX}")
+    problems.raise_if_any()
+    items = [_batched(partial(create_account, item, ledger_id), item) for item in request.accounts]
+    return BatchCreateAccounts(ledger_id=ledger_id, request_id=request.request_id, commands=_all_well_formed(items))
+
+
 def update_account(request: accounts_pb2.UpdateAccountRequest) -> UpdateAccount:
     problems = Problems()
-    changed, patch = _mask(problems, request, ("name", "description", "external_id", "metadata"))
+    changed, patch = _mask(problems, request, ("name", "description", "external_id", "status", "limits", "metadata"))
     command = UpdateAccount(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         request_id=fields.request_id(problems, request.request_id),
@@ -118,6 +141,8 @@ def update_account(request: accounts_pb2.UpdateAccountRequest) -> UpdateAccount:
             fields.external_id(problems, "external_id", request.external_id) if "external_id" in changed else None
         ),
         metadata=patch,
+        status=_enum(problems, "status", request.status, AccountStatus) if "status" in changed else None,
+        limits=_limits(problems, request.limits) if "limits" in changed else None,
     )
     problems.raise_if_any()
     return command
@@ -134,6 +159,10 @@ def transaction_command(request: TransactionRequest, ledger_id: str | None = Non
             return post_transaction(request, ledger_id)
         case transactions_pb2.ArchiveTransactionRequest():
             return archive_transaction(request, ledger_id)
+        case transactions_pb2.PartialPostTransactionRequest():
+            return partial_post_transaction(request, ledger_id)
+        case transactions_pb2.ReverseTransactionRequest():
+            return reverse_transaction(request, ledger_id)
 
 
 def create_transaction(
@@ -145,6 +174,9 @@ def create_transaction(
     if status is None:
         problems.add("status", "must be PENDING or POSTED")
         status = TransactionStatus.PENDING
+    expires_at = _optional_time(problems, request, "expires_at")
+    if expires_at is not None and status != TransactionStatus.PENDING:
+        problems.add("expires_at", "must be absent: only a pending transaction expires")
     command = CreateTransaction(
         ledger_id=ledger,
         request_id=request_id,
@@ -155,6 +187,7 @@ def create_transaction(
         metadata=fields.metadata(problems, request.metadata),
         entries=_entries(problems, request.entries),
         archive_on_condition_failure=request.archive_on_condition_failure,
+        expires_at=expires_at,
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries)
@@ -166,7 +199,8 @@ def update_transaction(
 ) -> UpdateTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
-    changed, patch = _mask(problems, request, ("description", "effective_at", "external_id", "entries", "metadata"))
+    allowed = ("description", "effective_at", "expires_at", "external_id", "entries", "metadata")
+    changed, patch = _mask(problems, request, allowed)
     if "effective_at" in changed and not request.HasField("effective_at"):
         problems.add("effective_at", "is named by update_mask and missing")
     command = UpdateTransaction(
@@ -181,6 +215,7 @@ def update_transaction(
         ),
         metadata=patch,
         entries=_entries(problems, request.entries) if "entries" in changed else None,
+        expires_at=(_optional_time(problems, request, "expires_at"),) if "expires_at" in changed else None,
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries or ())
@@ -190,8 +225,6 @@ def update_transaction(
 def post_transaction(request: transactions_pb2.PostTransactionRequest, ledger_id: str | None = None) -> PostTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
-    if len(request.conditions) > ACCOUNT_CONDITIONS_MAX:
-        problems.add("conditions", f"must be at most {ACCOUNT_CONDITIONS_MAX}")
     command = PostTransaction(
         ledger_id=ledger,
         request_id=request_id,
@@ -200,14 +233,7 @@ def post_transaction(request: transactions_pb2.PostTransactionRequest, ledger_id
         entries=_entries(problems, request.entries) if request.entries else None,
         effective_at=_optional_time(problems, request, "effective_at"),
         metadata=_merged(fields.metadata(problems, request.metadata)),
-        conditions=tuple(
-            AccountCondition(
-                account_ref(problems, condition, f"conditions[{n}]."),
-                _optional_count(problems, condition, "lock_version", f"conditions[{n}]."),
-                _conditions(problems, f"conditions[{n}].conditions", condition.conditions),
-            )
-            for n, condition in enumerate(request.conditions[:ACCOUNT_CONDITIONS_MAX])
-        ),
+        conditions=_account_conditions(problems, request.conditions),
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries or ())
@@ -230,6 +256,52 @@ def archive_transaction(
     return command
 
 
+def partial_post_transaction(
+    request: transactions_pb2.PartialPostTransactionRequest, ledger_id: str | None = None
+) -> PartialPostTransaction:
+    problems = Problems()
+    ledger, request_id = _scope(problems, request, ledger_id)
+    command = PartialPostTransaction(
+        ledger_id=ledger,
+        request_id=request_id,
+        transaction=transaction_ref(problems, request),
+        version=_optional_count(problems, request, "version"),
+        entries=_partial_entries(problems, request.entries),
+        effective_at=_optional_time(problems, request, "effective_at"),
+        description=fields.text(problems, "description", request.description),
+        external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        metadata=fields.metadata(problems, request.metadata),
+    )
+    problems.raise_if_any()
+    return command
+
+
+def reverse_transaction(
+    request: transactions_pb2.ReverseTransactionRequest, ledger_id: str | None = None
+) -> ReverseTransaction:
+    problems = Problems()
+    ledger, request_id = _scope(problems, request, ledger_id)
+    status = _STATUSES.get(request.status or TransactionStatus.POSTED)
+    if status is None:
+        problems.add("status", "must be POSTED or PENDING")
+        status = TransactionStatus.POSTED
+    command = ReverseTransaction(
+        ledger_id=ledger,
+        request_id=request_id,
+        transaction=transaction_ref(problems, request),
+        version=_optional_count(problems, request, "version"),
+        status=status,
+        entries=_partial_entries(problems, request.entries) if request.entries else None,
+        effective_at=_optional_time(problems, request, "effective_at"),
+        description=fields.text(problems, "description", request.description),
+        external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        metadata=fields.metadata(problems, request.metadata),
+        conditions=_account_conditions(problems, request.conditions),
+    )
+    problems.raise_if_any()
+    return command
+
+
 def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[Command | LedgerError]:
     """The batch's commands in order: one AtomicBatch, or one command an item, or why an item is malformed."""
     problems = Problems()
@@ -238,48 +310,86 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
         fields.request_id(problems, request.request_id)
     elif request.request_id:
         problems.add("request_id", "must be empty unless the batch is atomic: each command carries its own")
-    if not 1 <= len(request.commands) <= BATCH_COMMANDS_MAX:
-        problems.add("commands", f"must be 1 to {BATCH_COMMANDS_MAX}")
-    elif request.full_results and len(request.commands) > FULL_RESULTS_MAX:
+    if request.full_results and len(request.commands) > FULL_RESULTS_MAX:
         problems.add("full_results", f"is possible for at most {FULL_RESULTS_MAX} commands")
+    items = _items(problems, request.commands)
     problems.raise_if_any()
-    items = [getattr(command, command.WhichOneof("command") or "", None) for command in request.commands]
-    if sum(len(getattr(item, "entries", ())) for item in items) > BATCH_ENTRIES_MAX:
-        raise InvalidField.of([Violation("commands", f"must have at most {BATCH_ENTRIES_MAX} entries together")])
-    commands = [_item(item, ledger_id, request.atomic) for item in items]
     if not request.atomic:
-        return commands
-    accepted: list[TransactionCommand] = []
-    for index, command in enumerate(commands):
-        if isinstance(command, LedgerError):
-            raise command.with_metadata(command_index=str(index))
-        accepted.append(command)
-    return [
-        AtomicBatch(
-            ledger_id=ledger_id,
-            request_id=request.request_id,
-            commands=tuple(accepted),
-            full_results=request.full_results,
-        )
-    ]
+        return [_item(item, ledger_id) for item in items]
+    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    return [AtomicBatch(ledger_id=ledger_id, request_id=request.request_id, commands=commands)]
 
 
-def _item(item: Any, ledger_id: str, atomic: bool) -> TransactionCommand | LedgerError:
+def import_chunk(request: transactions_pb2.ImportTransactionsRequest) -> ImportChunk:
+    problems = Problems()
+    ledger_id = fields.ledger_id(problems, request.ledger_id)
+    fields.request_id(problems, request.request_id)
+    items = _items(problems, request.commands)
+    problems.raise_if_any()
+    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    return ImportChunk(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
+
+
+def _items(problems: Problems, commands: Sequence[transactions_pb2.TransactionCommand]) -> list[Any]:
+    """The requests in a batch; None for an empty command."""
+    if not 1 <= len(commands) <= BATCH_COMMANDS_MAX:
+        problems.add("commands", f"must be 1 to {BATCH_COMMANDS_MAX}")
+        return []
+    items = [getattr(command, command.WhichOneof("command") or "", None) for command in commands]
+    if sum(len(getattr(item, "entries", ())) for item in items) > BATCH_ENTRIES_MAX:
+        problems.add("commands", f"must have at most {BATCH_ENTRIES_MAX} entries together")
+    return items
+
+
+def _item(item: Any, ledger_id: str) -> Command | LedgerError:
+    """The command of an item that carries its own request_id, or why it is malformed."""
     problems = Problems()
     try:
-        if item is None:
-            problems.add("command", "is required")
-        else:
-            if atomic and item.request_id:
-                problems.add("request_id", "must be empty in an atomic batch: the batch carries one for all")
-            elif not atomic:
-                fields.request_id(problems, item.request_id)
-            if item.validate_only:
-                problems.add("validate_only", "must be unset in a batch, which has its own")
+        _check_item(problems, item)
+        fields.request_id(problems, item.request_id)
         problems.raise_if_any()
         return transaction_command(item, ledger_id)
     except LedgerError as error:
         return error
+
+
+def _batched_item(item: Any, ledger_id: str) -> Command | LedgerError:
+    """The command of an item of a batch that has the request_id for all, or why it is malformed."""
+    try:
+        problems = Problems()
+        _check_item(problems, item)
+        problems.raise_if_any()
+    except LedgerError as error:
+        return error
+    return _batched(partial(transaction_command, item, ledger_id), item)
+
+
+def _batched(convert: Callable[[], Command], item: Any) -> Command | LedgerError:
+    try:
+        if item.request_id:
+            problem = "must be empty: the batch carries one for all"
+            raise InvalidField.of([Violation("request_id", problem)])
+        return convert()
+    except LedgerError as error:
+        return error
+
+
+def _check_item(problems: Problems, item: Any) -> None:
+    if item is None:
+        problems.add("command", "is required")
+        problems.raise_if_any()
+    if item.validate_only:
+        problems.add("validate_only", "must be unset in a batch, which has its own")
+
+
+def _all_well_formed(items: Sequence[Command | LedgerError]) -> tuple[Command, ...]:
+    """The commands, or the first one's error with its index."""
+    commands: list[Command] = []
+    for index, item in enumerate(items):
+        if isinstance(item, LedgerError):
+            raise item.with_metadata(command_index=str(index))
+        commands.append(item)
+    return tuple(commands)
 
 
 def account_ref(problems: Problems, message: Any, prefix: str = "") -> Ref:
@@ -303,7 +413,9 @@ def transaction_ref(problems: Problems, message: Any) -> Ref:
     return Ref(NIL_ID, None)
 
 
-def _scope(problems: Problems, request: TransactionRequest, ledger_id: str | None) -> tuple[str, str]:
+def _scope(
+    problems: Problems, request: TransactionRequest | accounts_pb2.CreateAccountRequest, ledger_id: str | None
+) -> tuple[str, str]:
     if ledger_id is None:
         return fields.ledger_id(problems, request.ledger_id), fields.request_id(problems, request.request_id)
     if request.ledger_id and request.ledger_id.lower() != ledger_id:
@@ -319,24 +431,102 @@ def _entries(problems: Problems, entries: Sequence[transactions_pb2.EntryInput])
 
 
 def _entry(problems: Problems, n: int, entry: transactions_pb2.EntryInput) -> EntryInput:
-    amount = parse_amount(entry.amount)
+    prefix = f"entries[{n}]."
+    return EntryInput(
+        account_ref(problems, entry, prefix),
+        _direction(problems, prefix, entry.direction),
+        _amount(problems, prefix, entry.amount),
+        fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
+        _optional_count(problems, entry, "lock_version", prefix),
+        _conditions(problems, f"{prefix}conditions", entry.conditions) if entry.conditions else (),
+    )
+
+
+def _partial_entries(
+    problems: Problems, entries: Sequence[transactions_pb2.PartialEntryInput]
+) -> tuple[PartialEntry, ...]:
+    if not 1 <= len(entries) <= ENTRIES_MAX:
+        problems.add("entries", f"must be 1 to {ENTRIES_MAX}")
+        return ()
+    parts = tuple([_partial_entry(problems, n, entry) for n, entry in enumerate(entries)])
+    if not any(part.amount for part in parts) and not problems.found:
+        problems.add("entries", "must have at least one amount greater than zero")
+    return parts
+
+
+def _partial_entry(problems: Problems, n: int, entry: transactions_pb2.PartialEntryInput) -> PartialEntry:
+    prefix = f"entries[{n}]."
+    if entry.entry_id:
+        entry_id, account, direction = fields.object_id(problems, f"{prefix}entry_id", entry.entry_id), None, None
+    elif entry.WhichOneof("entry") is None:
+        problems.add(f"{prefix}entry_id", "is required, or account_id, or account_external_id")
+        entry_id, account, direction = NIL_ID, None, None
+    else:
+        entry_id, account = None, account_ref(problems, entry, prefix)
+        direction = _direction(problems, prefix, entry.direction)
+    return PartialEntry(
+        entry_id,
+        account,
+        direction,
+        _amount(problems, prefix, entry.amount),
+        fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
+        _optional_count(problems, entry, "lock_version", prefix),
+        _conditions(problems, f"{prefix}conditions", entry.conditions),
+    )
+
+
+def _amount(problems: Problems, prefix: str, text: str) -> int:
+    amount = parse_amount(text)
     if amount is None:
         problems.add(
-            f"entries[{n}].amount",
+            f"{prefix}amount",
             "must be a base-10 integer of 0 to 10^36 - 1 in the minor unit: no sign, leading zero, space or exponent",
         )
-        amount = 0
-    direction = _DIRECTIONS.get(entry.direction)
+    return amount or 0
+
+
+def _direction(problems: Problems, prefix: str, value: int) -> Direction:
+    direction = _DIRECTIONS.get(value)
     if direction is None:
-        problems.add(f"entries[{n}].direction", "must be DEBIT or CREDIT")
-        direction = Direction.DEBIT
-    return EntryInput(
-        account_ref(problems, entry, f"entries[{n}]."),
-        direction,
-        amount,
-        fields.metadata(problems, entry.metadata, f"entries[{n}].metadata") or None,
-        _optional_count(problems, entry, "lock_version", f"entries[{n}]."),
-        _conditions(problems, f"entries[{n}].conditions", entry.conditions) if entry.conditions else (),
+        problems.add(f"{prefix}direction", "must be DEBIT or CREDIT")
+    return direction or Direction.DEBIT
+
+
+def _limits(problems: Problems, limits: accounts_pb2.BalanceLimits) -> BalanceLimits:
+    """Standing limits; a balance without bounds has none."""
+    parsed = []
+    for kind in BalanceKind:
+        name = kind.name.lower()
+        limit = getattr(limits, name)
+        low = _bound(problems, f"limits.{name}.min", limit.min) if limit.HasField("min") else None
+        high = _bound(problems, f"limits.{name}.max", limit.max) if limit.HasField("max") else None
+        if low is not None and high is not None and low > high:
+            problems.add(f"limits.{name}", "must have a min that is not greater than its max")
+        if low is not None or high is not None:
+            parsed.append(BalanceLimit(kind, low, high))
+    return tuple(parsed)
+
+
+def _bound(problems: Problems, field: str, text: str) -> int:
+    amount = parse_signed_amount(text)
+    if amount is None:
+        problems.add(field, _SIGNED_AMOUNT_RULE)
+    return amount or 0
+
+
+def _account_conditions(
+    problems: Problems, conditions: Sequence[transactions_pb2.AccountCondition]
+) -> tuple[AccountCondition, ...]:
+    if len(conditions) > ACCOUNT_CONDITIONS_MAX:
+        problems.add("conditions", f"must be at most {ACCOUNT_CONDITIONS_MAX}")
+        return ()
+    return tuple(
+        AccountCondition(
+            account_ref(problems, condition, f"conditions[{n}]."),
+            _optional_count(problems, condition, "lock_version", f"conditions[{n}]."),
+            _conditions(problems, f"conditions[{n}].conditions", condition.conditions),
+        )
+        for n, condition in enumerate(conditions)
     )
 
 
@@ -349,8 +539,7 @@ def _conditions(
     for n, condition in enumerate(conditions[:CONDITIONS_MAX]):
         amount = parse_signed_amount(condition.amount)
         if amount is None:
-            rule = "must be a base-10 integer of at most 36 digits in the minor unit, optionally negative, never -0"
-            problems.add(f"{field}[{n}].amount", rule)
+            problems.add(f"{field}[{n}].amount", _SIGNED_AMOUNT_RULE)
         parsed.append(
             BalanceCondition(
                 _enum(problems, f"{field}[{n}].balance", condition.balance, BalanceKind),
@@ -401,7 +590,7 @@ def _optional_count(problems: Problems, message: Message, field: str, prefix: st
     return fields.count(problems, prefix + field, getattr(message, field)) if message.HasField(field) else None
 
 
-_E = TypeVar("_E", NormalBalance, BalanceKind, Operator)
+_E = TypeVar("_E", NormalBalance, BalanceKind, Operator, AccountStatus)
 
 
 def _enum(problems: Problems, field: str, value: int, kind: type[_E]) -> _E:

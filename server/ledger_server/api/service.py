@@ -8,13 +8,13 @@ from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2
 
 from ledger_server.api import answers, commands, queries
 from ledger_server.api.calls import Context, actor_of, mark_replayed
-from ledger_server.domain.commands import AtomicBatch, Command
+from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import AccountVersion, Ledger, Transaction
 from ledger_server.events.hub import Hub
 from ledger_server.posting.batch import Answer
 from ledger_server.posting.lanes import Lanes
-from ledger_server.posting.outcomes import Written
+from ledger_server.posting.outcomes import Acknowledgement, Written
 from ledger_server.reading import Reader
 
 
@@ -65,6 +65,11 @@ class LedgerService:
         query = queries.list_accounts(request)
         return answers.accounts_page_to(await self._reader.list_accounts(query, context.time_remaining()))
 
+    async def BatchCreateAccounts(
+        self, request: accounts_pb2.BatchCreateAccountsRequest, context: Context
+    ) -> accounts_pb2.BatchCreateAccountsResponse:
+        return answers.created_accounts_to(await self._write_atomic(commands.batch_create_accounts(request), context))
+
     async def UpdateAccount(self, request: accounts_pb2.UpdateAccountRequest, context: Context) -> accounts_pb2.Account:
         return _account(await self._write(commands.update_account(request), context))
 
@@ -95,6 +100,24 @@ class LedgerService:
         self, request: transactions_pb2.ArchiveTransactionRequest, context: Context
     ) -> transactions_pb2.Transaction:
         return _transaction(await self._write(commands.archive_transaction(request), context, request.validate_only))
+
+    async def PartialPostTransaction(
+        self, request: transactions_pb2.PartialPostTransactionRequest, context: Context
+    ) -> transactions_pb2.Transaction:
+        command = commands.partial_post_transaction(request)
+        return _transaction(await self._write(command, context, request.validate_only))
+
+    async def ReverseTransaction(
+        self, request: transactions_pb2.ReverseTransactionRequest, context: Context
+    ) -> transactions_pb2.Transaction:
+        return _transaction(await self._write(commands.reverse_transaction(request), context, request.validate_only))
+
+    async def ImportTransactions(
+        self, requests: AsyncIterator[transactions_pb2.ImportTransactionsRequest], context: Context
+    ) -> AsyncIterator[bytes]:
+        async for request in requests:
+            acknowledgement = await self._import(commands.import_chunk(request), context)
+            yield answers.acknowledgement_to(request.request_id, acknowledgement).SerializeToString()
 
     async def GetTransaction(
         self, request: transactions_pb2.GetTransactionRequest, context: Context
@@ -134,38 +157,51 @@ class LedgerService:
     # One way in for every write.
 
     async def _write(self, command: Command, context: Context, validate_only: bool = False) -> Written:
-        (answer,) = await self._write_batch([command], context, validate_only)
-        if isinstance(answer, LedgerError):
-            raise answer
+        answer = await self._submit_one(command, context, validate_only)
+        assert isinstance(answer, Written), answer
         if answer.replayed:
             mark_replayed(context)
         return answer
 
+    async def _write_atomic(self, command: AtomicBatch, context: Context, validate_only: bool = False) -> list[Written]:
+        """An atomic batch is refused as a whole."""
+        answers = await self._submit_one(command, context, validate_only)
+        assert isinstance(answers, list), answers
+        if answers and answers[0].replayed:
+            mark_replayed(context)
+        return answers
+
     async def _write_batch(
         self, items: Sequence[Command | LedgerError], context: Context, validate_only: bool
-    ) -> list[Written | LedgerError]:
+    ) -> Sequence[Written | LedgerError]:
         """The answers to the commands in order, with the malformed ones' errors in their places."""
-        actor = actor_of(context)
+        if isinstance(items[0], AtomicBatch):
+            return await self._write_atomic(items[0], context, validate_only)
         well_formed = [item for item in items if not isinstance(item, LedgerError)]
-        for command in well_formed:
-            command.set_actor(actor)
-        submit = self._lanes.validate if validate_only else self._lanes.submit
-        answered = iter(await submit(well_formed) if well_formed else ())
+        answered = iter(await self._submit(well_formed, context, validate_only) if well_formed else ())
         results: list[Written | LedgerError] = []
         for item in items:
-            answer: Answer = item if isinstance(item, LedgerError) else next(answered)
-            if not isinstance(item, AtomicBatch):
-                assert not isinstance(answer, list)
-                results.append(answer)
-            elif isinstance(answer, LedgerError):
-                # An atomic batch is refused as a whole.
-                raise answer
-            else:
-                assert isinstance(answer, list)
-                if answer and answer[0].replayed:
-                    mark_replayed(context)
-                results += answer
+            answer = item if isinstance(item, LedgerError) else next(answered)
+            assert isinstance(answer, Written | LedgerError), answer
+            results.append(answer)
         return results
+
+    async def _import(self, chunk: ImportChunk, context: Context) -> Acknowledgement:
+        answer = await self._submit_one(chunk, context, validate_only=False)
+        assert isinstance(answer, Acknowledgement), answer
+        return answer
+
+    async def _submit_one(self, command: Command, context: Context, validate_only: bool) -> Answer:
+        (answer,) = await self._submit([command], context, validate_only)
+        if isinstance(answer, LedgerError):
+            raise answer
+        return answer
+
+    async def _submit(self, commands: Sequence[Command], context: Context, validate_only: bool) -> list[Answer]:
+        actor = actor_of(context)
+        for command in commands:
+            command.set_actor(actor)
+        return await (self._lanes.validate if validate_only else self._lanes.submit)(commands)
 
 
 def _ledger(answer: Written) -> ledgers_pb2.Ledger:

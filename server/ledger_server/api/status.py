@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from collections.abc import Callable, Sequence
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
+from ledger_client.v1 import balances_pb2, errors_pb2
 
 from ledger_server.domain.errors import InvalidArgument, LedgerError, Violation
 
@@ -38,28 +41,57 @@ def status_of(error: LedgerError) -> status_pb2.Status:
         delay.FromMicroseconds(int(error.retry_seconds * 1e6))
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     violations = list(error.violations)
-    while violations:
-        details = Any()
-        details.Pack(_violations(error, violations))
-        if status.ByteSize() + details.ByteSize() <= DETAILS_BYTES_MAX:
-            status.details.append(details)
-            break
-        violations.pop()
+    if any(violation.account_id for violation in violations):
+        _add_while_it_fits(status, violations, _rule_violations)
+    _add_while_it_fits(status, violations, _bad_request if isinstance(error, InvalidArgument) else _preconditions)
     return status
 
 
-def _violations(error: LedgerError, violations: list[Violation]) -> Message:
-    if isinstance(error, InvalidArgument):
-        return error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(field=_short(v.subject), description=_short(v.description))
-                for v in violations
-            ]
-        )
+def _add_while_it_fits(
+    status: status_pb2.Status, violations: Sequence[Violation], make: Callable[[Sequence[Violation]], Message]
+) -> None:
+    """Adds a detail about as many of the violations, from the first, as there is room for."""
+    for count in range(len(violations), 0, -1):
+        detail = Any()
+        detail.Pack(make(violations[:count]))
+        if status.ByteSize() + detail.ByteSize() + 8 <= DETAILS_BYTES_MAX:
+            status.details.append(detail)
+            return
+
+
+def _bad_request(violations: Sequence[Violation]) -> Message:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=_short(v.subject), description=_short(v.description))
+            for v in violations
+        ]
+    )
+
+
+def _preconditions(violations: Sequence[Violation]) -> Message:
     return error_details_pb2.PreconditionFailure(
         violations=[
             error_details_pb2.PreconditionFailure.Violation(
                 type=v.rule, subject=_short(v.subject), description=_short(v.description)
+            )
+            for v in violations
+        ]
+    )
+
+
+def _rule_violations(violations: Sequence[Violation]) -> Message:
+    return errors_pb2.RuleViolations(
+        violations=[
+            errors_pb2.RuleViolation(
+                rule=v.rule,
+                account_id=v.account_id,
+                balance=balances_pb2.BalanceKind.ValueType(v.balance),
+                operator=balances_pb2.Operator.ValueType(v.operator),
+                seen=v.seen,
+                demanded=v.demanded,
+                shortfall=v.shortfall,
+                lock_version=v.lock_version,
+                retryable=v.retryable,
             )
             for v in violations
         ]

@@ -168,6 +168,8 @@ class Transaction(NamedTuple):
     expires_at: datetime | None = None
     reverses_id: str | None = None
     partially_posts_id: str | None = None
+    # The non-archived transactions that reverse it, oldest first; filled by reads only.
+    reversed_by: tuple[str, ...] = ()
 
     @property
     def holds_external_id(self) -> bool:

@@ -19,28 +19,34 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Effect
-from ledger_server.domain.commands import AtomicBatch, Command
+from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.outcomes import (
+    REFUSALS_KEPT_MAX,
+    Acknowledgement,
     LeanTransaction,
     Written,
+    acknowledgement_from,
+    acknowledgement_record,
     batch_record,
     lean_from,
     record_of,
     written,
     written_from,
 )
-from ledger_server.posting.writing import RequestRow, Rows
+from ledger_server.posting.writing import Rows
 from ledger_server.domain.posting import decide
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.pool import Connection
 
 # One command's answer; an atomic batch's is a list.
-Answer = Written | list[Written] | LedgerError
+Answer = Written | list[Written] | Acknowledgement | LedgerError
+# As it is stored: object_id, version, outcome.
+Outcome = tuple[str | None, str | None, str | None]
 
 
 class Applied(NamedTuple):
@@ -110,30 +116,44 @@ def _answer(book: Book, command: Command, now: datetime, rows: Rows, known: dict
         return _repeat(earlier, mark, command)
     answer: Answer
     try:
-        effects = _apply(book, command, now)
+        answer, outcome = _decide(book, command, now, rows)
     except LedgerError as error:
-        answer = error
-        if error.stored:
-            rows.add_request((command.request_id, mark, None, None, json.dumps({"refusal": error.to_record()})))
-    else:
-        for effect in effects:
-            rows.add_effect(effect, command.request_id)
-        answers = [written(effect, book.epoch) for effect in effects]
-        answer = answers if isinstance(command, AtomicBatch) else answers[0]
-        rows.add_request(_request_row(command, mark, effects, answers))
-    if not isinstance(answer, LedgerError) or answer.stored:
+        answer, outcome = error, (None, None, json.dumps({"refusal": error.to_record()}))
+        if not error.stored:
+            return error
+    # The sweep's commands carry no request_id: finding the transaction archived is repetition enough.
+    if command.request_id:
+        rows.add_request((command.request_id, mark, *outcome))
         known[command.request_id] = _Known(mark, answer)
     return answer
 
 
-def _apply(book: Book, command: Command, now: datetime) -> list[Effect]:
-    if not isinstance(command, AtomicBatch):
-        effect = decide(book, command, now)
-        book.apply(effect)
-        return [effect]
+def _decide(book: Book, command: Command, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+    """Decides a command and gathers its rows; its answer, and its outcome as it is stored."""
+    match command:
+        case ImportChunk():
+            return _decide_one_by_one(book, command, now, rows)
+        case AtomicBatch():
+            effects = _decide_together(book, command, now)
+        case _:
+            effect = decide(book, command, now)
+            book.apply(effect)
+            effects = [effect]
+    for effect in effects:
+        rows.add_effect(effect, command.request_id)
+    answers = [written(effect, book.epoch) for effect in effects]
+    if isinstance(command, AtomicBatch):
+        return answers, (None, None, json.dumps(batch_record(answers)))
+    transaction = effects[0].transaction
+    if transaction is not None:
+        return answers[0], (transaction.id, str(transaction.version), None)
+    return answers[0], (None, None, json.dumps(record_of(answers[0])))
+
+
+def _decide_together(book: Book, batch: AtomicBatch, now: datetime) -> list[Effect]:
     effects: list[Effect] = []
     with book.all_or_nothing():
-        for index, item in enumerate(command.commands):
+        for index, item in enumerate(batch.commands):
             try:
                 effect = decide(book, item, now)
             except LedgerError as error:
@@ -143,13 +163,19 @@ def _apply(book: Book, command: Command, now: datetime) -> list[Effect]:
     return effects
 
 
-def _request_row(command: Command, mark: bytes, effects: list[Effect], answers: list[Written]) -> RequestRow:
-    if isinstance(command, AtomicBatch):
-        return (command.request_id, mark, None, None, json.dumps(batch_record(effects)))
-    transaction = effects[0].transaction
-    if transaction is not None:
-        return (command.request_id, mark, transaction.id, str(transaction.version), None)
-    return (command.request_id, mark, None, None, json.dumps(record_of(answers[0])))
+def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+    refusals: list[tuple[int, LedgerError]] = []
+    for index, item in enumerate(chunk.commands):
+        try:
+            effect = decide(book, item, now)
+        except LedgerError as error:
+            refusals.append((index, error))
+        else:
+            book.apply(effect)
+            rows.add_effect(effect, chunk.request_id)
+    accepted = len(chunk.commands) - len(refusals)
+    answer = Acknowledgement(accepted, len(refusals), refusals[:REFUSALS_KEPT_MAX], book.position, book.epoch)
+    return answer, (None, None, json.dumps(acknowledgement_record(answer)))
 
 
 def _repeat(known: _Known, mark: bytes, command: Command) -> Answer:
@@ -164,6 +190,8 @@ def _repeat(known: _Known, mark: bytes, command: Command) -> Answer:
             return error_from_record(error.to_record())
         case list() as answers:
             return [answer._replace(replayed=True) for answer in answers]
+        case Acknowledgement() as answer:
+            return answer._replace(replayed=True)
         case answer:
             return answer._replace(replayed=True)
 
@@ -200,6 +228,10 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: 
             )
             for lean in leans
         ]
+    if "accounts" in outcome:
+        return [written_from(record) for record in outcome["accounts"]]
+    if "import" in outcome:
+        return acknowledgement_from(outcome["import"], book.epoch)
     return written_from(outcome)
 
 
@@ -212,7 +244,7 @@ async def _transaction_version(
 
 
 async def _ledger(connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command]) -> Any:
-    request_ids = [command.request_id for command in commands]
+    request_ids = [command.request_id for command in commands if command.request_id]
     rows = await connection.fetch(statement, ledger_id, request_ids, transaction_external_ids(flatten(commands)))
     return rows[0] if rows else None
 

@@ -17,7 +17,15 @@ from typing import NamedTuple
 import structlog
 
 from ledger_server.domain.book import Book
-from ledger_server.domain.commands import AtomicBatch, Command, CreateTransaction, PostTransaction, UpdateTransaction
+from ledger_server.domain.commands import (
+    Batch,
+    Command,
+    CreateTransaction,
+    PartialPostTransaction,
+    PostTransaction,
+    ReverseTransaction,
+    UpdateTransaction,
+)
 from ledger_server.domain.errors import Overloaded, ShuttingDown
 from ledger_server.posting.batch import Answer, validate
 from ledger_server.posting.worker import Worker
@@ -190,8 +198,8 @@ def _entry_count(command: Command) -> int:
     match command:
         case CreateTransaction():
             return len(command.entries)
-        case UpdateTransaction() | PostTransaction():
+        case UpdateTransaction() | PostTransaction() | PartialPostTransaction() | ReverseTransaction():
             return len(command.entries or ())
-        case AtomicBatch():
+        case Batch():
             return sum(map(_entry_count, command.commands))
     return 0

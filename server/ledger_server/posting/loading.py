@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from ledger_server.domain.book import Book
+from ledger_server.domain.book import Book, Reversed
 from ledger_server.domain.commands import (
     ArchiveTransaction,
-    AtomicBatch,
+    Batch,
     Command,
     CreateAccount,
     CreateTransaction,
+    ExpireTransaction,
+    PartialPostTransaction,
     PostTransaction,
     Ref,
+    ReverseTransaction,
     UpdateAccount,
     UpdateTransaction,
 )
@@ -25,18 +28,18 @@ from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import account_version_from, ledger_from
 
 
+# Commands that give a transaction an external id.
+_NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
+
+
 def flatten(commands: Iterable[Command]) -> list[Command]:
-    """The commands with atomic batches opened."""
-    return list(chain.from_iterable(c.commands if isinstance(c, AtomicBatch) else (c,) for c in commands))
+    """The commands with batches opened."""
+    return list(chain.from_iterable(c.commands if isinstance(c, Batch) else (c,) for c in commands))
 
 
 def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
     """The external ids that new or updated transactions ask for."""
-    return [
-        command.external_id
-        for command in commands
-        if isinstance(command, CreateTransaction | UpdateTransaction) and command.external_id
-    ]
+    return [command.external_id for command in commands if isinstance(command, _NAMING) and command.external_id]
 
 
 def new_book(ledger_id: str, row: Any) -> Book:
@@ -68,8 +71,12 @@ class _Names:
         self.transaction_ids: set[str] = set()
         self.transaction_external_ids: set[str] = set()
         self.currencies: set[str] = set()
+        # Transactions that may be reversed, or be reversals that are archived.
+        self.reversing: set[Ref] = set()
 
     def add(self, command: Command) -> None:
+        if isinstance(command, ReverseTransaction | ArchiveTransaction | ExpireTransaction):
+            self.reversing.add(command.transaction)
         match command:
             case CreateTransaction():
                 for entry in command.entries:
@@ -80,8 +87,15 @@ class _Names:
                     self.add_account(entry.account)
                 for condition in command.conditions if isinstance(command, PostTransaction) else ():
                     self.add_account(condition.account)
-            case ArchiveTransaction():
+            case ArchiveTransaction() | ExpireTransaction():
                 self.add_transaction(command.transaction)
+            case PartialPostTransaction() | ReverseTransaction():
+                self.add_transaction(command.transaction)
+                for part in command.entries or ():
+                    if part.account is not None:
+                        self.add_account(part.account)
+                for condition in command.conditions if isinstance(command, ReverseTransaction) else ():
+                    self.add_account(condition.account)
             case CreateAccount():
                 if command.external_id is not None:
                     self.add_account(Ref(None, command.external_id))
@@ -125,6 +139,22 @@ async def _load_transactions(connection: Connection, book: Book, names: _Names) 
             book.transaction_ids[transaction.external_id] = transaction.id
         for entry in transaction.entry_set.entries:
             names.add_account(Ref(entry.after.account.id, None))
+    await _load_reversed(connection, book, names)
+
+
+async def _load_reversed(connection: Connection, book: Book, names: _Names) -> None:
+    """How much is reversed of the entries that commands reverse, or free by archiving a pending reversal."""
+    wanted: set[str] = set()
+    for ref in names.reversing:
+        transaction = book.find_transaction(ref)
+        if transaction is not None:
+            entries = transaction.entry_set
+            wanted |= {entry.reverses_entry_id or entries.entry_id(n) for n, entry in enumerate(entries.entries)}
+            wanted |= {entries.entry_id(n) for n in range(len(entries.entries))}
+    missing = list(wanted - book.reversed.keys())
+    if missing:
+        rows = await connection.fetch(sql.load_entry_reversals, book.ledger.id, missing)
+        book.reversed.update((row["entry_id"], Reversed(row["reversed"], row["amount"])) for row in rows)
 
 
 async def _load_accounts(connection: Connection, book: Book, names: _Names) -> None:

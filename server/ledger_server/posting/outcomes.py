@@ -11,8 +11,21 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Effect
-from ledger_server.domain.model import Account, AccountVersion, Ledger, Transaction, TransactionStatus
-from ledger_server.domain.money import Counters, NormalBalance
+from ledger_server.domain.errors import LedgerError, error_from_record
+from ledger_server.domain.model import (
+    Account,
+    AccountStatus,
+    AccountVersion,
+    BalanceLimit,
+    Ledger,
+    Transaction,
+    TransactionStatus,
+)
+from ledger_server.domain.money import BalanceKind, Counters, NormalBalance
+
+
+REFUSALS_KEPT_MAX = 100
+_TIMES = ("created_at", "updated_at", "closed_before")
 
 
 class LeanTransaction(NamedTuple):
@@ -28,6 +41,17 @@ class Written(NamedTuple):
     """What a command wrote, as of its position."""
 
     object: Ledger | AccountVersion | Transaction | LeanTransaction
+    position: int
+    epoch: str
+    replayed: bool = False
+
+
+class Acknowledgement(NamedTuple):
+    """What became of a chunk of an import; the first refusals, each with the index of its command."""
+
+    accepted_count: int
+    refused_count: int
+    refusals: list[tuple[int, LedgerError]]
     position: int
     epoch: str
     replayed: bool = False
@@ -66,23 +90,49 @@ def written_from(record: dict[str, Any]) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
         return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
+    fields = record["account"]
     account = Account(
-        **_with_times(record["account"]) | {"normal_balance": NormalBalance(record["account"]["normal_balance"])}
+        **_with_times(fields)
+        | {
+            "normal_balance": NormalBalance(fields["normal_balance"]),
+            "status": AccountStatus(fields["status"]),
+            "limits": tuple(BalanceLimit(BalanceKind(kind), low, high) for kind, low, high in fields["limits"]),
+        }
     )
     counters = Counters(*(int(counter) for counter in record["counters"]))
     version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
     return Written(version, record["position"], record["epoch"], replayed=True)
 
 
-def batch_record(effects: list[Effect]) -> dict[str, Any]:
-    """The results of an atomic batch as they are stored."""
+def batch_record(answers: list[Written]) -> dict[str, Any]:
+    """The results of an atomic batch as they are stored: lean transactions, or accounts."""
+    if any(isinstance(answer.object, AccountVersion) for answer in answers):
+        return {"accounts": [record_of(answer) for answer in answers]}
     return {
         "batch": [
-            [t.id, t.version, int(t.status), effect.position]
-            for effect in effects
-            if (t := effect.transaction) is not None
+            [t.id, t.version, int(t.status), answer.position]
+            for answer in answers
+            if isinstance(t := answer.object, Transaction)
         ]
     }
+
+
+def acknowledgement_record(answer: Acknowledgement) -> dict[str, Any]:
+    """What became of a chunk of an import, as it is stored."""
+    return {
+        "import": {
+            "accepted": answer.accepted_count,
+            "refused": answer.refused_count,
+            "refusals": [[index, error.to_record()] for index, error in answer.refusals],
+            "position": answer.position,
+        }
+    }
+
+
+def acknowledgement_from(record: dict[str, Any], epoch: str) -> Acknowledgement:
+    """What `acknowledgement_record` stored."""
+    refusals = [(index, error_from_record(error)) for index, error in record["refusals"]]
+    return Acknowledgement(record["accepted"], record["refused"], refusals, record["position"], epoch)
 
 
 def lean_from(record: list[Any]) -> LeanTransaction:
@@ -95,4 +145,4 @@ def _with_iso_times(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_times(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: datetime.fromisoformat(value) if key.endswith("_at") else value for key, value in values.items()}
+    return {key: datetime.fromisoformat(value) if value and key in _TIMES else value for key, value in values.items()}

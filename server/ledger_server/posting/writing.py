@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ledger_server.domain.book import Effect
-from ledger_server.domain.model import AccountVersion, Ledger, Metadata, Transaction
+from ledger_server.domain.book import Effect, Reversed, TransactionWrite
+from ledger_server.domain.commands import UpdateAccount
+from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.domain.money import ISO_4217
 from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
+from ledger_server.storage.rows import limits_to
 
 # One row: request_id, fingerprint, object_id, version, outcome.
 RequestRow = tuple[str, bytes, str | None, str | None, str | None]
@@ -35,6 +37,8 @@ class Rows:
         self._updated_transactions: dict[str, Transaction] = {}
         self._released_transactions: set[str] = set()
         self._replaced: list[Transaction] = []
+        self._limits: list[tuple[str, str, str | None]] = []
+        self._reversed: dict[str, Reversed] = {}
         self._account_versions: list[tuple[str, ...]] = []
         self._entries: list[tuple[str | None, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
@@ -54,11 +58,12 @@ class Rows:
             else:
                 self._ledgers.append((effect.ledger, effect.command.new_epoch))  # type: ignore[attr-defined]
         if effect.account is not None:
-            self._add_account(effect.account)
-        if effect.transaction is not None:
-            self._add_transaction(effect, effect.transaction)
-            for _, after in effect.changes:
-                self._add_account_version(after, effect.transaction.id)
+            self._add_account(effect, effect.account)
+        for write in effect.transactions:
+            self._add_transaction(write)
+        for _, after in effect.changes:
+            self._add_account_version(after, effect.transactions[0].transaction.id)
+        self._reversed.update(effect.reversed)
 
     async def write(self, connection: Connection) -> None:
         """Writes all rows within the caller's transaction: rows that others refer to first."""
@@ -76,7 +81,13 @@ class Rows:
         if self._updated_ledger is not None:
             ledger = self._updated_ledger
             await connection.execute(
-                sql.update_ledger, ledger.id, ledger.name, ledger.description, ledger.metadata, ledger.updated_at
+                sql.update_ledger,
+                ledger.id,
+                ledger.name,
+                ledger.description,
+                ledger.metadata,
+                ledger.updated_at,
+                ledger.closed_before,
             )
         # Changed rows go before new ones: a new object may take an external id that a changed one gives up.
         if self._updated_accounts:
@@ -88,6 +99,11 @@ class Rows:
         await self._write_hot_rows(connection)
         if self._replaced:
             await self._write_replaced(connection)
+        if self._limits:
+            await connection.execute(sql.insert_account_limits, self.ledger_id, *_columns(self._limits, 3), self.now)
+        if self._reversed:
+            rows = [(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()]
+            await connection.execute(sql.upsert_entry_reversals, self.ledger_id, *_columns(rows, 3))
 
     def _add_event(self, effect: Effect, request_id: str) -> None:
         payload = event_to_bytes(effect, request_id)
@@ -95,23 +111,29 @@ class Rows:
         self.digest = chain(self.digest, payload)
         self._events.append((str(effect.position), payload, self.digest))
 
-    def _add_account(self, version: AccountVersion) -> None:
-        account_id = version.account.id
-        if version.account.created_position == self.position or account_id in self._new_accounts:
-            self._new_accounts[account_id] = version
+    def _add_account(self, effect: Effect, version: AccountVersion) -> None:
+        account = version.account
+        if effect.kind == EventKind.ACCOUNT_CREATED or account.id in self._new_accounts:
+            self._new_accounts[account.id] = version
         else:
-            self._updated_accounts[account_id] = version
+            self._updated_accounts[account.id] = version
+        if isinstance(effect.command, UpdateAccount):
+            if effect.command.limits is not None:
+                self._limits.append((account.id, str(effect.position), _limits(account)))
+        elif account.limits:
+            self._limits.append((account.id, str(effect.position), _limits(account)))
 
-    def _add_transaction(self, effect: Effect, transaction: Transaction) -> None:
-        if effect.replaced is None or transaction.id in self._new_transactions:
+    def _add_transaction(self, write: TransactionWrite) -> None:
+        transaction, replaced, wrote_entries = write
+        if replaced is None or transaction.id in self._new_transactions:
             self._new_transactions[transaction.id] = transaction
         else:
             self._updated_transactions[transaction.id] = transaction
-        if effect.replaced is not None:
-            self._replaced.append(effect.replaced)
-            if effect.replaced.external_id not in (None, transaction.external_id):
+        if replaced is not None:
+            self._replaced.append(replaced)
+            if replaced.external_id not in (None, transaction.external_id):
                 self._released_transactions.add(transaction.id)
-        if effect.wrote_entries:
+        if wrote_entries:
             entry_set = transaction.entry_set
             version, status = str(transaction.version), str(int(transaction.status))
             self._entries += [
@@ -124,9 +146,10 @@ class Rows:
                     status,
                     "1" if direction == 1 else "2",
                     str(amount),
-                    _json_or_none(metadata),
+                    json.dumps(metadata) if metadata else None,
+                    reverses_entry_id,
                 )
-                for n, (after, direction, amount, metadata) in enumerate(entry_set.entries)
+                for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries)
             ]
 
     def _add_account_version(self, after: AccountVersion, transaction_id: str) -> None:
@@ -156,10 +179,12 @@ class Rows:
                 v.account.external_id,
                 json.dumps(v.account.metadata),
                 str(v.account.created_position),
+                str(int(v.account.status)),
+                _limits(v.account),
             )
             for v in self._new_accounts.values()
         ]
-        await connection.execute(sql.insert_accounts, self.ledger_id, *_columns(rows, 9), self.now)
+        await connection.execute(sql.insert_accounts, self.ledger_id, *_columns(rows, 11), self.now)
         custom = {
             v.account.currency: str(v.account.currency_exponent)
             for v in self._new_accounts.values()
@@ -170,11 +195,11 @@ class Rows:
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
         rows = [
-            (a.id, a.name, a.description, a.external_id, json.dumps(a.metadata))
+            (a.id, a.name, a.description, a.external_id, json.dumps(a.metadata), str(int(a.status)), _limits(a))
             for a in (version.account for version in self._updated_accounts.values())
         ]
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
-        await connection.execute(sql.update_accounts, self.ledger_id, *_columns(rows, 5), self.now)
+        await connection.execute(sql.update_accounts, self.ledger_id, *_columns(rows, 7), self.now)
 
     async def _write_hot_rows(self, connection: Connection) -> None:
         transactions = [
@@ -192,6 +217,9 @@ class Rows:
                 t.description,
                 t.external_id,
                 json.dumps(t.metadata),
+                self._time(t.expires_at),
+                t.reverses_id,
+                t.partially_posts_id,
             )
             for t in self._new_transactions.values()
         ]
@@ -201,9 +229,9 @@ class Rows:
             self.now,
             self.position,
             self.digest,
-            *_columns(transactions, 13),
+            *_columns(transactions, 16),
             *_columns(self._account_versions, 8),
-            *_columns(self._entries, 9),
+            *_columns(self._entries, 10),
             *_columns(self._events, 3),
             *_columns(self._requests, 5),
         )
@@ -224,6 +252,7 @@ class Rows:
                 t.description,
                 t.external_id,
                 json.dumps(t.metadata),
+                self._time(t.expires_at),
             )
             for t in self._updated_transactions.values()
         ]
@@ -231,7 +260,7 @@ class Rows:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
-        await connection.execute(sql.update_transactions, self.ledger_id, *_columns(rows, 13))
+        await connection.execute(sql.update_transactions, self.ledger_id, *_columns(rows, 14))
 
     async def _write_replaced(self, connection: Connection) -> None:
         rows = [
@@ -251,10 +280,13 @@ class Rows:
                 t.description,
                 t.external_id,
                 json.dumps(t.metadata),
+                self._time(t.expires_at),
+                t.reverses_id,
+                t.partially_posts_id,
             )
             for t in self._replaced
         ]
-        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *_columns(rows, 15))
+        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *_columns(rows, 18))
 
     def _time(self, time: datetime | None) -> str | None:
         if time is self.now:
@@ -266,5 +298,6 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def _json_or_none(metadata: Metadata | None) -> str | None:
-    return json.dumps(metadata) if metadata else None
+def _limits(account: Account) -> str | None:
+    limits = limits_to(account.limits)
+    return json.dumps(limits) if limits else None

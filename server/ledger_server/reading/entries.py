@@ -114,5 +114,5 @@ def _listed_entry(row: Row, accounts: Mapping[str, AccountVersion]) -> ListedEnt
         effective_at=row["effective_at"],
         created_at=row["created_at"],
         discarded_at=row["discarded_at"],
-        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"]),
+        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"], row["reverses_entry_id"]),
     )

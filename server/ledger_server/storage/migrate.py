@@ -24,11 +24,15 @@ async def migrate(dsn: str) -> int:
     Safe to interrupt at any moment and to run from several servers at once: the second waits for the first.
     Raises UnsupportedDatabaseError for a PostgreSQL older than 15 or a schema newer than this code.
     """
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "ledger-migrate"})
+    connection = await asyncpg.connect(
+        dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "ledger-migrate"}
+    )
     try:
         version = connection.get_server_version()
         if version.major < MAJOR_VERSION_MIN:
-            raise UnsupportedDatabaseError(f"PostgreSQL {version.major} is too old; {MAJOR_VERSION_MIN} or newer is needed")
+            raise UnsupportedDatabaseError(
+                f"PostgreSQL {version.major} is too old; {MAJOR_VERSION_MIN} or newer is needed"
+            )
         await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
         return await _apply_missing(connection)
     finally:

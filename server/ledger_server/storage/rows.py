@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import asyncpg
 
 from ledger_server.domain.model import (
     Account,
+    AccountStatus,
     AccountVersion,
     ArchivedReason,
+    BalanceLimit,
+    BalanceLimits,
     Entry,
     EntrySet,
     Ledger,
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import Counters, Direction, NormalBalance
+from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance
 
 Row: TypeAlias = asyncpg.Record
 
 
 def ledger_from(ledger_id: str, row: Row) -> Ledger:
     return Ledger(
-        ledger_id, row["name"], row["description"], row["metadata"], row["created_at"], row["updated_at"]
+        ledger_id,
+        row["name"],
+        row["description"],
+        row["metadata"],
+        row["created_at"],
+        row["updated_at"],
+        row["closed_before"],
     )
 
 
@@ -42,7 +51,25 @@ def account_from(row: Row) -> Account:
         created_position=row["created_position"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        status=AccountStatus(row["account_status"]),
+        limits=limits_from(row["limits"]),
     )
+
+
+def limits_from(column: Sequence[tuple[int, str | None, str | None]] | None) -> BalanceLimits:
+    """Standing limits, as `limits_to` wrote them."""
+    return tuple(
+        BalanceLimit(BalanceKind(kind), None if low is None else int(low), None if high is None else int(high))
+        for kind, low, high in column or ()
+    )
+
+
+def limits_to(limits: BalanceLimits) -> list[list[int | str | None]] | None:
+    """Standing limits as JSON; amounts as text, for they may be larger than JSON's numbers are safe for."""
+    return [
+        [int(kind), None if low is None else str(low), None if high is None else str(high)]
+        for kind, low, high in limits
+    ] or None
 
 
 def account_version_from(row: Row) -> AccountVersion:
@@ -51,7 +78,13 @@ def account_version_from(row: Row) -> AccountVersion:
 
 
 def entry_from(row: Row) -> Entry:
-    return Entry(account_version_from(row), Direction(row["direction"]), row["amount"], row["entry_metadata"])
+    return Entry(
+        account_version_from(row),
+        Direction(row["direction"]),
+        row["amount"],
+        row["entry_metadata"],
+        row["reverses_entry_id"],
+    )
 
 
 def transaction_from(row: Row, entry_set: EntrySet) -> Transaction:
@@ -71,10 +104,15 @@ def transaction_from(row: Row, entry_set: EntrySet) -> Transaction:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         posted_at=row["posted_at"],
+        expires_at=row["expires_at"],
+        reverses_id=row["reverses_id"],
+        partially_posts_id=row["partially_posts_id"],
     )
 
 
-def entry_sets_from(rows: Iterable[Row], writers: Mapping[tuple[str, int], Row], ids: Mapping[str, str]) -> dict[str, EntrySet]:
+def entry_sets_from(
+    rows: Iterable[Row], writers: Mapping[tuple[str, int], Row], ids: Mapping[str, str]
+) -> dict[str, EntrySet]:
     """Entry sets by first entry id, from rows of load_entries.sql.
 
     `ids` gives the transaction of each set, `writers` the rows of load_entry_versions.sql by transaction and version.

@@ -14,6 +14,8 @@ CREATE TABLE ledgers (
     event_time   timestamptz NOT NULL,
     digest       bytea       NOT NULL,
     epoch        uuid        NOT NULL,
+    -- The books are closed before this time.
+    closed_before timestamptz,
     CONSTRAINT ledger_position_not_negative CHECK (position >= 0),
     CONSTRAINT ledger_digest_is_sha256 CHECK (octet_length(digest) = 32)
 ) WITH (fillfactor = 50);
@@ -40,16 +42,32 @@ CREATE TABLE accounts (
     description       text        NOT NULL,
     external_id       text,
     metadata          jsonb       NOT NULL,
+    -- 1 open, 2 debits frozen, 3 credits frozen, 4 frozen, 5 closed.
+    status            smallint    NOT NULL,
+    -- Standing limits, null if there are none: [[balance, min, max], …]; their history is in account_limits.
+    limits            jsonb,
     CONSTRAINT accounts_pkey PRIMARY KEY (ledger_id, account_id),
     CONSTRAINT account_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT account_normal_balance_known CHECK (normal_balance IN (1, 2)),
     CONSTRAINT account_currency_exponent_in_range CHECK (currency_exponent BETWEEN 0 AND 30),
+    CONSTRAINT account_status_known CHECK (status BETWEEN 1 AND 5),
     CONSTRAINT account_external_id_not_empty CHECK (external_id <> '')
 );
 
 CREATE UNIQUE INDEX account_external_id_unique ON accounts (ledger_id, external_id) WHERE external_id IS NOT NULL;
 -- Created order is position order; ListAccounts pages by it.
 CREATE UNIQUE INDEX account_created_position_unique ON accounts (ledger_id, created_position);
+
+-- Every change of an account's limits, from the position of the command that made it on. Rows are only ever inserted.
+CREATE TABLE account_limits (
+    ledger_id  uuid        NOT NULL,
+    account_id uuid        NOT NULL,
+    position   bigint      NOT NULL,
+    changed_at timestamptz NOT NULL,
+    limits     jsonb,
+    CONSTRAINT account_limits_pkey PRIMARY KEY (ledger_id, account_id, position),
+    CONSTRAINT limits_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id)
+);
 
 -- A currency code's exponent, fixed by the ledger's first account of it.
 CREATE TABLE currencies (
@@ -82,6 +100,11 @@ CREATE TABLE transactions (
     description      text        NOT NULL,
     external_id      text,
     metadata         jsonb       NOT NULL,
+    expires_at       timestamptz,
+    -- The posted transaction that this one reverses.
+    reverses_id      uuid,
+    -- The pending transaction of which this one is a part.
+    partially_posts_id uuid,
     CONSTRAINT transactions_pkey PRIMARY KEY (ledger_id, transaction_id),
     CONSTRAINT transaction_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT transaction_version_not_negative CHECK (version >= 0),
@@ -89,7 +112,11 @@ CREATE TABLE transactions (
     CONSTRAINT transaction_archived_for_a_reason CHECK ((status = 3) = (archived_reason <> 0)),
     CONSTRAINT transaction_posted_at_some_time CHECK ((status = 2) = (posted_at IS NOT NULL)),
     CONSTRAINT transaction_entry_count_in_range CHECK (entry_count BETWEEN 2 AND 1000),
-    CONSTRAINT transaction_external_id_not_empty CHECK (external_id <> '')
+    CONSTRAINT transaction_external_id_not_empty CHECK (external_id <> ''),
+    CONSTRAINT transaction_reverses_a_transaction FOREIGN KEY (ledger_id, reverses_id)
+        REFERENCES transactions (ledger_id, transaction_id),
+    CONSTRAINT transaction_is_part_of_a_transaction FOREIGN KEY (ledger_id, partially_posts_id)
+        REFERENCES transactions (ledger_id, transaction_id)
 );
 
 -- Free again after archiving.
@@ -97,6 +124,11 @@ CREATE UNIQUE INDEX transaction_external_id_unique ON transactions (ledger_id, e
     WHERE external_id IS NOT NULL AND status <> 3;
 -- Created order is position order; ListTransactions pages by it.
 CREATE UNIQUE INDEX transaction_created_position_unique ON transactions (ledger_id, created_position);
+
+-- What the sweep looks for.
+CREATE INDEX transactions_to_expire ON transactions (expires_at) WHERE status = 1 AND expires_at IS NOT NULL;
+-- By which transactions a transaction is reversed.
+CREATE INDEX transactions_reversing ON transactions (ledger_id, reverses_id) WHERE reverses_id IS NOT NULL;
 
 -- The versions that were replaced, as they were. Rows are only ever inserted.
 CREATE TABLE transaction_versions (
@@ -116,6 +148,9 @@ CREATE TABLE transaction_versions (
     description      text        NOT NULL,
     external_id      text,
     metadata         jsonb       NOT NULL,
+    expires_at       timestamptz,
+    reverses_id      uuid,
+    partially_posts_id uuid,
     CONSTRAINT transaction_versions_pkey PRIMARY KEY (ledger_id, transaction_id, version),
     CONSTRAINT version_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
         REFERENCES transactions (ledger_id, transaction_id)
@@ -148,7 +183,7 @@ CREATE TABLE account_versions (
 CREATE VIEW accounts_with_balances AS
 SELECT
     a.ledger_id, a.account_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
-    a.metadata, a.created_position, a.created_at, a.updated_at,
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits,
     v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position
 FROM accounts a
 CROSS JOIN LATERAL (
@@ -174,14 +209,28 @@ CREATE TABLE entries (
     amount               numeric  NOT NULL,
     -- As written; null when empty.
     metadata             jsonb,
+    -- The entry that this entry of a reversal reverses.
+    reverses_entry_id    uuid,
     CONSTRAINT entries_pkey PRIMARY KEY (ledger_id, entry_id),
     CONSTRAINT entry_of_an_account_version FOREIGN KEY (ledger_id, account_id, account_lock_version)
         REFERENCES account_versions (ledger_id, account_id, lock_version),
     CONSTRAINT entry_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
         REFERENCES transactions (ledger_id, transaction_id),
+    CONSTRAINT entry_reverses_an_entry FOREIGN KEY (ledger_id, reverses_entry_id) REFERENCES entries (ledger_id, entry_id),
     CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),
     CONSTRAINT entry_direction_known CHECK (direction IN (1, 2)),
     CONSTRAINT entry_amount_in_range CHECK (amount >= 0 AND amount < 1e36 AND scale(amount) = 0)
+);
+
+-- How much of an entry is reversed, once something is.
+CREATE TABLE entry_reversals (
+    ledger_id uuid    NOT NULL,
+    entry_id  uuid    NOT NULL,
+    reversed  numeric NOT NULL,
+    amount    numeric NOT NULL,
+    CONSTRAINT entry_reversals_pkey PRIMARY KEY (ledger_id, entry_id),
+    CONSTRAINT reversal_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES entries (ledger_id, entry_id),
+    CONSTRAINT reversal_never_exceeds_the_entry CHECK (reversed BETWEEN 0 AND amount)
 );
 
 -- The log: one row per accepted command. Rows are only ever inserted, and pruned from the oldest.

@@ -7,9 +7,7 @@ the migrated schema.
 from importlib.resources import files
 
 STATEMENTS = {
-    file.name.removesuffix(".sql"): file.read_text()
-    for file in files(__name__).iterdir()
-    if file.name.endswith(".sql")
+    file.name.removesuffix(".sql"): file.read_text() for file in files(__name__).iterdir() if file.name.endswith(".sql")
 }
 
 

@@ -4,7 +4,7 @@
 -- $5 normal_balance smallint or null, $6 metadata jsonb, $7 row_count bigint
 SELECT
     account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
-    created_position, created_at, updated_at,
+    created_position, created_at, updated_at, account_status, limits,
     lock_version, posted_debits, posted_credits, pending_debits, pending_credits, balance_position
 FROM accounts_with_balances
 WHERE ledger_id = $1::uuid AND created_position > $2::bigint AND created_position <= $3::bigint

@@ -2,7 +2,7 @@
 -- A bite is a range of keys with a bounded number of ledgers, so any plan along the range will do.
 -- $1 created_at timestamptz, $2 ledger_id uuid, the key before the first; $3 created_at timestamptz, $4 ledger_id uuid,
 -- the key of the last; $5 metadata jsonb, $6 row_count bigint
-SELECT ledger_id, name, description, metadata, created_at, updated_at, position, epoch
+SELECT ledger_id, name, description, metadata, created_at, updated_at, closed_before, position, epoch
 FROM ledgers
 WHERE (created_at, ledger_id) > ($1::timestamptz, $2::uuid)
     AND (created_at, ledger_id) <= ($3::timestamptz, $4::uuid)

@@ -4,7 +4,8 @@
 -- $5 metadata jsonb, $6 row_count bigint
 SELECT
     transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
-    created_at, updated_at, effective_at, posted_at, description, external_id, metadata
+    created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
+    expires_at, reverses_id, partially_posts_id
 FROM transactions
 WHERE ledger_id = $1::uuid AND created_position < $2::bigint AND created_position >= $3::bigint
     AND status = ANY ($4::text[]::smallint[])

@@ -3,7 +3,7 @@
 -- $1 ledger_id uuid, $2 entry_id uuid
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, e.account_lock_version AS lock_version,
+    e.metadata AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM entries e

@@ -1,5 +1,5 @@
 -- One ledger.
 -- $1 ledger_id uuid
-SELECT ledger_id, name, description, metadata, created_at, updated_at, position, epoch
+SELECT ledger_id, name, description, metadata, created_at, updated_at, closed_before, position, epoch
 FROM ledgers
 WHERE ledger_id = $1::uuid

@@ -1,5 +1,6 @@
 -- Entries written on an account under a range of its lock_versions, newest first, with its counters after each.
--- A lock_version was written by the transaction version of the same position; entries that a failed condition
+-- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
+-- transaction and what it leaves of the pending one. Entries that a failed condition
 -- archived moved no account and are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT
 -- tells the planner how few entries a version has.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 before_version bigint, $4 before_entry_id uuid, $5 last_version bigint,
@@ -7,22 +8,30 @@
 -- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, v.lock_version,
+    e.metadata AS entry_metadata, e.reverses_entry_id, v.lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM account_versions v
 CROSS JOIN LATERAL (
+    SELECT v.transaction_id
+    UNION ALL
+    SELECT t.partially_posts_id
+    FROM transactions t
+    WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.partially_posts_id IS NOT NULL
+) AS m
+CROSS JOIN LATERAL (
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at AS created_at
     FROM transactions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.position = v.position
+    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.position = v.position
     UNION ALL
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.position = v.position
+    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.position = v.position
 ) AS w
 CROSS JOIN LATERAL (
     SELECT
-        entry_id, transaction_id, transaction_version, account_id, status, direction, amount, metadata
+        entry_id, transaction_id, transaction_version, account_id, status, direction, amount, metadata,
+        reverses_entry_id
     FROM entries
     WHERE ledger_id = $1::uuid
         AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
@@ -37,11 +46,11 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT t.version, t.first_entry_id, t.updated_at
         FROM transactions t
-        WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id
+        WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
         UNION ALL
         SELECT t.version, t.first_entry_id, t.updated_at
         FROM transaction_versions t
-        WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id
+        WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
     ) AS r
     WHERE r.version > w.version AND r.first_entry_id <> w.first_entry_id
 ) AS d

@@ -22,13 +22,14 @@ sets AS (
 )
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, e.account_lock_version AS lock_version,
+    e.metadata AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     s.effective_at, s.created_at, s.discarded_at
 FROM sets s
 CROSS JOIN LATERAL (
     SELECT
-        entry_id, transaction_id, transaction_version, account_id, account_lock_version, status, direction, amount, metadata
+        entry_id, transaction_id, transaction_version, account_id, account_lock_version, status, direction, amount, metadata,
+        reverses_entry_id
     FROM entries
     WHERE ledger_id = $1::uuid
         AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid

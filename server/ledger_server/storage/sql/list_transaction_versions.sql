@@ -3,7 +3,7 @@
 (
     SELECT
         transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position,
-        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata
+        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at, reverses_id, partially_posts_id
     FROM transaction_versions
     WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid AND version > $3::bigint
     ORDER BY version
@@ -12,7 +12,7 @@
 UNION ALL
 SELECT
     transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position,
-    created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata
+    created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at, reverses_id, partially_posts_id
 FROM transactions
 WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid AND version > $3::bigint
 ORDER BY version

@@ -5,14 +5,15 @@
 -- $1 ledger_id uuid, $2 first_entry_ids text[]
 SELECT
     s.first_entry_id, e.entry_id, e.transaction_version, e.status, e.direction, e.amount, e.metadata AS entry_metadata,
-    e.account_lock_version AS lock_version,
+    e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
-    a.metadata, a.created_position, a.created_at, a.updated_at
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits
 FROM unnest($2::text[]) AS s (first_entry_id)
 CROSS JOIN LATERAL (
     SELECT
-        entry_id, account_id, account_lock_version, transaction_version, status, direction, amount, metadata
+        entry_id, account_id, account_lock_version, transaction_version, status, direction, amount, metadata,
+        reverses_entry_id
     FROM entries
     WHERE ledger_id = $1::uuid
         AND entry_id BETWEEN s.first_entry_id::uuid AND overlay(s.first_entry_id PLACING 'fff' FROM 34)::uuid
@@ -22,7 +23,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT
         account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
-        created_position, created_at, updated_at
+        created_position, created_at, updated_at, status, limits
     FROM accounts
     WHERE ledger_id = $1::uuid AND account_id = e.account_id
     LIMIT 1
