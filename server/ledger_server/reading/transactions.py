@@ -19,8 +19,23 @@ from ledger_server.storage.rows import Row
 async def get_transaction(at: Snapshot, transaction: Ref) -> Transaction:
     """The transaction as it stands, or TransactionNotFound."""
     head = await transaction_head(at, transaction)
-    (found,) = await transactions_with_entries(at.connection, at.ledger_id, [head])
+    (found,) = await _with_reversals(at, await transactions_with_entries(at.connection, at.ledger_id, [head]))
     return found
+
+
+async def _with_reversals(at: Snapshot, transactions: list[Transaction]) -> list[Transaction]:
+    """The transactions, each posted one with the ids of those that reverse it."""
+    posted = [transaction.id for transaction in transactions if transaction.status == TransactionStatus.POSTED]
+    rows = await at.connection.fetch(sql.load_reversing, at.ledger_id, posted) if posted else []
+    reversing: dict[str, list[str]] = {}
+    for row in rows:
+        reversing.setdefault(row["reverses_id"], []).append(row["transaction_id"])
+    return [
+        transaction._replace(reversed_by=tuple(reversing[transaction.id]))
+        if transaction.id in reversing
+        else transaction
+        for transaction in transactions
+    ]
 
 
 async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
@@ -48,7 +63,7 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
     else:
         found = await _by_creation(at, query, start)
     transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
-    return at.page(query, transactions, found.key)
+    return at.page(query, await _with_reversals(at, transactions), found.key)
 
 
 async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[Transaction]:
