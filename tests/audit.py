@@ -1,0 +1,268 @@
+"""An auditor of databases: it believes nothing but the entries and the bytes of the log.
+
+`findings(dsn)` is empty when the books are right. It reads the tables by itself and shares no code with the service.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from ledger_client.v1.balances_pb2 import Balances
+from ledger_client.v1.streams_pb2 import Event
+
+PENDING, POSTED, ARCHIVED = 1, 2, 3
+DEBIT, CREDIT = 1, 2
+
+Row = Mapping[str, Any]
+# Posted debits, posted credits, pending debits, pending credits.
+Counters = tuple[int, int, int, int]
+ZERO: Counters = (0, 0, 0, 0)
+COUNTERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credits")
+
+
+async def findings(dsn: str, ledger_id: str | None = None) -> list[str]:
+    """What is wrong in the database, or in one ledger of it, each as a sentence."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            if ledger_id is not None:
+                ids = [ledger_id]
+            else:
+                ids = [str(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
+            return [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True)
+class EntrySet:
+    """What one version of a transaction wrote, standing from one position until another, if ever."""
+
+    transaction_id: UUID
+    version: int
+    status: int
+    from_position: int
+    until_position: int | None
+    entries: list[Row]
+
+
+@dataclass(frozen=True)
+class Books:
+    """The rows of one ledger, in order."""
+
+    ledger: Row
+    accounts: dict[UUID, Row]
+    account_versions: dict[UUID, list[Row]]
+    transactions: dict[UUID, list[Row]]
+    entry_sets: list[EntrySet]
+    entry_count: int
+    events: list[Row]
+    requests: list[Row]
+
+
+def audit(books: Books) -> list[str]:
+    """All that is wrong in one ledger's books."""
+    return [
+        *_chain(books),
+        *_transaction_versions(books),
+        *_sums(books),
+        *_counters(books),
+        *_events(books),
+        *_requests(books),
+    ]
+
+
+async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) -> Books:
+    async def rows(table: str, order: str) -> list[Row]:
+        statement = f"SELECT * FROM {table} WHERE ledger_id = $1 ORDER BY {order}"
+        return [dict(row) for row in await connection.fetch(statement, ledger_id)]
+
+    transactions = _grouped(await rows("transaction_versions", "version"), "transaction_id")
+    for row in await rows("transactions", "transaction_id"):
+        transactions.setdefault(row["transaction_id"], []).append(row)
+    entries = defaultdict(list)
+    for entry in await rows("entries", "entry_id"):
+        # The ids of one version's entries differ in the last twelve bits only.
+        entries[entry["transaction_id"], entry["entry_id"].int >> 12].append(entry)
+    return Books(
+        ledger=(await rows("ledgers", "ledger_id"))[0],
+        accounts={row["account_id"]: row for row in await rows("accounts", "account_id")},
+        account_versions=_grouped(await rows("account_versions", "lock_version"), "account_id"),
+        transactions=transactions,
+        entry_sets=[each for versions in transactions.values() for each in _entry_sets(versions, entries)],
+        entry_count=sum(map(len, entries.values())),
+        events=await rows("events", "position"),
+        requests=await rows("requests", "request_id"),
+    )
+
+
+def _grouped(rows: list[Row], column: str) -> dict[UUID, list[Row]]:
+    groups: dict[UUID, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def _entry_sets(versions: list[Row], entries: Mapping[tuple[UUID, int], list[Row]]) -> Iterator[EntrySet]:
+    """Each version that wrote entries; it stands until the next one that did."""
+    writers = [
+        row for n, row in enumerate(versions) if n == 0 or row["first_entry_id"] != versions[n - 1]["first_entry_id"]
+    ]
+    for n, row in enumerate(writers):
+        until = writers[n + 1]["position"] if n + 1 < len(writers) else None
+        own = entries.get((row["transaction_id"], row["first_entry_id"].int >> 12), [])
+        yield EntrySet(row["transaction_id"], row["version"], row["status"], row["position"], until, own)
+
+
+def _chain(books: Books) -> Iterator[str]:
+    """Positions are dense, times do not go back, and each digest covers all before it."""
+    digest, time = sha256(b"").digest(), None
+    for number, event in enumerate(books.events, start=1):
+        if event["position"] != number:
+            yield f"event {number} is missing: {event['position']} comes next"
+            return
+        if time is not None and event["time"] < time:
+            yield f"event {number} is of a time before that of the event before it"
+        if sha256(digest + event["payload"]).digest() != event["digest"]:
+            yield f"the hash chain breaks at event {number}"
+        digest, time = event["digest"], event["time"]
+    if (books.ledger["position"], books.ledger["digest"]) != (len(books.events), digest):
+        yield f"the ledger's head, {books.ledger['position']}, is not the last of its {len(books.events)} events"
+    # Stored refusals move it too, and are no events.
+    if time is not None and books.ledger["event_time"] < time:
+        yield "the ledger's time is before its last event's"
+
+
+def _transaction_versions(books: Books) -> Iterator[str]:
+    """Versions are dense up to the current one, statuses go one way, and the entries of each are there."""
+    for transaction_id, versions in books.transactions.items():
+        name = f"transaction {transaction_id}"
+        if [row["version"] for row in versions] != list(range(len(versions))):
+            yield f"{name} has the versions {[row['version'] for row in versions]}"
+        statuses = list(dict.fromkeys(row["status"] for row in versions))
+        if statuses not in ([PENDING], [POSTED], [ARCHIVED], [PENDING, POSTED], [PENDING, ARCHIVED]):
+            yield f"{name} went through the statuses {statuses}"
+        positions = [row["position"] for row in versions]
+        if positions != sorted(set(positions)) or any(row["created_position"] != positions[0] for row in versions):
+            yield f"{name} was written at the positions {positions}"
+    for each in books.entry_sets:
+        name = f"transaction {each.transaction_id} version {each.version}"
+        row = books.transactions[each.transaction_id][each.version]
+        if [entry["entry_id"].int & 0xFFF for entry in each.entries] != list(range(row["entry_count"])):
+            yield f"{name} says it has {row['entry_count']} entries, and has {len(each.entries)}"
+        if any((e["status"], e["transaction_version"]) != (each.status, each.version) for e in each.entries):
+            yield f"{name} has an entry of another status or version"
+    if books.entry_count != sum(len(each.entries) for each in books.entry_sets):
+        yield "there are entries that no version of any transaction wrote"
+
+
+def _sums(books: Books) -> Iterator[str]:
+    """Whatever any version wrote is balanced in every currency, and so are all entries together."""
+    for each in books.entry_sets:
+        sums: defaultdict[str, int] = defaultdict(int)
+        for entry in each.entries:
+            currency = books.accounts[entry["account_id"]]["currency"]
+            sums[currency] += int(entry["amount"]) * (1 if entry["direction"] == DEBIT else -1)
+        for currency, total in sums.items():
+            if total:
+                yield f"transaction {each.transaction_id} version {each.version} is off balance by {total} {currency}"
+
+
+def _counters(books: Books) -> Iterator[str]:
+    """An account has one version for each position that touched it, with the counters of what stood after it."""
+    moves = _moves(books)
+    for account_id in books.accounts:
+        name = f"account {account_id}"
+        counters, expected = ZERO, [(0, books.accounts[account_id]["created_position"], ZERO)]
+        for position, delta in sorted(moves[account_id].items()):
+            counters = _plus(counters, delta)
+            expected.append((len(expected), position, counters))
+        found = [
+            (row["lock_version"], row["position"], tuple(int(row[counter]) for counter in COUNTERS))
+            for row in books.account_versions.get(account_id, [])
+        ]
+        for n, (one, other) in enumerate(zip(expected, found, strict=False)):
+            if one != other:
+                yield f"{name} version {n} is {other}, and by its entries {one}"
+                break
+        if len(found) != len(expected):
+            yield f"{name} has {len(found)} versions, and by its entries {len(expected)}"
+    for each in books.entry_sets:
+        for entry in each.entries:
+            version = sum(position <= each.from_position for position in moves[entry["account_id"]])
+            if entry["account_lock_version"] != version:
+                yield f"entry {entry['entry_id']} is of lock_version {entry['account_lock_version']}, not {version}"
+
+
+def _moves(books: Books) -> defaultdict[UUID, dict[int, Counters]]:
+    """What each command did to each account's counters, by its position."""
+    moves: defaultdict[UUID, dict[int, Counters]] = defaultdict(dict)
+    for each in books.entry_sets:
+        for entry in each.entries if each.status != ARCHIVED else ():
+            side = (0 if each.status == POSTED else 2) + entry["direction"] - 1
+            # An int, because negating a Decimal rounds it.
+            amount = int(entry["amount"])
+            for position, change in ((each.from_position, amount), (each.until_position, -amount)):
+                if position is not None:
+                    delta: Counters = tuple(change if n == side else 0 for n in range(4))  # type: ignore[assignment]
+                    own = moves[entry["account_id"]]
+                    own[position] = _plus(own.get(position, ZERO), delta)
+    return moves
+
+
+def _plus(one: Counters, other: Counters) -> Counters:
+    return tuple(a + b for a, b in zip(one, other, strict=True))  # type: ignore[return-value]
+
+
+def _events(books: Books) -> Iterator[str]:
+    """Each event tells of exactly the versions that its command wrote, balances before and after included."""
+    written: defaultdict[int, set[str]] = defaultdict(set)
+    for transaction_id, versions in books.transactions.items():
+        for row in versions:
+            written[row["position"]].add(str(transaction_id))
+    touched: defaultdict[int, list[tuple[str, int, Counters, Counters]]] = defaultdict(list)
+    for account_id, rows in sorted(books.account_versions.items()):
+        for before, after in pairwise(rows):
+            balances = (_of_row(before), _of_row(after))
+            touched[after["position"]].append((str(account_id), after["lock_version"], *balances))
+            if str(after["transaction_id"]) not in written[after["position"]]:
+                yield f"account {account_id} version {after['lock_version']} was not moved by its transaction"
+    for row in books.events:
+        event = Event.FromString(row["payload"])
+        if event.position != row["position"]:
+            yield f"event {row['position']} says it is {event.position}"
+        told = [(c.account_id, c.lock_version, _of(c.before), _of(c.after)) for c in event.changes]
+        if told != touched.pop(row["position"], []):
+            yield f"event {row['position']} tells other balances than the accounts' versions"
+        transactions = written.pop(row["position"], set())
+        if (event.transaction_id in transactions) != bool(transactions or event.transaction_id):
+            yield f"event {row['position']} is of transaction {event.transaction_id or None}, not {transactions}"
+    for position in touched.keys() | {position for position, own in written.items() if own}:
+        yield f"what was written at position {position} has no event"
+
+
+def _of_row(row: Row) -> Counters:
+    return tuple(int(row[counter]) for counter in COUNTERS)  # type: ignore[return-value]
+
+
+def _of(balances: Balances) -> Counters:
+    posted, pending = balances.posted, balances.pending
+    left, right = int(posted.debits), int(posted.credits)
+    return left, right, int(pending.debits) - left, int(pending.credits) - right
+
+
+def _requests(books: Books) -> Iterator[str]:
+    """A stored outcome is of a version that exists."""
+    for request in books.requests:
+        if request["object_id"] is not None and request["version"] >= len(
+            books.transactions.get(request["object_id"], [])
+        ):
+            yield f"request {request['request_id']} is of a version that is not there"

@@ -1,0 +1,355 @@
+"""The same calls put to the service through its client, and what it answers in the model's words."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ledger_client import (
+    Account,
+    Direction,
+    Entry,
+    ExternalId,
+    Ledger,
+    LedgerClient,
+    LedgerError,
+    NormalBalance,
+    Outcome,
+    Transaction,
+    account_condition,
+    commands,
+    condition,
+    credit,
+    debit,
+    error_from_status,
+)
+from ledger_client.v1.balances_pb2 import Balances
+from ledger_client.v1.transactions_pb2 import EntryInput, TransactionResult
+from tests.model.ledger import Answer, Done, Refused, View
+from tests.model.operations import (
+    NOBODY,
+    Archive,
+    Batch,
+    Call,
+    Condition,
+    Create,
+    CreateAccount,
+    Day,
+    Line,
+    Name,
+    Patch,
+    Post,
+    Update,
+    UpdateAccount,
+    UpdateLedger,
+    Write,
+)
+
+_FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+_STATUSES = {1: "pending", 2: "posted", 3: "archived"}
+_ARCHIVED_REASONS = {0: "", 1: "requested", 2: "condition_failed"}
+_COUNTED = {"ACCOUNT_NOT_FOUND", "LOCK_VERSION_MISMATCH", "CONDITION_FAILED"}
+
+
+class ServiceLedger:
+    """One ledger of the service. It learns the ids behind the model's keys from the answers."""
+
+    def __init__(self, client: LedgerClient, ledger_id: str) -> None:
+        self.client = client
+        self.id = ledger_id
+        self._ids: dict[str, str] = {NOBODY: str(uuid.uuid4())}
+        self._keys: dict[str, str] = {}
+
+    async def call(self, call: Call, expected: Answer) -> Answer:
+        """The service's answer. Only the keys of new objects are taken from the expected one."""
+        outcome = Outcome()
+        known = dict(self._ids), dict(self._keys)
+        try:
+            if isinstance(call.body, Batch):
+                return await self._batch(call, call.body, expected, outcome)
+            message = await self._unary(call, outcome)
+            return Done(self._view(message, expected), outcome.replayed)
+        except LedgerError as error:
+            return _refused(error)
+        finally:
+            if call.validate_only:
+                # The ids in such an answer are made up.
+                self._ids, self._keys = known
+
+    async def accounts(self, keys: Sequence[str]) -> tuple[int, list[View]]:
+        """The ledger's position, and these accounts as they stand at it."""
+        read = await self.client.batch_get_accounts(self.id, [self._ids[key] for key in keys])
+        return read.position, [self._account_view(account) for account in read.accounts]
+
+    async def transactions(self) -> list[View]:
+        """All transactions as they stand, oldest first."""
+        views = [self.transaction_view(transaction) async for transaction in self.client.transactions(self.id)]
+        return [_without_position(view) for view in reversed(views)]
+
+    async def versions(self, transaction: str) -> list[View]:
+        versions = self.client.transaction_versions(self.id, self._ids[transaction])
+        return [self.transaction_view(version) async for version in versions]
+
+    # Questions.
+
+    async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Transaction:
+        client, request_id, validate_only = self.client, call.request_id, call.validate_only
+        match call.body:
+            case UpdateLedger(name, description, patch):
+                return await client.update_ledger(
+                    self.id,
+                    name=name,
+                    description=description,
+                    request_id=request_id,
+                    outcome=outcome,
+                    **_patch_fields(patch),
+                )
+            case CreateAccount() as body:
+                return await client.create_account(
+                    self.id,
+                    body.name,
+                    normal_balance=body.normal_balance,
+                    currency=body.currency,
+                    currency_exponent=body.exponent,
+                    description=body.description,
+                    external_id=body.external_id,
+                    metadata=dict(body.metadata),
+                    request_id=request_id,
+                    outcome=outcome,
+                )
+            case UpdateAccount() as body:
+                return await client.update_account(
+                    self.id,
+                    self._ref(body.account),
+                    name=body.name,
+                    description=body.description,
+                    external_id=body.external_id,
+                    request_id=request_id,
+                    outcome=outcome,
+                    **_patch_fields(body.metadata),
+                )
+            case Create() as body:
+                fields = self._create_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                return await client.create_transaction(self.id, self._lines(body.lines), outcome=outcome, **fields)
+            case Update() as body:
+                fields = self._update_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                return await client.update_transaction(self.id, self._ref(body.transaction), outcome=outcome, **fields)
+            case Post() as body:
+                fields = self._post_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                return await client.post_transaction(self.id, self._ref(body.transaction), outcome=outcome, **fields)
+            case Archive() as body:
+                return await client.archive_transaction(
+                    self.id,
+                    self._ref(body.transaction),
+                    version=body.version,
+                    metadata=dict(body.metadata),
+                    request_id=request_id,
+                    validate_only=validate_only,
+                    outcome=outcome,
+                )
+        raise TypeError(call.body)
+
+    async def _batch(self, call: Call, batch: Batch, expected: Answer, outcome: Outcome) -> Answer:
+        response = await self.client.batch_write_transactions(
+            self.id,
+            [self._write(request_id, item) for request_id, item in batch.items],
+            atomic=batch.atomic,
+            full_results=batch.full,
+            validate_only=call.validate_only,
+            request_id=call.request_id,
+            outcome=outcome,
+        )
+        hints = expected if isinstance(expected, list) else [expected] * len(response.results)
+        results = [self._result(result, hint) for result, hint in zip(response.results, hints, strict=True)]
+        if outcome.replayed:
+            assert all(isinstance(result, Done) and result.replayed for result in results)
+        return results
+
+    def _result(self, result: TransactionResult, expected: Answer) -> Done | Refused:
+        if result.HasField("error"):
+            return _refused(error_from_status(result.error))
+        return Done(self._view(result.transaction, expected), result.replayed)
+
+    def _write(self, request_id: str, item: Write) -> commands.TransactionWrite:
+        match item:
+            case Create() as body:
+                return commands.create_transaction(
+                    self._lines(body.lines), request_id=request_id, **self._create_fields(body)
+                )
+            case Update() as body:
+                ref = self._ref(body.transaction)
+                return commands.update_transaction(ref, request_id=request_id, **self._update_fields(body))
+            case Post() as body:
+                ref = self._ref(body.transaction)
+                return commands.post_transaction(ref, request_id=request_id, **self._post_fields(body))
+            case Archive() as body:
+                return commands.archive_transaction(
+                    self._ref(body.transaction),
+                    request_id=request_id,
+                    version=body.version,
+                    metadata=dict(body.metadata),
+                )
+
+    def _create_fields(self, body: Create) -> Any:
+        return {
+            "status": body.status,
+            "description": body.description,
+            "external_id": body.external_id,
+            "effective_at": _time(body.effective),
+            "metadata": dict(body.metadata),
+            "archive_on_condition_failure": body.archive_on_condition_failure,
+        }
+
+    def _update_fields(self, body: Update) -> Any:
+        given = {
+            "entries": None if body.lines is None else self._lines(body.lines),
+            "description": body.description,
+            "external_id": body.external_id,
+            "effective_at": _time(body.effective),
+        }
+        changed = {name: value for name, value in given.items() if value is not None}
+        return changed | _patch_fields(body.metadata) | {"version": body.version}
+
+    def _post_fields(self, body: Post) -> Any:
+        return {
+            "version": body.version,
+            "entries": None if body.lines is None else self._lines(body.lines),
+            "effective_at": _time(body.effective),
+            "metadata": dict(body.metadata),
+            "conditions": [
+                account_condition(
+                    self._ref(demand.account), *map(_condition, demand.conditions), lock_version=demand.lock_version
+                )
+                for demand in body.demands
+            ],
+        }
+
+    def _lines(self, lines: Iterable[Line]) -> list[EntryInput]:
+        return [
+            (debit if line.direction == "debit" else credit)(
+                self._ref(line.account),
+                line.amount,
+                metadata=dict(line.metadata),
+                lock_version=line.lock_version,
+                conditions=map(_condition, line.conditions),
+            )
+            for line in lines
+        ]
+
+    def _ref(self, name: Name) -> str | ExternalId:
+        if name.external_id is not None:
+            return ExternalId(name.external_id)
+        return self._ids[str(name.key)]
+
+    # Answers.
+
+    def _view(self, message: Ledger | Account | Transaction, expected: Answer) -> View:
+        if isinstance(expected, Done):
+            self._learn(message.id, expected.view.get("key"))
+        match message:
+            case Ledger():
+                view = {"name": message.name, "description": message.description, "metadata": dict(message.metadata)}
+                return view | {"position": message.position}
+            case Account():
+                return self._account_view(message) | {"position": message.position}
+        return self.transaction_view(message)
+
+    def _learn(self, object_id: str, key: str | None) -> None:
+        if key is not None and key not in self._ids and object_id not in self._keys:
+            self._ids[key] = object_id
+            self._keys[object_id] = key
+
+    def _account_view(self, account: Account) -> View:
+        return {
+            "key": self._keys.get(account.id),
+            "name": account.name,
+            "description": account.description,
+            "normal_balance": "debit" if account.normal_balance == NormalBalance.NORMAL_BALANCE_DEBIT else "credit",
+            "currency": account.currency,
+            "exponent": account.currency_exponent,
+            "external_id": account.external_id,
+            "metadata": dict(account.metadata),
+            "lock_version": account.lock_version,
+            "balances": _balances(account.balances),
+        }
+
+    def transaction_view(self, transaction: Transaction) -> View:
+        lean = {
+            "key": self._keys.get(transaction.id),
+            "version": transaction.version,
+            "status": _STATUSES[transaction.status],
+            "position": transaction.position,
+        }
+        if not transaction.entries:
+            return lean
+        created = transaction.created_at
+        assert transaction.HasField("posted_at") == (lean["status"] == "posted")
+        return lean | {
+            "archived_reason": _ARCHIVED_REASONS[transaction.archived_reason],
+            "description": transaction.description,
+            "external_id": transaction.external_id,
+            "metadata": dict(transaction.metadata),
+            "effective": _day(transaction.effective_at, created),
+            "entries": [self.entry_view(entry, created) for entry in transaction.entries],
+        }
+
+    def entry_view(self, entry: Entry, created: Timestamp) -> View:
+        return {
+            "account": self._keys[entry.account_id],
+            "direction": "debit" if entry.direction == Direction.DIRECTION_DEBIT else "credit",
+            "amount": int(entry.amount),
+            "metadata": dict(entry.metadata),
+            "status": _STATUSES[entry.status],
+            "effective": _day(entry.effective_at, created),
+            "transaction_version": entry.transaction_version,
+            "lock_version": entry.account_lock_version,
+            "balances": _balances(entry.resulting_balances),
+        }
+
+
+def _refused(error: LedgerError) -> Refused:
+    index = error.metadata.get("command_index")
+    count = len(error.violations) if error.reason in _COUNTED else None
+    return Refused(error.reason, count, None if index is None else int(index))
+
+
+def _without_position(view: View) -> View:
+    return {name: value for name, value in view.items() if name != "position"}
+
+
+def _balances(balances: Balances) -> dict[str, tuple[int, int, int]]:
+    return {
+        kind: (int(balance.debits), int(balance.credits), int(balance.amount))
+        for kind, balance in (
+            ("posted", balances.posted),
+            ("pending", balances.pending),
+            ("available", balances.available),
+        )
+    }
+
+
+def _condition(demanded: Condition) -> Any:
+    return condition(demanded.balance, demanded.sign, demanded.amount)
+
+
+def _patch_fields(patch: Patch | None) -> Any:
+    if patch is None:
+        return {}
+    return {"metadata" if patch.replaces else "metadata_patch": dict(patch.pairs)}
+
+
+def _time(day: Day | None) -> datetime | None:
+    return None if day is None else _FIRST_DAY + timedelta(days=day)
+
+
+def _day(time: Timestamp, created: Timestamp) -> Day | None:
+    """None: the time of the transaction's creation, which is the default."""
+    if time == created:
+        return None
+    since = time.ToDatetime(UTC) - _FIRST_DAY
+    assert since == timedelta(days=since.days)
+    return since.days

@@ -1,0 +1,145 @@
+"""What can be asked of a ledger, as values that name objects by the model's own keys: a0, a1 … and t0, t1 …"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+NormalBalance = Literal["debit", "credit"]
+Direction = Literal["debit", "credit"]
+Status = Literal["pending", "posted", "archived"]
+BalanceKind = Literal["posted", "pending", "available"]
+Sign = Literal["<", "<=", "==", "!=", ">=", ">"]
+Pairs = tuple[tuple[str, str], ...]
+
+# A key of nobody.
+NOBODY = "nobody"
+# Effective times are whole days of 2024, by their number; None stands for the time of the write.
+Day = int
+
+
+class Name(NamedTuple):
+    """An object by its key, or by its external id."""
+
+    key: str | None = None
+    external_id: str | None = None
+
+
+class Condition(NamedTuple):
+    balance: BalanceKind
+    sign: Sign
+    amount: int
+
+
+class Line(NamedTuple):
+    account: Name
+    direction: Direction
+    amount: int
+    metadata: Pairs = ()
+    lock_version: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Demand(NamedTuple):
+    """Conditions of a posting on an account it may not touch."""
+
+    account: Name
+    lock_version: int | None
+    conditions: tuple[Condition, ...]
+
+
+class Patch(NamedTuple):
+    """New metadata, or some keys of it; None removes a key."""
+
+    replaces: bool
+    pairs: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class UpdateLedger:
+    name: str | None = None
+    description: str | None = None
+    metadata: Patch | None = None
+
+
+@dataclass(frozen=True)
+class CreateAccount:
+    name: str
+    normal_balance: NormalBalance
+    currency: str
+    exponent: int | None = None
+    description: str = ""
+    external_id: str = ""
+    metadata: Pairs = ()
+
+
+@dataclass(frozen=True)
+class UpdateAccount:
+    account: Name
+    name: str | None = None
+    description: str | None = None
+    external_id: str | None = None
+    metadata: Patch | None = None
+
+
+@dataclass(frozen=True)
+class Create:
+    lines: tuple[Line, ...]
+    status: Status = "pending"
+    description: str = ""
+    external_id: str = ""
+    effective: Day | None = None
+    metadata: Pairs = ()
+    archive_on_condition_failure: bool = False
+
+
+@dataclass(frozen=True)
+class Update:
+    transaction: Name
+    version: int | None = None
+    lines: tuple[Line, ...] | None = None
+    description: str | None = None
+    external_id: str | None = None
+    effective: Day | None = None
+    metadata: Patch | None = None
+
+
+@dataclass(frozen=True)
+class Post:
+    transaction: Name
+    version: int | None = None
+    lines: tuple[Line, ...] | None = None
+    effective: Day | None = None
+    metadata: Pairs = ()
+    demands: tuple[Demand, ...] = ()
+
+
+@dataclass(frozen=True)
+class Archive:
+    transaction: Name
+    version: int | None = None
+    metadata: Pairs = ()
+
+
+Write = Create | Update | Post | Archive
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Atomic: the call carries the request id, the items' are empty. Otherwise each item carries its own."""
+
+    items: tuple[tuple[str, Write], ...]
+    atomic: bool
+    full: bool = True
+
+
+Body = UpdateLedger | CreateAccount | UpdateAccount | Create | Update | Post | Archive | Batch
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call. `validate_only` is for transactions and batches of them."""
+
+    request_id: str
+    body: Body
+    validate_only: bool = False
