@@ -317,7 +317,14 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
     if not request.atomic:
         return [_item(item, ledger_id) for item in items]
     commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
-    return [AtomicBatch(ledger_id=ledger_id, request_id=request.request_id, commands=commands)]
+    return [
+        AtomicBatch(
+            ledger_id=ledger_id,
+            request_id=request.request_id,
+            commands=commands,
+            full_results=request.full_results,
+        )
+    ]
 
 
 def import_chunk(request: transactions_pb2.ImportTransactionsRequest) -> ImportChunk:
