@@ -15,6 +15,7 @@ import grpc.aio
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from ledger_client.v1 import errors_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
 DETAILS_KEY = "grpc-status-details-bin"
@@ -134,9 +135,11 @@ def refusal_from(status: status_pb2.Status) -> Refusal:
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     precondition = error_details_pb2.PreconditionFailure()
+    violations = errors_pb2.RuleViolations()
     retry = error_details_pb2.RetryInfo()
     for detail in status.details:
-        assert any(detail.Unpack(known) for known in (info, bad_request, precondition, retry)), detail.type_url
+        known = (info, bad_request, precondition, violations, retry)
+        assert any(detail.Unpack(message) for message in known), detail.type_url
     return Refusal(
         code,
         status.message,

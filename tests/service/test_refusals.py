@@ -1214,9 +1214,11 @@ async def told_of_nul(channel: grpc.aio.Channel, books: Books, method: str, path
     request = GetMessageClass(SERVICE.methods_by_name[method].input_type)()
     if "ledger_id" in request.DESCRIPTOR.fields_by_name:
         setattr(request, "ledger_id", books.ledger_id)  # noqa: B010  # not every request has it
+    # So that what is wrong with an item of a batch is wrong with the call.
+    if "request_id" in request.DESCRIPTOR.fields_by_name:
+        setattr(request, "request_id", request_id())  # noqa: B010
     if isinstance(request, Batch):
-        # So that what is wrong with an item is wrong with the call.
-        request.atomic, request.request_id = True, request_id()
+        request.atomic = True
     if path == ("page_token",) and "transaction_external_id" in request.DESCRIPTOR.fields_by_name:
         setattr(request, "transaction_external_id", "held")  # noqa: B010  # not every request has it
     with_nul(request, path)
