@@ -1,0 +1,272 @@
+"""What one row can say wrongly the tables refuse by themselves, whoever writes: each by a constraint with a name.
+
+What takes more than one row to be wrong, such as a set of entries off balance, is the auditor's (tests/audit.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from ledger_client import Ledger, LedgerClient, credit, debit
+from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
+from tests.conftest import Server
+
+# In each statement $1 is the ledger. There are two accounts, a posted transaction (external id "p") and a pending one
+# ("q"), and a reversal of the posted one.
+ANY_ACCOUNT = "(SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY created_position LIMIT 1)"
+POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'p')"
+NOBODY = "'00000000-0000-7000-8000-000000000000'::uuid"
+
+FORBIDDEN = [
+    ("a position below zero", "UPDATE ledgers SET position = -1 WHERE ledger_id = $1", "ledger_position_not_negative"),
+    ("a short digest", "UPDATE ledgers SET digest = 'x' WHERE ledger_id = $1", "ledger_digest_is_sha256"),
+    (
+        "two ledgers with one id",
+        "INSERT INTO ledgers SELECT * FROM ledgers WHERE ledger_id = $1",
+        "ledgers_pkey",
+    ),
+    (
+        "a ledger gone that has accounts",
+        "DELETE FROM ledgers WHERE ledger_id = $1",
+        "account_of_a_ledger|transaction_of_a_ledger|event_of_a_ledger|request_of_a_ledger|currency_of_a_ledger",
+    ),
+    (
+        "a third normality",
+        "UPDATE accounts SET normal_balance = 3 WHERE ledger_id = $1",
+        "account_normal_balance_known",
+    ),
+    (
+        "31 decimal places",
+        "UPDATE accounts SET currency_exponent = 31 WHERE ledger_id = $1",
+        "account_currency_exponent_in_range",
+    ),
+    ("a sixth status of an account", "UPDATE accounts SET status = 6 WHERE ledger_id = $1", "account_status_known"),
+    (
+        "an empty external id of an account",
+        "UPDATE accounts SET external_id = '' WHERE ledger_id = $1",
+        "account_external_id_not_empty",
+    ),
+    (
+        "one external id for two accounts",
+        "UPDATE accounts SET external_id = 'same' WHERE ledger_id = $1",
+        "account_external_id_unique",
+    ),
+    (
+        "two accounts created at one position",
+        "UPDATE accounts SET created_position = 1 WHERE ledger_id = $1",
+        "account_created_position_unique",
+    ),
+    (
+        "the account of a version gone",
+        f"DELETE FROM accounts WHERE ledger_id = $1 AND account_id = {ANY_ACCOUNT}",
+        "version_of_an_account",
+    ),
+    (
+        "limits of nobody",
+        f"INSERT INTO account_limits VALUES ($1, {NOBODY}, 1, now(), NULL)",
+        "limits_of_an_account",
+    ),
+    (
+        "a currency of no ledger",
+        f"INSERT INTO currencies SELECT {NOBODY}, 'XXX', 2 FROM ledgers WHERE ledger_id = $1",
+        "currency_of_a_ledger",
+    ),
+    ("a currency with 31 places", "INSERT INTO currencies VALUES ($1, 'XXX', 31)", "currency_exponent_in_range"),
+    (
+        "a negative version",
+        "UPDATE transactions SET version = -1 WHERE ledger_id = $1",
+        "transaction_version_not_negative",
+    ),
+    (
+        "a fourth status of a transaction",
+        "UPDATE transactions SET status = 4, posted_at = NULL, archived_reason = 0 WHERE ledger_id = $1",
+        "transaction_status_known",
+    ),
+    (
+        "archived for no reason",
+        "UPDATE transactions SET status = 3, posted_at = NULL WHERE ledger_id = $1",
+        "transaction_archived_for_a_reason",
+    ),
+    (
+        "posted at no time",
+        "UPDATE transactions SET status = 2, posted_at = NULL WHERE ledger_id = $1",
+        "transaction_posted_at_some_time",
+    ),
+    (
+        "a transaction of one entry",
+        "UPDATE transactions SET entry_count = 1 WHERE ledger_id = $1",
+        "transaction_entry_count_in_range",
+    ),
+    (
+        "a transaction of 1,001 entries",
+        "UPDATE transactions SET entry_count = 1001 WHERE ledger_id = $1",
+        "transaction_entry_count_in_range",
+    ),
+    (
+        "an empty external id of a transaction",
+        "UPDATE transactions SET external_id = '' WHERE ledger_id = $1",
+        "transaction_external_id_not_empty",
+    ),
+    (
+        "one external id for two transactions",
+        "UPDATE transactions SET external_id = 'same' WHERE ledger_id = $1",
+        "transaction_external_id_unique",
+    ),
+    (
+        "two transactions created at one position",
+        "UPDATE transactions SET created_position = 1 WHERE ledger_id = $1",
+        "transaction_created_position_unique",
+    ),
+    (
+        "a reversal of nothing",
+        f"UPDATE transactions SET reverses_id = {NOBODY} WHERE ledger_id = $1",
+        "transaction_reverses_a_transaction",
+    ),
+    (
+        "a part of nothing",
+        f"UPDATE transactions SET partially_posts_id = {NOBODY} WHERE ledger_id = $1",
+        "transaction_is_part_of_a_transaction",
+    ),
+    (
+        "a transaction gone that has entries",
+        f"DELETE FROM transactions WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+        "entry_of_a_transaction|transaction_reverses_a_transaction",
+    ),
+    (
+        "a counter below zero",
+        "UPDATE account_versions SET posted_debits = -1 WHERE ledger_id = $1",
+        "version_counters_not_negative",
+    ),
+    (
+        "a lock_version below zero",
+        "UPDATE account_versions SET lock_version = -1 WHERE ledger_id = $1 AND lock_version = 0",
+        "version_lock_version_not_negative|version_zero_is_of_no_transaction",
+    ),
+    (
+        "a version of no transaction",
+        "UPDATE account_versions SET transaction_id = NULL WHERE ledger_id = $1",
+        "version_zero_is_of_no_transaction",
+    ),
+    (
+        "one lock_version twice",
+        "INSERT INTO account_versions SELECT * FROM account_versions WHERE ledger_id = $1",
+        "account_versions_pkey",
+    ),
+    (
+        "a version at no position",
+        "UPDATE account_versions SET position = 0 WHERE ledger_id = $1",
+        "version_position_positive",
+    ),
+    (
+        "an entry at a lock_version that is not there",
+        "UPDATE entries SET account_lock_version = 99 WHERE ledger_id = $1",
+        "entry_of_an_account_version",
+    ),
+    (
+        "an entry of no transaction",
+        f"UPDATE entries SET transaction_id = {NOBODY} WHERE ledger_id = $1",
+        "entry_of_a_transaction",
+    ),
+    ("a third direction", "UPDATE entries SET direction = 3 WHERE ledger_id = $1", "entry_direction_known"),
+    ("an entry of a fourth status", "UPDATE entries SET status = 4 WHERE ledger_id = $1", "entry_status_known"),
+    ("a negative amount", "UPDATE entries SET amount = -1 WHERE ledger_id = $1", "entry_amount_in_range"),
+    ("half a cent", "UPDATE entries SET amount = 0.5 WHERE ledger_id = $1", "entry_amount_in_range"),
+    ("an amount of 37 digits", "UPDATE entries SET amount = 1e36 WHERE ledger_id = $1", "entry_amount_in_range"),
+    ("an amount that is no number", "UPDATE entries SET amount = 'NaN' WHERE ledger_id = $1", "entry_amount_in_range"),
+    (
+        "an entry that reverses none",
+        f"UPDATE entries SET reverses_entry_id = {NOBODY} WHERE ledger_id = $1",
+        "entry_reverses_an_entry",
+    ),
+    (
+        "more reversed than there was",
+        "UPDATE entry_reversals SET reversed = amount + 1 WHERE ledger_id = $1",
+        "reversal_never_exceeds_the_entry",
+    ),
+    (
+        "less reversed than nothing",
+        "UPDATE entry_reversals SET reversed = -1 WHERE ledger_id = $1",
+        "reversal_never_exceeds_the_entry",
+    ),
+    (
+        "one entry's reversals counted twice",
+        "INSERT INTO entry_reversals SELECT * FROM entry_reversals WHERE ledger_id = $1",
+        "entry_reversals_pkey",
+    ),
+    (
+        "one position twice",
+        "INSERT INTO events SELECT * FROM events WHERE ledger_id = $1",
+        "events_pkey",
+    ),
+    (
+        "an event before the first",
+        "UPDATE events SET position = 0 WHERE ledger_id = $1 AND position = 1",
+        "event_position_positive",
+    ),
+    ("an event with a short digest", "UPDATE events SET digest = '' WHERE ledger_id = $1", "event_digest_is_sha256"),
+    (
+        "one request_id with two outcomes",
+        "INSERT INTO requests SELECT * FROM requests WHERE ledger_id = $1",
+        "requests_pkey",
+    ),
+    (
+        "an empty request_id",
+        "UPDATE requests SET request_id = '' WHERE ledger_id = $1 AND request_id = 'p'",
+        "request_id_in_range",
+    ),
+    (
+        "a request without an outcome",
+        "UPDATE requests SET object_id = NULL, version = NULL, outcome = NULL WHERE ledger_id = $1",
+        "request_has_one_outcome",
+    ),
+    (
+        "an outcome without its version",
+        "UPDATE requests SET version = NULL WHERE ledger_id = $1",
+        "request_version_of_an_object",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+async def books(client: LedgerClient) -> Ledger:
+    """A ledger with something in every table."""
+    ledger = await client.create_ledger(name="Test")
+    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="PTS", currency_exponent=0)
+    owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="PTS")
+    entries = [debit(cash, 10), credit(owner, 10)]
+    posted = await client.create_transaction(ledger.id, entries, status="posted", external_id="p", request_id="p")
+    await client.create_transaction(ledger.id, entries, external_id="q")
+    await client.stub.ReverseTransaction(
+        ReverseTransactionRequest(ledger_id=ledger.id, transaction_id=posted.id, request_id="r")
+    )
+    return ledger
+
+
+@pytest.fixture(scope="module")
+async def connection(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(server.dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize(("statement", "constraint"), [pytest.param(s, c, id=what) for what, s, c in FORBIDDEN])
+async def test_the_tables_refuse(
+    statement: str, constraint: str, books: Ledger, connection: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+        async with connection.transaction():
+            await connection.execute(statement, books.id)
+    assert refused.value.constraint_name in constraint.split("|")
+
+
+async def test_no_check_is_without_a_name(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """PostgreSQL calls a nameless one <table>_<column>_check or _fkey; Python maps names, never messages."""
+    rows = await connection.fetch(
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f')"
+    )
+    names = [row["conname"] for row in rows]
+    assert len(names) > 20
+    assert [name for name in names if name.endswith(("_check", "_fkey"))] == []
