@@ -56,7 +56,7 @@ def mark_replayed(context: Context) -> None:
     context.set_trailing_metadata(_REPLAYED)
 
 
-def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[Message]]) -> Any:
+def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[Message | bytes]]) -> Any:
     parse = _parser(method)
     rpc = method.name
 
@@ -64,7 +64,7 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
         started = time.perf_counter()
         try:
             response = await implementation(parse(data), context)
-            answer = response.SerializeToString()
+            answer = response if isinstance(response, bytes) else response.SerializeToString()
         except BaseException as error:
             await _fail(rpc, started, error, context)
         log.info("rpc", rpc=rpc, code="OK", duration_ms=_milliseconds_since(started))

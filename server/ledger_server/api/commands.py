@@ -36,7 +36,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.errors import InvalidField, LedgerError, Unbalanced, Violation
-from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID
+from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
 from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits, TransactionStatus
 from ledger_server.domain.money import (
     BalanceKind,
@@ -434,7 +434,20 @@ def _entries(problems: Problems, entries: Sequence[transactions_pb2.EntryInput])
     if not 2 <= len(entries) <= ENTRIES_MAX:
         problems.add("entries", f"must be 2 to {ENTRIES_MAX}, with at least one debit and one credit")
         return ()
-    return tuple([_entry(problems, n, entry) for n, entry in enumerate(entries)])
+    return tuple([_plain_entry(entry) or _entry(problems, n, entry) for n, entry in enumerate(entries)])
+
+
+def _plain_entry(entry: transactions_pb2.EntryInput) -> EntryInput | None:
+    """An entry of nothing but a well-formed account_id, direction and amount: nearly all are, and it is the hot path."""
+    match entry.ListFields():
+        case [(account_field, account_id), (_, int(direction)), (_, str(text))] if account_field.number == _ACCOUNT_ID:
+            amount = parse_amount(text)
+            if amount is not None and direction in _DIRECTIONS and is_canonical_id(account_id):
+                return EntryInput(Ref(account_id, None), _DIRECTIONS[direction], amount)
+    return None
+
+
+_ACCOUNT_ID = transactions_pb2.EntryInput.ACCOUNT_ID_FIELD_NUMBER
 
 
 def _entry(problems: Problems, n: int, entry: transactions_pb2.EntryInput) -> EntryInput:

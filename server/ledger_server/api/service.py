@@ -75,9 +75,7 @@ class LedgerService:
 
     # Transactions.
 
-    async def CreateTransaction(
-        self, request: transactions_pb2.CreateTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    async def CreateTransaction(self, request: transactions_pb2.CreateTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.create_transaction(request), context, request.validate_only))
 
     async def BatchWriteTransactions(
@@ -86,30 +84,22 @@ class LedgerService:
         results = await self._write_batch(commands.batch(request), context, request.validate_only)
         return answers.batch_to(results, request.ledger_id.lower(), request.full_results)
 
-    async def UpdateTransaction(
-        self, request: transactions_pb2.UpdateTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    async def UpdateTransaction(self, request: transactions_pb2.UpdateTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.update_transaction(request), context, request.validate_only))
 
-    async def PostTransaction(
-        self, request: transactions_pb2.PostTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    async def PostTransaction(self, request: transactions_pb2.PostTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.post_transaction(request), context, request.validate_only))
 
-    async def ArchiveTransaction(
-        self, request: transactions_pb2.ArchiveTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    async def ArchiveTransaction(self, request: transactions_pb2.ArchiveTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.archive_transaction(request), context, request.validate_only))
 
     async def PartialPostTransaction(
         self, request: transactions_pb2.PartialPostTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    ) -> bytes:
         command = commands.partial_post_transaction(request)
         return _transaction(await self._write(command, context, request.validate_only))
 
-    async def ReverseTransaction(
-        self, request: transactions_pb2.ReverseTransactionRequest, context: Context
-    ) -> transactions_pb2.Transaction:
+    async def ReverseTransaction(self, request: transactions_pb2.ReverseTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.reverse_transaction(request), context, request.validate_only))
 
     async def ImportTransactions(
@@ -214,6 +204,6 @@ def _account(answer: Written) -> accounts_pb2.Account:
     return answers.account_to(answer.object, answer.position, answer.epoch)
 
 
-def _transaction(answer: Written) -> transactions_pb2.Transaction:
+def _transaction(answer: Written) -> bytes:
     assert isinstance(answer.object, Transaction)
-    return answers.transaction_to(answer.object, answer.position, answer.epoch)
+    return answers.transaction_to_bytes(answer.object, answer.position, answer.epoch)

@@ -77,7 +77,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
         updated_at=time,
     )
     return Effect(
-        command, EventKind.ACCOUNT_UPDATED, book.position + 1, time, account=version._replace(account=account)
+        command, EventKind.ACCOUNT_UPDATED, book.position + 1, time, account=replace(version, account=account)
     )
 
 

@@ -33,7 +33,14 @@ def nth_entry_id(first_entry_id: str, n: int) -> str:
     return "%s%03x" % (first_entry_id[:33], n)
 
 
+def is_canonical_id(text: str) -> bool:
+    """Whether the text is a UUID in lower case, with hyphens."""
+    return _UUID.fullmatch(text) is not None
+
+
 def parse_id(text: str) -> str | None:
-    """The id in its canonical lower case, or None if the text is not a UUID."""
+    """The id in its canonical form, or None if the text is not a UUID."""
+    if is_canonical_id(text):
+        return text
     lower = text.lower()
-    return lower if _UUID.fullmatch(lower) else None
+    return lower if is_canonical_id(lower) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
@@ -110,13 +110,18 @@ class Account:
     limits: BalanceLimits = ()
 
 
-class AccountVersion(NamedTuple):
-    """An account with its counters at one lock_version, and the position of the command that wrote it."""
+@dataclass(slots=True)
+class AccountVersion:
+    """An account with its counters at one lock_version, and the position of the command that wrote it. Immutable.
+
+    balances_message: room for whoever serializes the balances to remember the bytes; no part of the value.
+    """
 
     account: Account
     lock_version: int
     counters: Counters
     position: int
+    balances_message: bytes | None = field(default=None, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

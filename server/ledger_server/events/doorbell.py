@@ -72,6 +72,8 @@ class Doorbell:
         try:
             # A ring need not survive a crash, so it does not wait for the disk.
             await connection.execute("SET synchronous_commit = off")
+            # A connection that was closed on us is noticed at the next ring, so ring.
+            connection.add_termination_listener(lambda _: self.ring())
             await connection.add_listener(CHANNEL, self._hear)
             yield connection
         finally:

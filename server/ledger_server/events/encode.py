@@ -1,4 +1,9 @@
-"""Events as bytes: `ledger.v1.Event`, serialized once, when its command is written."""
+"""Events as bytes: `ledger.v1.Event`, serialized once, when its command is written.
+
+Balances make up most of an event and of the answer to a write, each version of an account is sent several times,
+and making message objects of them took half of the server's time per command. So they are put together here, byte by
+byte, and remembered with the version; a test compares them with what protobuf makes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ from hashlib import sha256
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client.v1 import balances_pb2, streams_pb2
-
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import AccountVersion, EventKind
 from ledger_server.domain.money import BalanceKind, balance
@@ -15,6 +19,21 @@ from ledger_server.domain.money import BalanceKind, balance
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 GENESIS_DIGEST = sha256(b"").digest()
+
+
+def varint(number: int) -> bytes:
+    """A non-negative number as protobuf writes it."""
+    if number < 0x80:
+        return _SMALL_VARINTS[number]
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_SMALL_VARINTS = [bytes([number]) for number in range(0x80)]
 
 
 def timestamp_to(time: datetime) -> Timestamp:
@@ -25,46 +44,72 @@ def timestamp_to(time: datetime) -> Timestamp:
 
 def balances_to(version: AccountVersion) -> balances_pb2.Balances:
     """The three balances of an account at a version."""
-    account, _, counters, _ = version
-    pending, posted, available = (
-        balances_pb2.Balance(
-            credits=str(credits),
-            debits=str(debits),
-            amount=str(amount),
-            currency=account.currency,
-            currency_exponent=account.currency_exponent,
-        )
-        for credits, debits, amount in (
-            balance(kind, account.normal_balance, counters)
-            for kind in (BalanceKind.PENDING, BalanceKind.POSTED, BalanceKind.AVAILABLE)
-        )
-    )
-    return balances_pb2.Balances(pending=pending, posted=posted, available=available)
+    return balances_pb2.Balances.FromString(balances_to_bytes(version))
+
+
+def balances_to_bytes(version: AccountVersion) -> bytes:
+    """The three balances of an account at a version: a serialized `ledger.v1.Balances`."""
+    message = version.balances_message
+    if message is None:
+        message = version.balances_message = _encode_balances(version)
+    return message
+
+
+def _encode_balances(version: AccountVersion) -> bytes:
+    account, counters = version.account, version.counters
+    unit = (account.currency, account.currency_exponent)
+    tail = _TAILS.get(unit) or _TAILS.setdefault(unit, _encode_tail(*unit))
+    posted = _encode_balance(*balance(BalanceKind.POSTED, account.normal_balance, counters), tail)
+    if not (counters.pending_debits or counters.pending_credits):
+        return b"\x0a%b\x12%b\x1a%b" % (posted, posted, posted)
+    pending = _encode_balance(*balance(BalanceKind.PENDING, account.normal_balance, counters), tail)
+    available = _encode_balance(*balance(BalanceKind.AVAILABLE, account.normal_balance, counters), tail)
+    return b"\x0a%b\x12%b\x1a%b" % (pending, posted, available)
+
+
+def _encode_balance(credits: int, debits: int, amount: int, tail: bytes) -> bytes:
+    """A Balance behind its length. Each amount is shorter than 128 digits for as long as the sun shines."""
+    c, d, a = b"%d" % credits, b"%d" % debits, b"%d" % amount
+    body = b"\x0a%c%b\x12%c%b\x1a%c%b%b" % (len(c), c, len(d), d, len(a), a, tail)
+    return varint(len(body)) + body
+
+
+# A Balance's currency and exponent, which are few.
+_TAILS: dict[tuple[str, int], bytes] = {}
+
+
+def _encode_tail(currency: str, currency_exponent: int) -> bytes:
+    return balances_pb2.Balance(currency=currency, currency_exponent=currency_exponent).SerializeToString()
 
 
 def event_to_bytes(effect: Effect, request_id: str) -> bytes:
-    """The event of an effect. `request_id` is the batch's for a command of an atomic batch."""
+    """The event of an effect. `request_id` is the batch's for a command of a batch."""
+    transaction = effect.transaction
     event = streams_pb2.Event(
         position=effect.position,
         time=timestamp_to(effect.time),
-        kind=streams_pb2.EventKind.ValueType(effect.kind),
+        transaction_id=transaction.id if transaction is not None else "",
+        kind=int(effect.kind),  # type: ignore[arg-type]
         actor=effect.command.actor,
         request_id=request_id,
-        changes=[
-            streams_pb2.BalanceChange(
-                account_id=change.after.account.id,
-                lock_version=change.after.lock_version,
-                before=balances_to(change.before),
-                after=balances_to(change.after),
-            )
-            for change in effect.changes
-        ],
     )
-    if effect.transaction is not None:
-        event.transaction_id = effect.transaction.id
-    if effect.kind in (EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED) and effect.account is not None:
+    if effect.account is not None and effect.kind in (EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED):
         event.account_id = effect.account.account.id
-    return event.SerializeToString(deterministic=True)
+    parts = [event.SerializeToString(deterministic=True)]
+    for before, after in effect.changes:
+        change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (
+            after.account.id.encode(),
+            varint(after.lock_version),
+            delimited(balances_to_bytes(before)),
+            delimited(balances_to_bytes(after)),
+        )
+        parts.append(b"\x3a" + delimited(change))
+    return b"".join(parts)
+
+
+def delimited(message: bytes) -> bytes:
+    """A message behind its length, as it stands within another."""
+    return varint(len(message)) + message
 
 
 def chain(digest: bytes, payload: bytes) -> bytes:

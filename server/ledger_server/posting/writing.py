@@ -153,12 +153,12 @@ class Rows:
             ]
 
     def _add_account_version(self, after: AccountVersion, transaction_id: str) -> None:
-        account, lock_version, (posted_debits, posted_credits, pending_debits, pending_credits), position = after
+        posted_debits, posted_credits, pending_debits, pending_credits = after.counters
         self._account_versions.append(
             (
-                account.id,
-                str(lock_version),
-                str(position),
+                after.account.id,
+                str(after.lock_version),
+                str(after.position),
                 transaction_id,
                 str(posted_debits),
                 str(posted_credits),
