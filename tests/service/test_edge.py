@@ -1,0 +1,274 @@
+"""The edge: health, reflection, bugs of ours, who asked, and callers who leave while their command waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
+
+from ledger_client import (
+    DeadlineExceeded,
+    Event,
+    Internal,
+    InvalidField,
+    Ledger,
+    LedgerClient,
+    Outcome,
+    Transaction,
+    commands,
+    credit,
+    debit,
+)
+from ledger_client.v1 import ledger_service_pb2
+from tests.audit import findings
+from tests.conftest import Server, new_server
+from tests.service.raw import DETAILS_KEY, ask_bytes, channel_to, check_manners, refusal_of, rows_of
+from tests.service.refusing import Books, new_books
+
+SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"]
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+PATIENCE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+# Health and reflection.
+
+
+@pytest.mark.parametrize("name", ["", SERVICE.full_name])
+async def test_a_running_service_is_healthy(server: Server, name: str) -> None:
+    async with channel_to(server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        assert (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING
+
+
+async def test_the_health_of_an_unknown_service_is_not_known(server: Server) -> None:
+    async with channel_to(server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(health_pb2.HealthCheckRequest(service="ledger.v2.LedgerService"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_stopping_service_says_first_that_it_no_longer_serves(database: str) -> None:
+    async with AsyncExitStack() as running:
+        server = await running.enter_async_context(new_server(database))
+        async with channel_to(server.address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE.full_name), timeout=PATIENCE_SECONDS)
+            assert (await watch.read()).status == SERVING
+            stopping = asyncio.create_task(running.aclose())
+            assert (await watch.read()).status == NOT_SERVING
+            watch.cancel()
+            await stopping
+
+
+async def test_reflection_lists_the_services_and_describes_ours(server: Server) -> None:
+    async with channel_to(server.address) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
+        requests = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE.full_name),
+        ]
+        listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
+    names = {service.name for service in listed.list_services_response.service}
+    assert names == {SERVICE.full_name, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    files = [FileDescriptorProto.FromString(data) for data in described.file_descriptor_response.file_descriptor_proto]
+    methods = {method.name for file in files for service in file.service for method in service.method}
+    assert methods == {method.name for method in SERVICE.methods}
+
+
+@pytest.mark.parametrize("method", [method.name for method in SERVICE.methods if not method.client_streaming])
+async def test_every_method_that_is_described_is_served(server: Server, method: str) -> None:
+    async with channel_to(server.address) as channel:
+        answer = await ask_bytes(
+            channel,
+            f"/{SERVICE.full_name}/{method}",
+            b"\xff",
+            streaming=SERVICE.methods_by_name[method].server_streaming,
+        )
+    assert answer.refusal is not None
+    assert answer.refusal.reason == "MESSAGE_MALFORMED"
+
+
+# Bugs of ours.
+
+
+async def test_a_bug_answers_internal_says_nothing_and_is_logged_whole(own_server: Server) -> None:
+    async with LedgerClient(own_server.address) as client, connected(own_server.dsn) as tables:
+        books = await new_books(client)
+        await tables.execute("DROP TABLE currencies CASCADE")
+        before = await rows_of(tables)
+        with capture_logs() as logged, pytest.raises(Internal) as caught:
+            await client.create_account(
+                books.ledger_id, "Secret name", normal_balance="debit", currency="MILES", currency_exponent=0
+            )
+        assert await rows_of(tables) == before
+        check_that_it_says_nothing(caught.value)
+        (bug,) = [entry for entry in logged if entry["log_level"] == "error"]
+        assert isinstance(bug["exc_info"], asyncpg.UndefinedTableError)
+        assert (bug["ledger_id"], bug["method"]) == (books.ledger_id, "CreateAccount")
+        assert "Secret name" not in str(bug)
+        # The next one is not harmed.
+        assert (await post(client, books)).position == books.position + 1
+
+
+async def test_a_bug_of_one_command_does_not_harm_its_neighbours_in_the_batch(own_server: Server) -> None:
+    async with LedgerClient(own_server.address) as client, connected(own_server.dsn) as tables:
+        books = await new_books(client)
+        # A rule that only the table knows is what a bug in the domain looks like.
+        await tables.execute("ALTER TABLE transactions ADD CONSTRAINT odd CHECK (description <> 'odd')")
+        with capture_logs():
+            response = await client.batch_write_transactions(
+                books.ledger_id,
+                [
+                    commands.create_transaction(books.lines(), description=description)
+                    for description in ("even", "even", "odd", "even")
+                ],
+            )
+        assert [result.HasField("error") for result in response.results] == [False, False, True, False]
+        assert response.position == books.position + 3
+        assert await findings(own_server.dsn, books.ledger_id) == []
+
+
+async def test_a_bug_in_a_read_answers_internal_and_says_nothing(own_server: Server) -> None:
+    async with LedgerClient(own_server.address) as client, connected(own_server.dsn) as tables:
+        books = await new_books(client)
+        await tables.execute("DROP TABLE entries CASCADE")
+        with capture_logs() as logged, pytest.raises(Internal) as caught:
+            await client.get_transaction(books.ledger_id, books.pending)
+        check_that_it_says_nothing(caught.value)
+        assert [entry["rpc"] for entry in logged if entry["log_level"] == "error"] == ["GetTransaction"]
+
+
+def check_that_it_says_nothing(error: Internal) -> None:
+    rpc_error = error.__cause__
+    assert isinstance(rpc_error, grpc.aio.AioRpcError)
+    trailers = dict(rpc_error.trailing_metadata() or ())
+    assert trailers.keys() == {DETAILS_KEY}
+    refusal = refusal_of(rpc_error, trailers)
+    assert (refusal.code, refusal.reason, refusal.metadata, refusal.rules) == ("INTERNAL", "INTERNAL", {}, [])
+    check_manners(refusal)
+
+
+# Who asked.
+
+
+async def test_the_actor_of_each_command_is_in_its_event(client: LedgerClient, ledger: Ledger, server: Server) -> None:
+    ada, bob = client.with_options(actor="Ada"), client.with_options(actor="bob@example.com")
+    cash = await ada.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
+    lines = [debit(cash, 1), credit(cash, 1)]
+    await bob.batch_write_transactions(ledger.id, [commands.create_transaction(lines) for _ in range(2)], atomic=True)
+    await ada.batch_write_transactions(ledger.id, [commands.create_transaction(lines)])
+    await client.create_transaction(ledger.id, lines)
+    await client.with_options(actor="").create_transaction(ledger.id, lines)
+    async with connected(server.dsn) as tables:
+        rows = await tables.fetch("SELECT payload FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
+    actors = [Event.FromString(row["payload"]).actor for row in rows]
+    assert actors == ["Ada", "bob@example.com", "bob@example.com", "Ada", "anonymous", "anonymous"]
+
+
+async def test_a_repeat_by_another_actor_is_a_repeat(client: LedgerClient) -> None:
+    outcome = Outcome()
+    first = await client.with_options(actor="Ada").create_ledger("Books", request_id="an actor's own")
+    again = await client.with_options(actor="Bob").create_ledger("Books", request_id="an actor's own", outcome=outcome)
+    assert (again, outcome.replayed) == (first, True)
+
+
+async def test_an_actor_that_is_too_long_is_refused(client: LedgerClient) -> None:
+    with pytest.raises(InvalidField, match="x-actor"):
+        await client.with_options(actor="x" * 181).create_ledger("Books")
+
+
+# Callers who leave.
+
+
+async def post(client: LedgerClient, books: Books, request_id: str = "", timeout: float | None = None) -> Transaction:
+    """Posts something, under the request_id if one is given."""
+    return await client.create_transaction(
+        books.ledger_id, books.lines(), status="posted", request_id=request_id, timeout=timeout
+    )
+
+
+@asynccontextmanager
+async def held(dsn: str, ledger_id: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The ledger's row is locked within the block, so that its lane waits."""
+    async with connected(dsn) as connection, connection.transaction():
+        await connection.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger_id)
+        yield connection
+
+
+async def lane_is_waiting(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Returns when a lane waits for what this connection holds."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    ):
+        assert time.monotonic() < give_up_at, "no lane came to wait"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def books(client: LedgerClient) -> Books:
+    return await new_books(client)
+
+
+@pytest.mark.parametrize("leaves", ["by its deadline", "by cancelling"])
+async def test_who_leaves_the_queue_leaves_nothing_who_leaves_a_batch_leaves_all_of_it(
+    client: LedgerClient, books: Books, server: Server, leaves: str
+) -> None:
+    async with held(server.dsn, books.ledger_id) as holder:
+        timeout = 0.5 if leaves == "by its deadline" else None
+        being_written = asyncio.create_task(post(client, books, f"written {leaves}", timeout))
+        await lane_is_waiting(holder)
+        queued = asyncio.create_task(post(client, books, f"queued {leaves}", timeout))
+        stays = asyncio.create_task(post(client, books, f"stays {leaves}"))
+        # An answer on the same connection: the calls before it have arrived.
+        await client.get_ledger(books.ledger_id)
+        if timeout is None:
+            being_written.cancel()
+            queued.cancel()
+        left = await asyncio.gather(being_written, queued, return_exceptions=True)
+        expected = DeadlineExceeded if timeout else asyncio.CancelledError
+        assert [type(error) for error in left] == [expected, expected]
+        await client.get_ledger(books.ledger_id)
+    assert (await stays).position == books.position + 2
+    async with connected(server.dsn) as tables:
+        kept = await tables.fetch("SELECT request_id FROM requests WHERE request_id LIKE '%' || $1", leaves)
+    assert {row["request_id"] for row in kept} == {f"written {leaves}", f"stays {leaves}"}
+    # Repeating with the same request_id tells which it was.
+    assert (await post(client, books, f"written {leaves}")).position == books.position + 1
+    assert (await post(client, books, f"queued {leaves}")).position == books.position + 3
+    assert await findings(server.dsn, books.ledger_id) == []
+
+
+async def test_many_who_leave_at_once_harm_nobody(client: LedgerClient, books: Books, server: Server) -> None:
+    calls = [asyncio.create_task(post(client, books, f"hurried {n}")) for n in range(100)]
+    await post(client, books)
+    for call in calls[::2]:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert all(call.result().position for call in calls[1::2])
+    # Wholly or not at all, and repeating says the rest.
+    again = [await post(client, books, f"hurried {n}") for n in range(100)]
+    assert len({transaction.position for transaction in again}) == 100
+    assert (await client.get_ledger(books.ledger_id)).position == books.position + 101
+    assert await findings(server.dsn, books.ledger_id) == []
