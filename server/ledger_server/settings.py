@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +106,12 @@ def _number(name: str, value: str) -> int:
 
 def _seconds(name: str, value: str) -> float:
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
-        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not a number of seconds") from None
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not a number of seconds")
+    return seconds
 
 
 def _flag(name: str, value: str) -> bool:
