@@ -1,0 +1,268 @@
+"""Fingerprints: equal values are the same request, and the first field that differs is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ledger_server.domain.commands import (
+    AccountCondition,
+    ArchiveTransaction,
+    AtomicBatch,
+    BalanceCondition,
+    Command,
+    CreateAccount,
+    CreateLedger,
+    CreateTransaction,
+    EntryInput,
+    MetadataPatch,
+    PartialEntry,
+    PartialPostTransaction,
+    PostTransaction,
+    Ref,
+    ReverseTransaction,
+    UpdateAccount,
+    UpdateLedger,
+    UpdateTransaction,
+)
+from ledger_server.domain.fingerprint import fingerprint, first_difference
+from ledger_server.domain.ids import new_id
+from ledger_server.domain.model import AccountStatus, BalanceLimit, TransactionStatus
+from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+
+LEDGER = new_id()
+A, B = Ref(new_id(), None), Ref(None, "b")
+NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+LATER = datetime(2024, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
+CONDITION = BalanceCondition(BalanceKind.POSTED, Operator.GTE, 0)
+ENTRIES = (EntryInput(A, Direction.DEBIT, 1), EntryInput(B, Direction.CREDIT, 1))
+PARTS = (PartialEntry(None, A, Direction.DEBIT, 1), PartialEntry(None, B, Direction.CREDIT, 1))
+PATCH = MetadataPatch(False, {"k": "1"}, ("l",))
+
+# One command of each kind, and for each of its fields another value.
+COMMANDS: list[tuple[Command, dict[str, Any]]] = [
+    (
+        CreateLedger(ledger_id=LEDGER, name="a", description="", metadata={"k": "1", "l": "2"}),
+        {"name": "b", "description": "b", "metadata": {"k": "1"}},
+    ),
+    (
+        UpdateLedger(ledger_id=LEDGER, name="a", description=None, metadata=PATCH),
+        {"name": None, "description": "", "metadata": None, "closed_before": (None,)},
+    ),
+    (
+        CreateAccount(
+            ledger_id=LEDGER,
+            name="a",
+            description="",
+            normal_balance=NormalBalance.DEBIT,
+            currency="PTS",
+            currency_exponent=0,
+            external_id=None,
+            metadata={},
+        ),
+        {
+            "name": "b",
+            "description": "b",
+            "normal_balance": NormalBalance.CREDIT,
+            "currency": "PT",
+            "currency_exponent": None,
+            "external_id": "b",
+            "metadata": {"": ""},
+            "limits": (BalanceLimit(BalanceKind.POSTED, 0, None),),
+        },
+    ),
+    (
+        UpdateAccount(ledger_id=LEDGER, account=A, name=None, description=None, external_id=None, metadata=None),
+        {
+            "account": B,
+            "name": "b",
+            "description": "",
+            "external_id": "",
+            "metadata": MetadataPatch(True, {}),
+            "status": AccountStatus.FROZEN,
+            "limits": (),
+        },
+    ),
+    (
+        CreateTransaction(
+            ledger_id=LEDGER,
+            status=TransactionStatus.PENDING,
+            description="",
+            effective_at=NOON,
+            external_id=None,
+            metadata={"k": "1"},
+            entries=ENTRIES,
+        ),
+        {
+            "status": TransactionStatus.POSTED,
+            "description": "b",
+            "effective_at": LATER,
+            "external_id": "b",
+            "metadata": {"k": "2"},
+            "entries": ENTRIES[::-1],
+            "archive_on_condition_failure": True,
+            "expires_at": NOON,
+        },
+    ),
+    (
+        UpdateTransaction(
+            ledger_id=LEDGER,
+            transaction=A,
+            version=0,
+            description=None,
+            effective_at=None,
+            external_id=None,
+            metadata=PATCH,
+            entries=None,
+        ),
+        {
+            "transaction": B,
+            "version": None,
+            "description": "",
+            "effective_at": NOON,
+            "external_id": "",
+            "metadata": MetadataPatch(False, {"k": "1"}),
+            "entries": ENTRIES,
+            "expires_at": (None,),
+        },
+    ),
+    (
+        PostTransaction(ledger_id=LEDGER, transaction=A, version=None, entries=None, effective_at=None, metadata=None),
+        {
+            "transaction": B,
+            "version": 0,
+            "entries": ENTRIES,
+            "effective_at": NOON,
+            "metadata": PATCH,
+            "conditions": (AccountCondition(A, None, (CONDITION,)),),
+        },
+    ),
+    (
+        ArchiveTransaction(ledger_id=LEDGER, transaction=A, version=None, metadata=None),
+        {"transaction": B, "version": 0, "metadata": PATCH},
+    ),
+    (
+        PartialPostTransaction(
+            ledger_id=LEDGER,
+            transaction=A,
+            version=None,
+            entries=PARTS,
+            effective_at=None,
+            description="",
+            external_id=None,
+            metadata={},
+        ),
+        {
+            "transaction": B,
+            "version": 0,
+            "entries": (PARTS[0]._replace(amount=2), PARTS[1]),
+            "effective_at": NOON,
+            "description": "b",
+            "external_id": "b",
+            "metadata": {"k": ""},
+        },
+    ),
+    (
+        ReverseTransaction(
+            ledger_id=LEDGER,
+            transaction=A,
+            version=None,
+            status=TransactionStatus.POSTED,
+            entries=None,
+            effective_at=None,
+            description="",
+            external_id=None,
+            metadata={},
+        ),
+        {
+            "transaction": B,
+            "version": 0,
+            "status": TransactionStatus.PENDING,
+            "entries": PARTS,
+            "effective_at": NOON,
+            "description": "b",
+            "external_id": "b",
+            "metadata": {"k": ""},
+            "conditions": (AccountCondition(A, 0, ()),),
+        },
+    ),
+]
+
+# What in an entry makes it another one.
+OTHER_ENTRIES = [
+    ENTRIES[0]._replace(account=Ref(None, A.id)),
+    ENTRIES[0]._replace(direction=Direction.CREDIT),
+    ENTRIES[0]._replace(amount=10),
+    ENTRIES[0]._replace(metadata={"k": "1"}),
+    ENTRIES[0]._replace(lock_version=0),
+    ENTRIES[0]._replace(conditions=(CONDITION,)),
+    ENTRIES[0]._replace(conditions=(CONDITION._replace(balance=BalanceKind.PENDING),)),
+    ENTRIES[0]._replace(conditions=(CONDITION._replace(operator=Operator.GT),)),
+    ENTRIES[0]._replace(conditions=(CONDITION._replace(amount=-1),)),
+]
+
+
+def differing() -> Iterator[Any]:
+    for command, others in COMMANDS:
+        for name, value in others.items():
+            yield pytest.param(command, replace(command, **{name: value}), name, id=f"{command.method}.{name}")
+
+
+@pytest.mark.parametrize(("one", "other", "name"), list(differing()))
+def test_the_field_that_differs_is_named(one: Command, other: Command, name: str) -> None:
+    assert first_difference(fingerprint(one), fingerprint(other), other) == name
+    assert first_difference(fingerprint(other), fingerprint(one), one) == name
+
+
+def test_every_value_of_every_command_is_tried() -> None:
+    for command, others in COMMANDS:
+        assert [name for name, _ in command.values()] == list(others), command.method
+
+
+@pytest.mark.parametrize("command", [command for command, _ in COMMANDS], ids=lambda command: command.method)
+def test_what_the_edge_makes_up_and_who_asks_make_no_difference(command: Command) -> None:
+    made_up = {name: new_id() for name in ("transaction_id", "account_id", "first_entry_id") if hasattr(command, name)}
+    again = replace(command, actor="somebody else", request_id="another", **made_up)
+    assert first_difference(fingerprint(command), fingerprint(again), again) is None
+
+
+def test_maps_have_no_order() -> None:
+    one, _ = COMMANDS[0]
+    other = replace(one, metadata={"l": "2", "k": "1"})  # type: ignore[call-arg]
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_another_method_is_another_request() -> None:
+    archive, post = (next(c for c, _ in COMMANDS if c.method == f"{verb}Transaction") for verb in ("Archive", "Post"))
+    assert first_difference(fingerprint(post), fingerprint(archive), archive) == "method"
+
+
+@pytest.mark.parametrize("entry", OTHER_ENTRIES)
+def test_everything_in_an_entry_counts(entry: EntryInput) -> None:
+    create = next(command for command, _ in COMMANDS if isinstance(command, CreateTransaction))
+    other = replace(create, entries=(entry, ENTRIES[1]))
+    assert first_difference(fingerprint(create), fingerprint(other), other) == "entries"
+
+
+def test_an_atomic_batch_is_its_commands_in_order() -> None:
+    create = next(command for command, _ in COMMANDS if isinstance(command, CreateTransaction))
+    archive = next(command for command, _ in COMMANDS if isinstance(command, ArchiveTransaction))
+    one = AtomicBatch(ledger_id=LEDGER, commands=(create, archive))
+    for commands in ((archive, create), (create,), (create, replace(archive, version=1))):
+        other = AtomicBatch(ledger_id=LEDGER, commands=commands)
+        assert first_difference(fingerprint(one), fingerprint(other), other) == "commands"
+    # How the answer is to look does not make it another request.
+    assert fingerprint(one) == fingerprint(replace(one, full_results=True))
+
+
+def test_values_that_run_together_are_kept_apart() -> None:
+    """Neighbouring texts that would join to the same bytes."""
+    ledgers = [
+        CreateLedger(ledger_id=LEDGER, name=name, description=description, metadata={})
+        for name, description in (("ab", "c"), ("a", "bc"), ("a\0b", "c"), ("a", "b\0c"), ("a'", "'b"), ("a', '", "b"))
+    ]
+    assert len({fingerprint(command) for command in ledgers}) == len(ledgers)
