@@ -6,7 +6,9 @@ where the one before ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import asyncpg
 from ledger_server.domain.errors import AccountNotFound, EpochChanged, LedgerNotFound, PositionInFuture, PositionPruned
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.storage import sql
-from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
+from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
 
 
 class Head(NamedTuple):
@@ -35,12 +37,31 @@ class Page(NamedTuple):
     head: Head
 
 
+# How long a statement here may take; all are short.
+ANSWER_SECONDS = 5.0
+
 # What waiting cures.
 DATABASE_AWAY = (*CONNECTION_ERRORS, asyncpg.InsufficientResourcesError)
 
 
 class LogBrokenError(Exception):
     """The log contradicts itself: a bug, or a database that was put back under a running server."""
+
+
+@asynccontextmanager
+async def answering(pool: Pool) -> AsyncIterator[AnyConnection]:
+    """A connection that answers in time, or TimeoutError.
+
+    One that does not is dropped without a word. The pool would first wait until PostgreSQL confirms that it stopped
+    working on the statement, and behind a link that swallows packets that is for ever.
+    """
+    async with pool.acquire(timeout=ANSWER_SECONDS) as connection:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                yield connection
+        except (TimeoutError, asyncio.CancelledError):
+            connection.terminate()
+            raise
 
 
 async def read_start(
@@ -50,7 +71,8 @@ async def read_start(
 
     Its time is the one at which the ledger last stood at `after_position`, which is now if none is given.
     """
-    row = await pool.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
+    async with answering(pool) as connection:
+        row = await connection.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
     if row is None or ledger_id == NIL_ID:
         raise ledger_not_found(ledger_id)
     head = Head(row["position"], row["epoch"], row["time"])
@@ -72,7 +94,8 @@ async def read_start(
 
 async def read_heads(pool: Pool, ledger_ids: Iterable[str]) -> dict[str, Head]:
     """The heads of these ledgers, by ledger id."""
-    rows = await pool.fetch(sql.read_heads, list(ledger_ids))
+    async with answering(pool) as connection:
+        rows = await connection.fetch(sql.read_heads, list(ledger_ids))
     return {row["ledger_id"]: Head(row["position"], row["epoch"], row["time"]) for row in rows}
 
 
@@ -81,7 +104,8 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
 
     Raises PositionPruned if they are not there any more, and LogBrokenError if they should be.
     """
-    row = await pool.fetchrow(sql.read_events, ledger_id, after_position, events_max, bytes_max)
+    async with answering(pool) as connection:
+        row = await connection.fetchrow(sql.read_events, ledger_id, after_position, events_max, bytes_max)
     if row is None:
         raise ledger_not_found(ledger_id)
     head = Head(row["head"], row["epoch"], row["time"])
@@ -91,7 +115,8 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
     last_position = after_position + len(payloads)
     # Positions are dense: as many events as numbers, the first and the last as counted.
     if not payloads or row["first_position"] != after_position + 1 or row["last_position"] != last_position:
-        oldest = await pool.fetchval(sql.read_oldest_position, ledger_id)
+        async with answering(pool) as connection:
+            oldest = await connection.fetchval(sql.read_oldest_position, ledger_id)
         if head.position > after_position and (oldest is None or oldest > after_position + 1):
             raise _pruned(after_position, head.position + 1 if oldest is None else oldest)
         raise LogBrokenError(

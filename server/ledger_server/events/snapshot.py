@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import AccountVersion
+from ledger_server.events.log import answering
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Pool
 from ledger_server.storage.rows import account_version_from
@@ -25,17 +26,17 @@ async def read_balances_at(
         for start in range(0, len(chosen), PART_ACCOUNTS_MAX):
             yield await _load(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
         return
-    last_id = NIL_ID
-    while ids := [
-        row["account_id"]
-        for row in await pool.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
-    ]:
-        yield await _load(pool, ledger_id, ids, position)
-        if len(ids) < PART_ACCOUNTS_MAX:
-            return
-        last_id = ids[-1]
+    last_id: str | None = NIL_ID
+    while last_id is not None:
+        async with answering(pool) as connection:
+            rows = await connection.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
+        ids = [row["account_id"] for row in rows]
+        if ids:
+            yield await _load(pool, ledger_id, ids, position)
+        last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
 
 
 async def _load(pool: Pool, ledger_id: str, account_ids: list[str], position: int) -> list[AccountVersion]:
-    rows = await pool.fetch(sql.load_accounts_at, ledger_id, account_ids, position)
+    async with answering(pool) as connection:
+        rows = await connection.fetch(sql.load_accounts_at, ledger_id, account_ids, position)
     return [account_version_from(row) for row in rows]
