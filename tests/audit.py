@@ -51,6 +51,7 @@ class EntrySet:
     status: int
     from_position: int
     until_position: int | None
+    entry_count: int
     entries: list[Row]
 
 
@@ -64,6 +65,7 @@ class Books:
     transactions: dict[UUID, list[Row]]
     entry_sets: list[EntrySet]
     entry_count: int
+    reversals: dict[UUID, Row]
     events: list[Row]
     requests: list[Row]
 
@@ -75,6 +77,7 @@ def audit(books: Books) -> list[str]:
         *_transaction_versions(books),
         *_sums(books),
         *_counters(books),
+        *_reversals(books),
         *_events(books),
         *_requests(books),
     ]
@@ -99,6 +102,7 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
         transactions=transactions,
         entry_sets=[each for versions in transactions.values() for each in _entry_sets(versions, entries)],
         entry_count=sum(map(len, entries.values())),
+        reversals={row["entry_id"]: row for row in await rows("entry_reversals", "entry_id")},
         events=await rows("events", "position"),
         requests=await rows("requests", "request_id"),
     )
@@ -119,7 +123,9 @@ def _entry_sets(versions: list[Row], entries: Mapping[tuple[UUID, int], list[Row
     for n, row in enumerate(writers):
         until = writers[n + 1]["position"] if n + 1 < len(writers) else None
         own = entries.get((row["transaction_id"], row["first_entry_id"].int >> 12), [])
-        yield EntrySet(row["transaction_id"], row["version"], row["status"], row["position"], until, own)
+        yield EntrySet(
+            row["transaction_id"], row["version"], row["status"], row["position"], until, row["entry_count"], own
+        )
 
 
 def _chain(books: Books) -> Iterator[str]:
@@ -155,9 +161,8 @@ def _transaction_versions(books: Books) -> Iterator[str]:
             yield f"{name} was written at the positions {positions}"
     for each in books.entry_sets:
         name = f"transaction {each.transaction_id} version {each.version}"
-        row = books.transactions[each.transaction_id][each.version]
-        if [entry["entry_id"].int & 0xFFF for entry in each.entries] != list(range(row["entry_count"])):
-            yield f"{name} says it has {row['entry_count']} entries, and has {len(each.entries)}"
+        if [entry["entry_id"].int & 0xFFF for entry in each.entries] != list(range(each.entry_count)):
+            yield f"{name} says it has {each.entry_count} entries, and has {len(each.entries)}"
         if any((e["status"], e["transaction_version"]) != (each.status, each.version) for e in each.entries):
             yield f"{name} has an entry of another status or version"
     if books.entry_count != sum(len(each.entries) for each in books.entry_sets):
@@ -200,6 +205,28 @@ def _counters(books: Books) -> Iterator[str]:
             version = sum(position <= each.from_position for position in moves[entry["account_id"]])
             if entry["account_lock_version"] != version:
                 yield f"entry {entry['entry_id']} is of lock_version {entry['account_lock_version']}, not {version}"
+
+
+def _reversals(books: Books) -> Iterator[str]:
+    """What is counted as reversed of an entry is what stands of its reversals, on the other side, and not too much."""
+    originals = {entry["entry_id"]: entry for each in books.entry_sets for entry in each.entries}
+    sums: defaultdict[UUID, int] = defaultdict(int)
+    for each in books.entry_sets:
+        for entry in each.entries:
+            original = originals.get(entry["reverses_entry_id"])
+            if original is None:
+                continue
+            if (original["account_id"], original["direction"]) != (entry["account_id"], 3 - entry["direction"]):
+                yield f"entry {entry['entry_id']} is not the reverse of what it reverses"
+            if each.until_position is None and each.status != ARCHIVED:
+                sums[original["entry_id"]] += int(entry["amount"])
+    for entry_id in sums.keys() | books.reversals.keys():
+        row = books.reversals.get(entry_id)
+        counted, amount = (int(row["reversed"]), int(row["amount"])) if row else (0, None)
+        if counted != sums[entry_id] or (
+            row and (entry_id not in originals or amount != originals[entry_id]["amount"])
+        ):
+            yield f"entry {entry_id} is reversed by {sums[entry_id]}, counted {counted} of {amount}"
 
 
 def _moves(books: Books) -> defaultdict[UUID, dict[int, Counters]]:

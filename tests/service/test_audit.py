@@ -1,0 +1,179 @@
+"""The auditor finds what it is there for: each of these databases was right until one row was tampered with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from ledger_client import Ledger, LedgerClient, credit, debit
+from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
+from tests import audit
+from tests.conftest import Server
+
+POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'posted')"
+# An entry of a posted transaction, on the account that was created first.
+ENTRY = f"(SELECT entry_id FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} ORDER BY entry_id LIMIT 1)"
+LAST = "(SELECT max(position) FROM events WHERE ledger_id = $1)"
+
+
+async def new_books(client: LedgerClient) -> Ledger:
+    """A ledger in which everything happened that can happen to a transaction."""
+    ledger = await client.create_ledger(name="Test")
+    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD", external_id="cash")
+    owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
+    entries = [debit(cash, 10), credit(owner, 10)]
+    posted = await client.create_transaction(ledger.id, entries, status="posted", external_id="posted")
+    edited = await client.create_transaction(ledger.id, entries, external_id="edited")
+    await client.update_transaction(ledger.id, edited, entries=[debit(cash, 7), credit(owner, 7)])
+    await client.post_transaction(ledger.id, edited)
+    archived = await client.create_transaction(ledger.id, entries)
+    await client.archive_transaction(ledger.id, archived)
+    await client.stub.ReverseTransaction(
+        ReverseTransactionRequest(ledger_id=ledger.id, transaction_id=posted.id, request_id="reverse")
+    )
+    await client.create_transaction(ledger.id, entries)
+    return ledger
+
+
+@pytest.fixture(scope="module")
+async def connection(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(server.dsn)
+    yield connection
+    await connection.close()
+
+
+async def test_nothing_is_found_in_books_that_are_right(server: Server, client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    assert await audit.findings(server.dsn, ledger.id) == []
+
+
+@pytest.mark.parametrize(
+    ("tamper", "finding"),
+    [
+        pytest.param(
+            f"UPDATE entries SET amount = amount + 1 WHERE ledger_id = $1 AND entry_id = {ENTRY}",
+            "is off balance by 1 USD",
+            id="an amount raised",
+        ),
+        pytest.param(
+            f"UPDATE entries SET amount = amount + 1 WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+            "and by its entries",
+            id="two amounts raised, in balance",
+        ),
+        pytest.param(
+            f"UPDATE entries SET direction = 3 - direction WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+            "and by its entries",
+            id="a transaction turned round",
+        ),
+        pytest.param(
+            "UPDATE account_versions SET posted_credits = posted_credits + 1 WHERE ledger_id = $1 AND lock_version = 2",
+            "and by its entries",
+            id="a counter raised",
+        ),
+        pytest.param(
+            "UPDATE account_versions SET position = position + 1 WHERE ledger_id = $1 AND lock_version = 3",
+            "and by its entries",
+            id="a version moved to another position",
+        ),
+        pytest.param(
+            "DELETE FROM account_versions WHERE ledger_id = $1 AND lock_version ="
+            " (SELECT max(lock_version) FROM account_versions WHERE ledger_id = $1)",
+            "versions, and by its entries",
+            id="the newest balances gone",
+        ),
+        pytest.param(
+            "UPDATE entries SET account_lock_version = 0 WHERE ledger_id = $1",
+            "is of lock_version 0, not",
+            id="entries hung on another version of their account",
+        ),
+        pytest.param(
+            f"UPDATE entries SET status = 1 WHERE ledger_id = $1 AND entry_id = {ENTRY}",
+            "has an entry of another status or version",
+            id="an entry's status changed",
+        ),
+        pytest.param(
+            f"DELETE FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+            "says it has 2 entries, and has 0",
+            id="entries gone",
+        ),
+        pytest.param(
+            f"UPDATE entries SET transaction_id = {POSTED} WHERE ledger_id = $1 AND status = 1",
+            "that no version of any transaction wrote",
+            id="entries moved to another transaction",
+        ),
+        pytest.param(
+            "DELETE FROM transaction_versions WHERE ledger_id = $1 AND version = 1",
+            "has the versions [0, 2]",
+            id="a version of a transaction gone",
+        ),
+        pytest.param(
+            "UPDATE transaction_versions SET status = 2 WHERE ledger_id = $1 AND version = 0",
+            "went through the statuses",
+            id="a status that came from nowhere",
+        ),
+        pytest.param(
+            f"UPDATE transactions SET position = {LAST} + 1 WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+            "was written at the positions",
+            id="a transaction moved to another position",
+        ),
+        pytest.param(
+            "DELETE FROM events WHERE ledger_id = $1 AND position = 5", "event 5 is missing: 6 comes next", id="a hole"
+        ),
+        pytest.param(
+            f"DELETE FROM events WHERE ledger_id = $1 AND position = {LAST}",
+            "is not the last of its",
+            id="the newest event gone",
+        ),
+        pytest.param(
+            "UPDATE events SET payload = payload || '\\x7a00'::bytea WHERE ledger_id = $1 AND position = 5",
+            "the hash chain breaks at event 5",
+            id="an event's bytes changed",
+        ),
+        pytest.param(
+            "UPDATE events SET payload = (SELECT payload FROM events WHERE ledger_id = $1 AND position = 4)"
+            " WHERE ledger_id = $1 AND position = 3",
+            "event 3 says it is 4",
+            id="an event replaced by another",
+        ),
+        pytest.param(
+            "UPDATE events SET time = time - interval '1 day' WHERE ledger_id = $1 AND position = 5",
+            "event 5 is of a time before",
+            id="an event dated back",
+        ),
+        pytest.param(
+            "UPDATE ledgers SET position = position + 1 WHERE ledger_id = $1", "the ledger's head", id="a head ahead"
+        ),
+        pytest.param(
+            "UPDATE ledgers SET event_time = 'epoch' WHERE ledger_id = $1",
+            "the ledger's time is before",
+            id="a ledger's time put back",
+        ),
+        pytest.param(
+            "UPDATE entry_reversals SET reversed = 0 WHERE ledger_id = $1",
+            "is reversed by 10, counted 0 of 10",
+            id="a reversal not counted",
+        ),
+        pytest.param(
+            "UPDATE entries SET direction = 3 - direction WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL",
+            "is not the reverse of what it reverses",
+            id="a reversal on the same side",
+        ),
+        pytest.param(
+            "UPDATE requests SET version = 99 WHERE ledger_id = $1 AND object_id IS NOT NULL",
+            "is of a version that is not there",
+            id="an outcome of nothing",
+        ),
+    ],
+)
+async def test_what_was_tampered_with_is_found(
+    tamper: str, finding: str, server: Server, client: LedgerClient, connection: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    ledger = await new_books(client)
+    async with connection.transaction():
+        # Whoever tampers does not ask the foreign keys.
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        assert await connection.execute(tamper, ledger.id) not in ("UPDATE 0", "DELETE 0")
+    found = await audit.findings(server.dsn, ledger.id)
+    assert any(finding in each for each in found), found
