@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +25,7 @@ DETAILS_BYTES_MAX = 4_096
 # Peers refuse 8 KiB of trailers; what gRPC adds to ours is small.
 TRAILERS_BYTES_MAX = 7_500
 VIOLATIONS_MAX = 20
+PATIENCE_SECONDS = 5.0
 # What would tell a caller about our insides: Python, SQL, libraries, files.
 INTERNALS = (
     "Traceback",
@@ -195,3 +198,30 @@ async def rows_of(connection: asyncpg.Connection[asyncpg.Record]) -> Rows:
     assert counts is not None
     heads = await connection.fetch("SELECT ledger_id::text, position, encode(digest, 'hex') AS digest FROM ledgers")
     return Rows(dict(counts), {row["ledger_id"]: (row["position"], row["digest"]) for row in heads})
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def held(dsn: str, ledger_id: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The ledger's row is locked within the block, so that its lane waits."""
+    async with connected(dsn) as connection, connection.transaction():
+        await connection.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger_id)
+        yield connection
+
+
+async def lane_is_waiting(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Returns when a lane waits for what this connection holds."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    ):
+        assert time.monotonic() < give_up_at, "no lane came to wait"
+        await asyncio.sleep(0.005)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -33,21 +31,22 @@ from ledger_client import (
 from ledger_client.v1 import ledger_service_pb2
 from tests.audit import findings
 from tests.conftest import Server, new_server
-from tests.service.raw import DETAILS_KEY, ask_bytes, channel_to, check_manners, refusal_of, rows_of
+from tests.service.raw import (
+    DETAILS_KEY,
+    PATIENCE_SECONDS,
+    ask_bytes,
+    channel_to,
+    check_manners,
+    connected,
+    held,
+    lane_is_waiting,
+    refusal_of,
+    rows_of,
+)
 from tests.service.refusing import Books, new_books
 
 SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-PATIENCE_SECONDS = 5.0
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 # Health and reflection.
@@ -206,24 +205,6 @@ async def post(client: LedgerClient, books: Books, request_id: str = "", timeout
     return await client.create_transaction(
         books.ledger_id, books.lines(), status="posted", request_id=request_id, timeout=timeout
     )
-
-
-@asynccontextmanager
-async def held(dsn: str, ledger_id: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """The ledger's row is locked within the block, so that its lane waits."""
-    async with connected(dsn) as connection, connection.transaction():
-        await connection.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger_id)
-        yield connection
-
-
-async def lane_is_waiting(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Returns when a lane waits for what this connection holds."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-    ):
-        assert time.monotonic() < give_up_at, "no lane came to wait"
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture

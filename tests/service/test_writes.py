@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 
@@ -35,7 +36,7 @@ from ledger_client import (
 from ledger_client.v1.transactions_pb2 import EntryInput
 from tests.audit import findings
 from tests.conftest import Server
-from tests.service.raw import rows_of
+from tests.service.raw import held, lane_is_waiting, rows_of
 
 PENDING = TransactionStatus.TRANSACTION_STATUS_PENDING
 POSTED = TransactionStatus.TRANSACTION_STATUS_POSTED
@@ -629,6 +630,31 @@ async def test_an_atomic_batch_with_a_refused_item_is_not_written_at_all(desk: D
     created = await desk.create(external_id="one")
     assert created.entries[0].account_lock_version == 1
     assert created.position == 6
+
+
+async def test_a_refused_atomic_batch_leaves_nothing_to_its_neighbours_in_the_same_commit(
+    desk: Desk, server: Server
+) -> None:
+    async with held(server.dsn, desk.id) as holder:
+        first = asyncio.create_task(desk.create())
+        await lane_is_waiting(holder)
+        refused = asyncio.create_task(
+            desk.client.batch_write_transactions(
+                desk.id,
+                [
+                    commands.create_transaction(desk.lines(), external_id="one"),
+                    commands.create_transaction([debit(desk.cash, 1), credit(ExternalId("nobody"), 1)]),
+                ],
+                atomic=True,
+            )
+        )
+        neighbour = asyncio.create_task(desk.create(external_id="one"))
+        # An answer on the same connection: the calls before it have arrived, and wait for the next commit together.
+        await desk.client.get_ledger(desk.id)
+    with pytest.raises(AccountNotFound):
+        await refused
+    assert ((await first).position, (await neighbour).position) == (6, 7)
+    assert (await neighbour).entries[0].account_lock_version == 2
 
 
 async def test_a_refused_neighbour_costs_nothing(desk: Desk) -> None:
