@@ -1,0 +1,166 @@
+"""Many writers on two server processes and one ledger: the books stay right, and nobody is starved."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from ledger_client import Account, LedgerClient, Transaction, credit, debit
+from tests import audit
+
+WRITERS = 16
+ACCOUNTS = 10
+# As many as writers' calls may be under way: every answer but the slowest hundredth within ten times the median.
+P99_OVER_P50_MAX = 10
+
+
+@dataclass
+class Tally:
+    """What became of one server's calls."""
+
+    seconds: list[float] = field(default_factory=list)
+    commands: Counter[str] = field(default_factory=Counter)
+
+    def percentile(self, part: float) -> float:
+        return sorted(self.seconds)[int(part * (len(self.seconds) - 1))]
+
+
+@asynccontextmanager
+async def server_process(dsn: str, directory: Path) -> AsyncIterator[str]:
+    """The service in a process of its own; its address."""
+    ready_file = directory / "ready"
+    environment = os.environ | {
+        "LEDGER_DATABASE_URL": dsn,
+        "LEDGER_LISTEN": "127.0.0.1:0",
+        "LEDGER_READY_FILE": str(ready_file),
+        "LEDGER_LOG_LEVEL": "error",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ledger_server", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        said = []
+        while not ready_file.exists():
+            line = await asyncio.wait_for(process.stderr.readline(), 30)
+            said.append(line.decode())
+            # It announces itself, and then writes the file.
+            assert line or ready_file.exists(), "".join(said)
+        yield ready_file.read_text()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        # Whatever it had to say beside its announcement is an error.
+        said.append((await process.stderr.read()).decode())
+        assert await process.wait() == 0, "".join(said)
+
+
+async def test_sixteen_writers_on_two_servers_keep_the_books_right(database: str, tmp_path: Path) -> None:
+    await write_and_check(database, tmp_path, seconds=6)
+
+
+@pytest.mark.long
+async def test_sixteen_writers_on_two_servers_keep_the_books_right_for_a_minute(database: str, tmp_path: Path) -> None:
+    await write_and_check(database, tmp_path, seconds=60)
+
+
+async def write_and_check(dsn: str, directory: Path, seconds: float) -> None:
+    async with AsyncExitStack() as stack:
+        clients = []
+        for name in ("one", "other"):
+            (directory / name).mkdir()
+            address = await stack.enter_async_context(server_process(dsn, directory / name))
+            clients.append(await stack.enter_async_context(LedgerClient(address)))
+        ledger = await clients[0].create_ledger(name="Shared")
+        accounts = [
+            await clients[0].create_account(
+                ledger.id, f"{n}", normal_balance="debit" if n % 2 else "credit", currency="USD"
+            )
+            for n in range(ACCOUNTS)
+        ]
+        # Connections, plans and imports are warm before anything is measured.
+        await asyncio.gather(
+            *(write_until(time.monotonic() + 0.5, c, ledger.id, accounts, Tally(), 0) for c in clients)
+        )
+        until = time.monotonic() + seconds
+        tallies = [Tally(), Tally()]
+        async with asyncio.TaskGroup() as group:
+            for n in range(WRITERS):
+                group.create_task(write_until(until, clients[n % 2], ledger.id, accounts, tallies[n % 2], n))
+            for client in clients:
+                group.create_task(read_until(until, client, ledger.id, accounts))
+        position = (await clients[1].get_ledger(ledger.id)).position
+    assert await audit.findings(dsn) == []
+    assert await deadlocks(dsn) == 0
+    commands = tallies[0].commands + tallies[1].commands
+    print(f"{position} commands: {dict(commands)}")
+    for tally in tallies:
+        p50, p99 = tally.percentile(0.5), tally.percentile(0.99)
+        print(f"{len(tally.seconds)} calls, p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+        assert p99 <= P99_OVER_P50_MAX * p50
+
+
+async def deadlocks(dsn: str) -> int:
+    """How many PostgreSQL had to break in this database; its processes report when they end."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        count: int = await connection.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return count
+    finally:
+        await connection.close()
+
+
+async def write_until(
+    until: float, client: LedgerClient, ledger_id: str, accounts: Sequence[Account], tally: Tally, seed: int
+) -> None:
+    """Creates, posts, archives and updates, one call after the other; no call may be refused."""
+    chosen = random.Random(seed)
+    pending: list[Transaction] = []
+    while time.monotonic() < until:
+        started = time.monotonic()
+        if len(pending) < 3:
+            kind = chosen.choice(["pending", "posted"])
+            one, other, amount = chosen.choice(accounts), chosen.choice(accounts), chosen.randrange(1_000)
+            entries = [debit(one, amount), credit(other, amount)]
+            status = "posted" if kind == "posted" else "pending"
+            created = await client.create_transaction(ledger_id, entries, status=status)  # type: ignore[arg-type]
+            if kind == "pending":
+                pending.append(created)
+        else:
+            transaction = pending.pop(0)
+            kind = chosen.choice(["post", "archive", "update"])
+            if kind == "post":
+                await client.post_transaction(ledger_id, transaction)
+            elif kind == "archive":
+                await client.archive_transaction(ledger_id, transaction)
+            else:
+                one, other = chosen.sample(list(accounts), 2)
+                entries = [debit(one, 1), credit(other, 1)]
+                await client.update_transaction(ledger_id, transaction, entries=entries, metadata={"by": str(seed)})
+        tally.seconds.append(time.monotonic() - started)
+        tally.commands[kind] += 1
+
+
+async def read_until(until: float, client: LedgerClient, ledger_id: str, accounts: Sequence[Account]) -> None:
+    """Whenever all balances are read, they are of one position: debits equal credits, and positions never go back."""
+    position = 0
+    ids = [account.id for account in accounts]
+    while time.monotonic() < until:
+        read = await client.batch_get_accounts(ledger_id, ids)
+        for balances in ([a.balances.posted for a in read.accounts], [a.balances.pending for a in read.accounts]):
+            assert sum(int(balance.debits) for balance in balances) == sum(int(balance.credits) for balance in balances)
+        assert read.position >= position
+        position = read.position
