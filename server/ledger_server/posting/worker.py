@@ -23,7 +23,7 @@ from ledger_server.domain.book import Book
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
 from ledger_server.posting.batch import Answer, write_batch
-from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pool import CONNECTION_ERRORS, PLAN_SECONDS, Connection, connect_lane
 
 if TYPE_CHECKING:
     from ledger_server.posting.lanes import Lane
@@ -36,6 +36,8 @@ BACKOFF_SECONDS_MAX = 0.1
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
 TURN_MILLISECONDS_MAX = 200
+# How soon a new connection makes its plans anew for the first time; then twice as late each time, up to PLAN_SECONDS.
+PLAN_SECONDS_MIN = 0.05
 
 # OutOfMemory is what PostgreSQL calls the overflow of its pool of read-write conflicts.
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.OutOfMemoryError)
@@ -48,6 +50,7 @@ class Worker:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: Connection | None = None
+        self._connected_at = self._planned_at = 0.0
 
     async def write(self, lane: Lane, commands: Sequence[Command]) -> tuple[list[Answer], Book | None]:
         """The answers to the commands; the book is set if something was committed."""
@@ -78,6 +81,8 @@ class Worker:
     async def _attempt(self, lane: Lane, commands: Sequence[Command]) -> tuple[list[Answer], Book | None]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect_lane(self._dsn)
+            self._connected_at = self._planned_at = time.monotonic()
+        await self._renew_plans(self._connection)
         connection, remembered = self._connection, lane.book
         commit = "COMMIT"
         if time.monotonic() < lane.shared_until:
@@ -92,6 +97,13 @@ class Worker:
             lane.shared_until = time.monotonic() + SHARED_SECONDS
         lane.remember(book)
         return answers, book
+
+    async def _renew_plans(self, connection: Connection) -> None:
+        """Forgets plans, those of foreign keys too, that were made when the tables were much smaller."""
+        now = time.monotonic()
+        if now - self._planned_at > min(max(self._planned_at - self._connected_at, PLAN_SECONDS_MIN), PLAN_SECONDS):
+            await connection.execute("DISCARD PLANS")
+            self._planned_at = now
 
     def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""

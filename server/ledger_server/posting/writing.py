@@ -12,11 +12,12 @@ from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.domain.money import ISO_4217
 from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
+from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_or_null
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import limits_to
 
-# One row: request_id, fingerprint, object_id, version, outcome.
+# request_id, fingerprint, object_id, version, outcome.
 RequestRow = tuple[str, bytes, str | None, str | None, str | None]
 
 
@@ -40,15 +41,18 @@ class Rows:
         self._limits: list[tuple[str, str, str | None]] = []
         self._reversed: dict[str, Reversed] = {}
         self._account_versions: list[tuple[str, ...]] = []
-        self._entries: list[tuple[str | None, ...]] = []
+        self._entries: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
-        self._requests: list[RequestRow] = []
+        self._requests: list[tuple[str, bytes, str, str, str]] = []
 
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
 
     def add_request(self, row: RequestRow) -> None:
-        self._requests.append(row)
+        request_id, fingerprint, object_id, version, outcome = row
+        self._requests.append(
+            (quoted(request_id), fingerprint, or_null(object_id), or_null(version), quoted_or_null(outcome))
+        )
 
     def add_effect(self, effect: Effect, request_id: str) -> None:
         self._add_event(effect, request_id)
@@ -135,7 +139,7 @@ class Rows:
                 self._released_transactions.add(transaction.id)
         if wrote_entries:
             entry_set = transaction.entry_set
-            version, status = str(transaction.version), str(int(transaction.status))
+            version, status = str(transaction.version), _NUMBERS[transaction.status]
             self._entries += [
                 (
                     entry_set.entry_id(n),
@@ -144,10 +148,10 @@ class Rows:
                     str(after.lock_version),
                     version,
                     status,
-                    "1" if direction == 1 else "2",
+                    _NUMBERS[direction],
                     str(amount),
-                    json.dumps(metadata) if metadata else None,
-                    reverses_entry_id,
+                    quoted(json.dumps(metadata)) if metadata else NULL,
+                    or_null(reverses_entry_id),
                 )
                 for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries)
             ]
@@ -202,96 +206,68 @@ class Rows:
         await connection.execute(sql.update_accounts, self.ledger_id, *_columns(rows, 7), self.now)
 
     async def _write_hot_rows(self, connection: Connection) -> None:
-        transactions = [
-            (
-                t.id,
-                str(t.version),
-                str(int(t.status)),
-                str(int(t.archived_reason)),
-                str(len(t.entry_set.entries)),
-                t.entry_set.first_entry_id,
-                str(t.position),
-                str(t.created_position),
-                self._time(t.effective_at),
-                self._time(t.posted_at),
-                t.description,
-                t.external_id,
-                json.dumps(t.metadata),
-                self._time(t.expires_at),
-                t.reverses_id,
-                t.partially_posts_id,
-            )
-            for t in self._new_transactions.values()
-        ]
+        positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
+        request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
         await connection.execute(
             sql.write_batch,
             self.ledger_id,
             self.now,
             self.position,
             self.digest,
-            *_columns(transactions, 16),
-            *_columns(self._account_versions, 8),
-            *_columns(self._entries, 10),
-            *_columns(self._events, 3),
-            *_columns(self._requests, 5),
+            *literals([self._transaction_row(t) for t in self._new_transactions.values()], _TRANSACTION_WIDTH),
+            *literals(self._account_versions, 8),
+            *literals(self._entries, 10),
+            "{" + ",".join(positions) + "}",
+            payloads,
+            digests,
+            "{" + ",".join(request_ids) + "}",
+            fingerprints,
+            *("{" + ",".join(column) + "}" for column in outcomes),
         )
 
     async def _write_updated_transactions(self, connection: Connection) -> None:
-        rows = [
-            (
-                t.id,
-                str(t.version),
-                str(int(t.status)),
-                str(int(t.archived_reason)),
-                str(len(t.entry_set.entries)),
-                t.entry_set.first_entry_id,
-                str(t.position),
-                self._time(t.updated_at),
-                self._time(t.effective_at),
-                self._time(t.posted_at),
-                t.description,
-                t.external_id,
-                json.dumps(t.metadata),
-                self._time(t.expires_at),
-            )
-            for t in self._updated_transactions.values()
-        ]
         if self._released_transactions:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
-        await connection.execute(sql.update_transactions, self.ledger_id, *_columns(rows, 14))
+        rows = [self._transaction_row(t) for t in self._updated_transactions.values()]
+        await connection.execute(sql.update_transactions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH))
 
     async def _write_replaced(self, connection: Connection) -> None:
-        rows = [
-            (
-                t.id,
-                str(t.version),
-                str(int(t.status)),
-                str(int(t.archived_reason)),
-                str(len(t.entry_set.entries)),
-                t.entry_set.first_entry_id,
-                str(t.position),
-                str(t.created_position),
-                self._time(t.created_at),
-                self._time(t.updated_at),
-                self._time(t.effective_at),
-                self._time(t.posted_at),
-                t.description,
-                t.external_id,
-                json.dumps(t.metadata),
-                self._time(t.expires_at),
-                t.reverses_id,
-                t.partially_posts_id,
-            )
-            for t in self._replaced
-        ]
-        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *_columns(rows, 18))
+        rows = [self._transaction_row(t) for t in self._replaced]
+        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH))
 
-    def _time(self, time: datetime | None) -> str | None:
+    def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
+        return (
+            t.id,
+            str(t.version),
+            _NUMBERS[t.status],
+            _NUMBERS[t.archived_reason],
+            str(len(t.entry_set.entries)),
+            t.entry_set.first_entry_id,
+            str(t.position),
+            str(t.created_position),
+            self._time(t.created_at),
+            self._time(t.updated_at),
+            self._time(t.effective_at),
+            self._time(t.posted_at),
+            quoted(t.description),
+            quoted_or_null(t.external_id),
+            quoted(json.dumps(t.metadata)) if t.metadata else _EMPTY_METADATA,
+            self._time(t.expires_at),
+            or_null(t.reverses_id),
+            or_null(t.partially_posts_id),
+        )
+
+    def _time(self, time: datetime | None) -> str:
         if time is self.now:
             return self._now_text
-        return None if time is None else time.isoformat()
+        return NULL if time is None else time.isoformat()
+
+
+_TRANSACTION_WIDTH = 18
+_NUMBERS = [str(number) for number in range(10)]
+_EMPTY_METADATA = quoted("{}")
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:

@@ -18,6 +18,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
+# The longest that a statement's plan is kept, see _COMMON_SETTINGS.
+PLAN_SECONDS = 1
 
 # Errors that mean the link or the server is gone, not that a statement was wrong.
 CONNECTION_ERRORS = (
@@ -35,7 +37,8 @@ _COMMON_SETTINGS = {
     "jit": "off",
     "synchronous_commit": "on",
     # On tables that grew from empty, a generic plan chosen in the first seconds would keep scanning them whole: 240-750
-    # instead of 25-75 microseconds of PostgreSQL's CPU a transaction, until autovacuum's first ANALYZE.
+    # instead of 25-75 microseconds of PostgreSQL's CPU a transaction, until autovacuum's first ANALYZE. Even an index
+    # may be the wrong one, where a ledger is taken for a single row. So plans are made anew every PLAN_SECONDS.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     # So that the link's death is noticed on both sides.
@@ -90,7 +93,7 @@ async def read_pool(dsn: str, *, size_max: int) -> AsyncIterator[Pool]:
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
         server_settings=settings,
-        max_cached_statement_lifetime=0,
+        max_cached_statement_lifetime=PLAN_SECONDS,
         init=set_codecs,
         # A reader sets nothing and takes no lock, so there is nothing to reset: a round trip saved.
         reset=_leave_as_it_is,

@@ -1,5 +1,7 @@
 -- The books. Every row leads with its ledger_id, every key and foreign key contains it, and no statement
 -- touches two ledgers, so that ledgers can be spread over machines by that column alone.
+-- Transactions, events and requests have no foreign key to ledgers: they are only written under the lock of that very
+-- row, and the checks would cost an eighth of PostgreSQL's time.
 
 CREATE TABLE ledgers (
     ledger_id    uuid        NOT NULL PRIMARY KEY,
@@ -106,7 +108,6 @@ CREATE TABLE transactions (
     -- The pending transaction of which this one is a part.
     partially_posts_id uuid,
     CONSTRAINT transactions_pkey PRIMARY KEY (ledger_id, transaction_id),
-    CONSTRAINT transaction_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT transaction_version_not_negative CHECK (version >= 0),
     CONSTRAINT transaction_status_known CHECK (status IN (1, 2, 3)),
     CONSTRAINT transaction_archived_for_a_reason CHECK ((status = 3) = (archived_reason <> 0)),
@@ -243,7 +244,6 @@ CREATE TABLE events (
     -- sha256(digest of the event before || payload).
     digest    bytea       NOT NULL,
     CONSTRAINT events_pkey PRIMARY KEY (ledger_id, position),
-    CONSTRAINT event_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT event_position_positive CHECK (position > 0),
     CONSTRAINT event_digest_is_sha256 CHECK (octet_length(digest) = 32)
 );
@@ -261,7 +261,6 @@ CREATE TABLE requests (
     outcome     jsonb,
     created_at  timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (ledger_id, request_id),
-    CONSTRAINT request_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT request_id_in_range CHECK (length(request_id) BETWEEN 1 AND 128),
     CONSTRAINT request_has_one_outcome CHECK ((object_id IS NULL) <> (outcome IS NULL)),
     CONSTRAINT request_version_of_an_object CHECK ((object_id IS NULL) = (version IS NULL))

@@ -1,24 +1,24 @@
 -- Versions that were replaced, as they were.
--- $1 ledger_id uuid, then text[], one element a version: $2 transaction_ids, $3 versions, $4 statuses, $5 archived_reasons,
--- $6 entry_counts, $7 first_entry_ids, $8 positions, $9 created_positions, $10 created_ats, $11 updated_ats,
--- $12 effective_ats, $13 posted_ats, $14 descriptions, $15 external_ids, $16 metadatas, $17 expires_ats, $18 reverses_ids,
--- $19 partially_posts_ids
+-- $1 ledger_id uuid, then columns as array literals, each a text
+--   $2 transaction_ids, $3 versions, $4 statuses, $5 archived_reasons, $6 entry_counts, $7 first_entry_ids,
+--   $8 positions, $9 created_positions, $10 created_ats, $11 updated_ats, $12 effective_ats, $13 posted_ats,
+--   $14 descriptions, $15 external_ids, $16 metadatas, $17 expires_ats, $18 reverses_ids, $19 partially_posts_ids
 INSERT INTO transaction_versions (
     ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
     created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
     expires_at, reverses_id, partially_posts_id
 )
 SELECT
-    $1::uuid, r.transaction_id::uuid, r.version::bigint, r.status::smallint, r.archived_reason::smallint,
-    r.entry_count::smallint, r.first_entry_id::uuid, r.position::bigint, r.created_position::bigint,
-    r.created_at::timestamptz, r.updated_at::timestamptz, r.effective_at::timestamptz, r.posted_at::timestamptz,
-    r.description, r.external_id, r.metadata::jsonb, r.expires_at::timestamptz, r.reverses_id::uuid,
-    r.partially_posts_id::uuid
+    $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
+    r.position, r.created_position, r.created_at, r.updated_at, r.effective_at, r.posted_at, r.description,
+    r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
 FROM unnest(
-    $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-    $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]
+    $2::text::uuid[], $3::text::bigint[], $4::text::smallint[], $5::text::smallint[], $6::text::smallint[],
+    $7::text::uuid[], $8::text::bigint[], $9::text::bigint[], $10::text::timestamptz[],
+    $11::text::timestamptz[], $12::text::timestamptz[], $13::text::timestamptz[], $14::text::text[],
+    $15::text::text[], $16::text::jsonb[], $17::text::timestamptz[], $18::text::uuid[], $19::text::uuid[]
 ) AS r (
     transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
-    created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at, reverses_id,
-    partially_posts_id
+    created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
+    reverses_id, partially_posts_id
 )

@@ -1,0 +1,32 @@
+"""Rows as columns, each column one array literal: `{1,2,NULL}`, `{"a \\"quoted\\" text"}`.
+
+asyncpg encodes a list element by element, with two abstract-class checks for each: 24 us a transaction. A text costs
+it nothing, and PostgreSQL reads it straight into the column's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NULL = "NULL"
+
+
+def quoted(text: str) -> str:
+    """Any text as an element of an array literal."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def quoted_or_null(text: str | None) -> str:
+    return NULL if text is None else quoted(text)
+
+
+def or_null(text: str | None) -> str:
+    """An element that needs no quotes: a number, an id or a time."""
+    return NULL if text is None else text
+
+
+def literals(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The columns of rows of elements; so many empty ones if there are no rows."""
+    if not rows:
+        return ["{}"] * width
+    return ["{" + ",".join(column) + "}" for column in zip(*rows, strict=True)]
