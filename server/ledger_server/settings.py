@@ -65,8 +65,8 @@ class Settings:
         if not self.is_loopback and self.tls_certificate is None and not self.insecure:
             raise SettingsError(
                 f"LEDGER_LISTEN={self.listen} is reachable from other machines, and without TLS everything on the wire "
-                "can be read and changed. Set LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY, or listen on 127.0.0.1, or set "
-                "LEDGER_INSECURE=1 if the network in between is private to the callers."
+                "can be read and changed. Set LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY, or listen on 127.0.0.1, or "
+                "set LEDGER_INSECURE=1 if the network in between is private to the callers."
             )
         if self.lanes < 1 or self.readers < 1:
             raise SettingsError("LEDGER_LANES and LEDGER_READERS must be at least 1")
@@ -124,6 +124,8 @@ def _address(name: str, value: str) -> str:
     host, colon, port = value.rpartition(":")
     if not value.startswith("unix:") and not (colon and host and port.isdecimal() and int(port) < 65536):
         raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not host:port")
+    if ":" in host and not value.startswith(("unix:", "[")):
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r}: an IPv6 address goes in brackets, as in [::1]:50051")
     return value
 
 

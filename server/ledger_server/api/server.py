@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from ledger_client.v1 import ledger_service_pb2
 
+from ledger_client.v1 import ledger_service_pb2
 from ledger_server.api.calls import method_handlers
+from ledger_server.api.listening import ListenError, check_address
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
 
@@ -40,10 +41,6 @@ OPTIONS = (
 )
 
 
-class ListenError(Exception):
-    """The address cannot be listened on."""
-
-
 @asynccontextmanager
 async def serving(
     service: LedgerService,
@@ -52,7 +49,11 @@ async def serving(
     credentials: grpc.ServerCredentials | None,
     drain_seconds: float,
 ) -> AsyncIterator[int]:
-    """Serves within the block and yields the port; at its end calls under way may finish for drain_seconds."""
+    """Serves within the block and yields the port; at its end calls under way may finish for drain_seconds.
+
+    Raises ListenError.
+    """
+    check_address(listen)
     server = grpc.aio.server(options=OPTIONS)
     healthiness = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((method_handlers(_SERVICE, service),))
@@ -62,7 +63,7 @@ async def serving(
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError:
-        raise ListenError(f"cannot listen on {listen}: the address is in use, or not this machine's") from None
+        raise ListenError(f"cannot listen on {listen}: gRPC's line above says why") from None
     await server.start()
     for name in ("", _SERVICE.full_name):
         await healthiness.set(name, health_pb2.HealthCheckResponse.SERVING)
