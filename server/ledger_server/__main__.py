@@ -1,59 +1,107 @@
-"""The process: settings, signals, and a few clear lines for whoever started it."""
+"""The process: settings, signals, and a few clear lines for whoever started it.
+
+| signal                           | what it does                                                              |
+|----------------------------------|---------------------------------------------------------------------------|
+| SIGINT or SIGTERM, while starting| gives up the start                                                        |
+| SIGINT or SIGTERM, while serving | drains: calls under way are answered, streams end, then PostgreSQL stops  |
+| SIGINT once more                 | exits at once; what was acknowledged is committed, so nothing is lost     |
+| SIGTERM once more                | nothing: `make` passes on the one that the whole process group also gets  |
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import asyncpg
 
-from ledger_server.api.server import ListenError
-from ledger_server.app import App, running
+from ledger_server.api.listening import ListenError
+from ledger_server.app import App, DatabaseUrlError, running
 from ledger_server.log import configure_logging
+from ledger_server.security.tls import CertificateError
 from ledger_server.settings import Settings, SettingsError
 from ledger_server.storage.embedded import EmbeddedPostgresError
 from ledger_server.storage.migrate import UnsupportedDatabaseError
 
-_EXPECTED_ERRORS = (SettingsError, EmbeddedPostgresError, UnsupportedDatabaseError, ListenError)
+_EXPECTED_ERRORS = (
+    SettingsError,
+    CertificateError,
+    EmbeddedPostgresError,
+    DatabaseUrlError,
+    UnsupportedDatabaseError,
+    ListenError,
+)
+# As shells count: 128 and the signal's number.
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 async def serve(settings: Settings) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit status."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    started, stop = asyncio.Event(), asyncio.Event()
+    service = asyncio.create_task(_serve(settings, started, stop))
+
+    def stop_on(number: signal.Signals) -> None:
+        if stop.is_set():
+            if number == signal.SIGINT:
+                _exit_at_once(settings)
+            return
+        stop.set()
+        if not started.is_set():
+            service.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_on, number)
+    await asyncio.wait({service})
+    if service.cancelled():
+        _say("stopped before it served")
+        return 0
+    return service.result()
+
+
+async def _serve(settings: Settings, started: asyncio.Event, stop: asyncio.Event) -> int:
     async with running(settings) as app:
-        _announce(settings, app)
+        started.set()
+        if settings.ready_file:
+            _write_whole(settings.ready_file, _address(settings, app))
+        _say(*_announcement(settings, app))
         try:
-            postgres_died = await _until_stopped(stop, app)
+            exit_code = await _until_stopped(stop, app)
         finally:
-            if settings.ready_file:
-                settings.ready_file.unlink(missing_ok=True)
-        print("ledger: draining …", file=sys.stderr, flush=True)
-    if postgres_died:
-        print("ledger: PostgreSQL stopped by itself; see its log", file=sys.stderr)
-        return 1
-    print("ledger: stopped", file=sys.stderr)
-    return 0
+            _remove_ready_file(settings)
+        if exit_code is not None and app.postgres:
+            _say(
+                f"PostgreSQL ended by itself (exit code {exit_code}), so the service stops too",
+                f"its log is {app.postgres.log_file}; everything acknowledged is on disk, and a new start recovers it",
+            )
+            stop.set()
+        else:
+            _say("draining … (Ctrl-C again exits at once)")
+    _say("stopped")
+    return 0 if exit_code is None else 1
 
 
-async def _until_stopped(stop: asyncio.Event, app: App) -> bool:
-    """Waits for a signal, or for the end of the embedded PostgreSQL; True for the latter."""
+async def _until_stopped(stop: asyncio.Event, app: App) -> int | None:
+    """Waits for a signal, or for the end of the embedded PostgreSQL, whose exit code is returned."""
     stopping = asyncio.create_task(stop.wait())
     waiting = [stopping, app.postgres.exited] if app.postgres else [stopping]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    return not stop.is_set()
+    return app.postgres.exited.result() if app.postgres and app.postgres.exited.done() else None
 
 
-def _announce(settings: Settings, app: App) -> None:
-    address = (
-        settings.listen if settings.listen.startswith("unix:") else f"{settings.listen.rpartition(':')[0]}:{app.port}"
-    )
+def _exit_at_once(settings: Settings) -> NoReturn:
+    """Leaves everything as it is; the embedded PostgreSQL is told by the kernel, and stops by itself."""
+    _remove_ready_file(settings)
+    _say("exiting at once; calls under way were not answered")
+    os._exit(_INTERRUPTED)
+
+
+def _announcement(settings: Settings, app: App) -> list[str]:
     if app.postgres:
         where = (
             f"{app.postgres.data_directory} (embedded PostgreSQL {app.postgres.version}; kept when the service stops)"
@@ -61,15 +109,17 @@ def _announce(settings: Settings, app: App) -> None:
     else:
         where = "the PostgreSQL of LEDGER_DATABASE_URL"
     wire = "TLS" if settings.tls_certificate else "no TLS"
-    print(
-        f"ledger: serving gRPC on {address} ({wire}), ledger.v1.LedgerService, health and reflection\n"
-        f"ledger: data in {where}\n"
-        "ledger: try `make demo` in another terminal, or see README.md for a first call; Ctrl-C stops",
-        file=sys.stderr,
-        flush=True,
-    )
-    if settings.ready_file:
-        _write_whole(settings.ready_file, address)
+    return [
+        f"serving gRPC on {_address(settings, app)} ({wire}), ledger.v1.LedgerService, health and reflection",
+        f"data in {where}",
+        "try `make demo` in another terminal, or see README.md for a first call; Ctrl-C stops",
+    ]
+
+
+def _address(settings: Settings, app: App) -> str:
+    if settings.listen.startswith("unix:"):
+        return settings.listen
+    return f"{settings.listen.rpartition(':')[0]}:{app.port}"
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -77,6 +127,17 @@ def _write_whole(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     partial.replace(path)
+
+
+def _remove_ready_file(settings: Settings) -> None:
+    if settings.ready_file:
+        settings.ready_file.unlink(missing_ok=True)
+
+
+def _say(*lines: str) -> None:
+    # Whoever read them may have left.
+    with contextlib.suppress(OSError):
+        print(*(f"ledger: {line}" for line in lines), sep="\n", file=sys.stderr, flush=True)
 
 
 def main() -> None:
