@@ -369,7 +369,7 @@ async def test_transactions_by_any_filters(history: Books) -> None:
         query = TransactionQuery(
             ledger_id=history.ledger_id,
             page_size=chance.choice((1, 3, 20, 1000)),
-            account=account and Ref(account.account.id, None),
+            account=None if account is None else Ref(account.account.id, None),
             external_id=chance.choice((None, None, chance.choice(external_ids))),
             statuses=frozenset(chance.sample(list(TransactionStatus), chance.randrange(3))),
             metadata=chance.choice(COLOURS),

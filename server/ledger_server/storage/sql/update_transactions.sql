@@ -1,4 +1,5 @@
 -- Transactions, from the version before to their newest.
+-- ANY says again what the join says, because the planner may answer that with a hash of the whole ledger.
 -- $1 ledger_id uuid, then columns as array literals, each a text
 --   $2 transaction_ids, $3 versions, $4 statuses, $5 archived_reasons, $6 entry_counts, $7 first_entry_ids,
 --   $8 positions, $9 created_positions, $10 created_ats, $11 updated_ats, $12 effective_ats, $13 posted_ats,
@@ -20,3 +21,4 @@ FROM unnest(
     partially_posts_id
 )
 WHERE t.ledger_id = $1::uuid AND t.transaction_id = r.transaction_id
+    AND t.transaction_id = ANY ($2::text::uuid[])
