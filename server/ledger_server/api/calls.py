@@ -62,12 +62,15 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
 
     async def call(data: bytes, context: Context) -> bytes:
         started = time.perf_counter()
+        ledger_id = ""
         try:
-            response = await implementation(parse(data), context)
+            request = parse(data)
+            ledger_id = getattr(request, "ledger_id", "")
+            response = await implementation(request, context)
             answer = response if isinstance(response, bytes) else response.SerializeToString()
         except BaseException as error:
-            await _fail(rpc, started, error, context)
-        log.info("rpc", rpc=rpc, code="OK", duration_ms=_milliseconds_since(started))
+            await _fail(rpc, ledger_id, started, error, context)
+        log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
         return answer
 
     return call
@@ -84,13 +87,15 @@ def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], A
 
     async def call(data: Any, context: Context) -> AsyncIterator[bytes]:
         started = time.perf_counter()
+        ledger_id = ""
         try:
             request = parsed(data) if method.client_streaming else parse(data)
+            ledger_id = getattr(request, "ledger_id", "")
             async for message in implementation(request, context):
                 yield message
         except BaseException as error:
-            await _fail(rpc, started, error, context)
-        log.info("rpc", rpc=rpc, code="OK", duration_ms=_milliseconds_since(started))
+            await _fail(rpc, ledger_id, started, error, context)
+        log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
 
     return call
 
@@ -107,17 +112,17 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
     return parse
 
 
-async def _fail(rpc: str, started: float, error: BaseException, context: Context) -> NoReturn:
+async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, context: Context) -> NoReturn:
     """Ends the call with the error's status; what is not a refusal says nothing of what went wrong."""
     duration_ms = _milliseconds_since(started)
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        log.info("rpc", rpc=rpc, code="CANCELLED", duration_ms=duration_ms)
+        log.info("rpc", rpc=rpc, code="CANCELLED", ledger=ledger_id, duration_ms=duration_ms)
         raise error
     if not isinstance(error, LedgerError):
-        log.error("rpc", rpc=rpc, code="INTERNAL", duration_ms=duration_ms, exc_info=error)
+        log.error("rpc", rpc=rpc, code="INTERNAL", ledger=ledger_id, duration_ms=duration_ms, exc_info=error)
         error = Internal("internal error; a write may be repeated with the same request_id")
     else:
-        log.info("rpc", rpc=rpc, code=error.code, reason=error.reason, duration_ms=duration_ms)
+        log.info("rpc", rpc=rpc, code=error.code, reason=error.reason, ledger=ledger_id, duration_ms=duration_ms)
     status = status_of(error)
     details = ((_STATUS_DETAILS, status.SerializeToString()),)
     trailers = details + _REPLAYED if error.replayed else details
