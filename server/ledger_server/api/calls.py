@@ -65,7 +65,7 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
         ledger_id = ""
         try:
             request = parse(data)
-            ledger_id = getattr(request, "ledger_id", "")
+            ledger_id = getattr(request, "ledger_id", "")[:36]
             response = await implementation(request, context)
             answer = response if isinstance(response, bytes) else response.SerializeToString()
         except BaseException as error:
@@ -90,7 +90,7 @@ def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], A
         ledger_id = ""
         try:
             request = parsed(data) if method.client_streaming else parse(data)
-            ledger_id = getattr(request, "ledger_id", "")
+            ledger_id = getattr(request, "ledger_id", "")[:36]
             async for message in implementation(request, context):
                 yield message
         except BaseException as error:
