@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +16,7 @@ from ledger_client import Account, Ledger, LedgerClient, commands, credit, debit
 from ledger_client.v1.streams_pb2 import Event, WatchBalancesResponse
 from ledger_server.domain.errors import ShuttingDown, SlowSubscriber
 from ledger_server.events import hub as hub_module
+from ledger_server.events import log as log_module
 from ledger_server.events.hub import Hub, Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
@@ -49,10 +52,11 @@ async def next_of(stream: AsyncGenerator[bytes, None]) -> WatchBalancesResponse:
 
 async def events_up_to(stream: AsyncGenerator[bytes, None], position: int) -> list[Event]:
     events: list[Event] = []
-    while not events or events[-1].position < position:
-        response = await next_of(stream)
-        if response.HasField("changes"):
-            events += [response.changes, *response.further_changes]
+    async with asyncio.timeout(20):
+        while not events or events[-1].position < position:
+            response = await next_of(stream)
+            if response.HasField("changes"):
+                events += [response.changes, *response.further_changes]
     return events
 
 
@@ -72,6 +76,33 @@ async def cut_connections(dsn: str, application_name: str) -> None:
         )
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def swallowing_proxy(dsn: str, directory: Path) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """A way to the database, and how to have all that is sent over its present connections swallowed."""
+    (socket_directory,) = parse_qs(urlsplit(dsn).query)["host"]
+    connections: list[asyncio.Event] = []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallows: asyncio.Event) -> None:
+        while data := await reader.read(65536):
+            if not swallows.is_set():
+                writer.write(data)
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_unix_connection(f"{socket_directory}/.s.PGSQL.5432")
+        connections.append(asyncio.Event())
+        there, back = (there_reader, writer), (reader, there_writer)
+        await asyncio.gather(*(forward(*way, connections[-1]) for way in (there, back)), return_exceptions=True)
+
+    def swallow() -> None:
+        for swallows in connections:
+            swallows.set()
+
+    proxy = await asyncio.start_unix_server(connect, directory / ".s.PGSQL.5432")
+    async with proxy:
+        yield dsn.replace(quote(socket_directory), quote(str(directory))), swallow
 
 
 async def test_without_a_doorbell_polling_delivers(
@@ -112,6 +143,27 @@ async def test_an_outage_of_the_database_is_survived_without_loss(
             position = await transfer(client, pair)
         events = await events_up_to(stream, position)
     assert [event.position for event in events] == list(range(first + 1, position + 1))
+
+
+async def test_a_link_that_swallows_everything_is_replaced(
+    client: LedgerClient,
+    server: Server,
+    ledger: Ledger,
+    pair: tuple[Account, Account],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_module, "ANSWER_SECONDS", 1.0)
+    async with (
+        swallowing_proxy(server.dsn, tmp_path) as (dsn, swallow),
+        read_pool(server.dsn, size_max=1) as pool,
+        Hub(dsn, pool).running() as hub,
+        aclosing(hub.watch(Watch(ledger.id))) as stream,
+    ):
+        assert (await next_of(stream)).HasField("heartbeat")
+        swallow()
+        position = await transfer(client, pair)
+        assert [event.position for event in await events_up_to(stream, position)] == [position]
 
 
 async def test_a_reader_that_pauses_gets_everything_in_few_messages(

@@ -67,10 +67,11 @@ async def events_up_to(stream: BalanceStream, position: int) -> list[Event]:
     """What a stream says until it has passed a position."""
     events = []
     message: WatchMessage | None = None
-    while message is None or message.position < position:
-        message = await next_of(stream)
-        if isinstance(message, Event):
-            events.append(message)
+    async with asyncio.timeout(20):
+        while message is None or message.position < position:
+            message = await anext(stream)
+            if isinstance(message, Event):
+                events.append(message)
     return events
 
 
