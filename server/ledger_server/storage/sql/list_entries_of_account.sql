@@ -1,8 +1,8 @@
 -- Entries written on an account under a range of its lock_versions, newest first, with its counters after each.
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
--- transaction and what it leaves of the pending one. Entries that a failed condition
--- archived moved no account and are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT
--- tells the planner how few entries a version has.
+-- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
+-- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
+-- entries a version has.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 before_version bigint, $4 before_entry_id uuid, $5 last_version bigint,
 -- $6 directions text[], $7 statuses text[], $8 include_discarded boolean, $9 effective_at_lower_bound timestamptz or null,
 -- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint

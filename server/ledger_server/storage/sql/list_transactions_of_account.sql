@@ -1,7 +1,7 @@
 -- Transactions in a range of created positions that ever wrote on an account, newest first.
 -- A transaction moves an account at its creation or later, never before: those created at the position of one of the
--- account's versions or later are all found among that version and its successors. MATERIALIZED keeps the planner from
--- walking all of the ledger's transactions instead, looking for one of the account's.
+-- account's versions or later are all found among that version and its successors. LIMIT 1 keeps the planner from
+-- walking the whole range of the ledger's transactions instead, looking for one of the account's.
 -- A partial post also moves accounts of the pending transaction that the posted part leaves out.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 least_lock_version bigint, $4 before_position bigint,
 -- $5 last_position bigint, $6 statuses text[], $7 metadata jsonb, $8 row_count bigint
