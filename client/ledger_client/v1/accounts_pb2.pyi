@@ -608,7 +608,7 @@ class ListAccountsResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token of the next page; empty on the last."""
+    """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
     position: _builtins.int
     """The ledger's position at which this page was read."""
     epoch: _builtins.str

@@ -259,7 +259,7 @@ class ListLedgersResponse(_message.Message):
     LEDGERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token of the next page; empty on the last."""
+    """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
     @_builtins.property
     def ledgers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ledger]:
         """At most page_size ledgers, oldest first."""

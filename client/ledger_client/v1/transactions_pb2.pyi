@@ -1268,7 +1268,7 @@ class ListTransactionsResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token of the next page; empty on the last."""
+    """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
     position: _builtins.int
     """The ledger's position at which this page was read."""
     epoch: _builtins.str
@@ -1353,7 +1353,7 @@ class ListTransactionVersionsResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token of the next page; empty on the last."""
+    """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
         """At most page_size versions, oldest first, each whole and with its entries as they were."""

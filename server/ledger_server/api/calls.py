@@ -118,6 +118,9 @@ async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, 
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         log.info("rpc", rpc=rpc, code="CANCELLED", ledger=ledger_id, duration_ms=duration_ms)
         raise error
+    if isinstance(error, TimeoutError):
+        log.info("rpc", rpc=rpc, code="DEADLINE_EXCEEDED", ledger=ledger_id, duration_ms=duration_ms)
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
     if not isinstance(error, LedgerError):
         log.error("rpc", rpc=rpc, code="INTERNAL", ledger=ledger_id, duration_ms=duration_ms, exc_info=error)
         error = Internal("internal error; a write may be repeated with the same request_id")
