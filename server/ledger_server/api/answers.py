@@ -8,7 +8,6 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledgers_pb2, transactions_pb2
-
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, Ledger, Transaction

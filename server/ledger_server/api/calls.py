@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ledger_server.api.status import status_of
-from ledger_server.domain.errors import InvalidField, Internal, LedgerError, MessageMalformed, Violation
+from ledger_server.domain.errors import Internal, InvalidField, LedgerError, MessageMalformed, Violation
 
 log = structlog.get_logger()
 

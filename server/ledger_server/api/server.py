@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ledger_client.v1 import ledger_service_pb2
 from ledger_server.api.calls import method_handlers
+from ledger_server.api.health import Health
 from ledger_server.api.listening import ListenError, check_address
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
@@ -55,7 +56,7 @@ async def serving(
     """
     check_address(listen)
     server = grpc.aio.server(options=OPTIONS)
-    healthiness = health.aio.HealthServicer()
+    healthiness = Health()
     server.add_generic_rpc_handlers((method_handlers(_SERVICE, service),))
     health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
     names = (_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)

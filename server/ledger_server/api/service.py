@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
-
-from ledger_server.api import answers, commands, queries
+from ledger_server.api import answers, batches, commands, queries
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
@@ -68,7 +67,7 @@ class LedgerService:
     async def BatchCreateAccounts(
         self, request: accounts_pb2.BatchCreateAccountsRequest, context: Context
     ) -> accounts_pb2.BatchCreateAccountsResponse:
-        return answers.created_accounts_to(await self._write_atomic(commands.batch_create_accounts(request), context))
+        return answers.created_accounts_to(await self._write_atomic(batches.batch_create_accounts(request), context))
 
     async def UpdateAccount(self, request: accounts_pb2.UpdateAccountRequest, context: Context) -> accounts_pb2.Account:
         return _account(await self._write(commands.update_account(request), context))
@@ -81,7 +80,7 @@ class LedgerService:
     async def BatchWriteTransactions(
         self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
     ) -> transactions_pb2.BatchWriteTransactionsResponse:
-        results = await self._write_batch(commands.batch(request), context, request.validate_only)
+        results = await self._write_batch(batches.batch(request), context, request.validate_only)
         return answers.batch_to(results, request.ledger_id.lower(), request.full_results)
 
     async def UpdateTransaction(self, request: transactions_pb2.UpdateTransactionRequest, context: Context) -> bytes:
@@ -106,7 +105,7 @@ class LedgerService:
         self, requests: AsyncIterator[transactions_pb2.ImportTransactionsRequest], context: Context
     ) -> AsyncIterator[bytes]:
         async for request in requests:
-            acknowledgement = await self._import(commands.import_chunk(request), context)
+            acknowledgement = await self._import(batches.import_chunk(request), context)
             yield answers.acknowledgement_to(request.request_id, acknowledgement).SerializeToString()
 
     async def GetTransaction(

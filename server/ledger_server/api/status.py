@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
-from ledger_client.v1 import balances_pb2, errors_pb2
 
+from ledger_client.v1 import balances_pb2, errors_pb2
 from ledger_server.domain.errors import InvalidArgument, LedgerError, Violation
 
 DOMAIN = "ledger.v1"

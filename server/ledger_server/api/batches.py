@@ -1,0 +1,131 @@
+"""Batches to commands: many in one request, each with an answer of its own or all with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ledger_client.v1 import accounts_pb2, transactions_pb2
+from ledger_server.api import fields
+from ledger_server.api.commands import create_account, transaction_command
+from ledger_server.api.fields import Problems
+from ledger_server.domain.commands import (
+    AtomicBatch,
+    BatchCreateAccounts,
+    Command,
+    ImportChunk,
+)
+from ledger_server.domain.errors import InvalidField, LedgerError, Violation
+
+BATCH_COMMANDS_MAX = 10_000
+BATCH_ENTRIES_MAX = 20_000
+FULL_RESULTS_MAX = 500
+
+
+def batch_create_accounts(request: accounts_pb2.BatchCreateAccountsRequest) -> BatchCreateAccounts:
+    problems = Problems()
+    ledger_id = fields.ledger_id(problems, request.ledger_id)
+    fields.request_id(problems, request.request_id)
+    if not 1 <= len(request.accounts) <= BATCH_COMMANDS_MAX:
+        problems.add("accounts", f"must be 1 to {BATCH_COMMANDS_MAX}")
+    problems.raise_if_any()
+    items = [_batched(partial(create_account, item, ledger_id), item) for item in request.accounts]
+    return BatchCreateAccounts(ledger_id=ledger_id, request_id=request.request_id, commands=_all_well_formed(items))
+
+
+def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[Command | LedgerError]:
+    """The batch's commands in order: one AtomicBatch, or one command an item, or why an item is malformed."""
+    problems = Problems()
+    ledger_id = fields.ledger_id(problems, request.ledger_id)
+    if request.atomic:
+        fields.request_id(problems, request.request_id)
+    elif request.request_id:
+        problems.add("request_id", "must be empty unless the batch is atomic: each command carries its own")
+    if request.full_results and len(request.commands) > FULL_RESULTS_MAX:
+        problems.add("full_results", f"is possible for at most {FULL_RESULTS_MAX} commands")
+    items = _items(problems, request.commands)
+    problems.raise_if_any()
+    if not request.atomic:
+        return [_item(item, ledger_id) for item in items]
+    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    return [
+        AtomicBatch(
+            ledger_id=ledger_id,
+            request_id=request.request_id,
+            commands=commands,
+            full_results=request.full_results,
+        )
+    ]
+
+
+def import_chunk(request: transactions_pb2.ImportTransactionsRequest) -> ImportChunk:
+    problems = Problems()
+    ledger_id = fields.ledger_id(problems, request.ledger_id)
+    fields.request_id(problems, request.request_id)
+    items = _items(problems, request.commands)
+    problems.raise_if_any()
+    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    return ImportChunk(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
+
+
+def _items(problems: Problems, commands: Sequence[transactions_pb2.TransactionCommand]) -> list[Any]:
+    """The requests in a batch; None for an empty command."""
+    if not 1 <= len(commands) <= BATCH_COMMANDS_MAX:
+        problems.add("commands", f"must be 1 to {BATCH_COMMANDS_MAX}")
+        return []
+    items = [getattr(command, command.WhichOneof("command") or "", None) for command in commands]
+    if sum(len(getattr(item, "entries", ())) for item in items) > BATCH_ENTRIES_MAX:
+        problems.add("commands", f"must have at most {BATCH_ENTRIES_MAX} entries together")
+    return items
+
+
+def _item(item: Any, ledger_id: str) -> Command | LedgerError:
+    """The command of an item that carries its own request_id, or why it is malformed."""
+    problems = Problems()
+    try:
+        _check_item(problems, item)
+        fields.request_id(problems, item.request_id)
+        problems.raise_if_any()
+        return transaction_command(item, ledger_id)
+    except LedgerError as error:
+        return error
+
+
+def _batched_item(item: Any, ledger_id: str) -> Command | LedgerError:
+    """The command of an item of a batch that has the request_id for all, or why it is malformed."""
+    try:
+        problems = Problems()
+        _check_item(problems, item)
+        problems.raise_if_any()
+    except LedgerError as error:
+        return error
+    return _batched(partial(transaction_command, item, ledger_id), item)
+
+
+def _batched(convert: Callable[[], Command], item: Any) -> Command | LedgerError:
+    try:
+        if item.request_id:
+            problem = "must be empty: the batch carries one for all"
+            raise InvalidField.of([Violation("request_id", problem)])
+        return convert()
+    except LedgerError as error:
+        return error
+
+
+def _check_item(problems: Problems, item: Any) -> None:
+    if item is None:
+        problems.add("command", "is required")
+        problems.raise_if_any()
+    if item.validate_only:
+        problems.add("validate_only", "must be unset in a batch, which has its own")
+
+
+def _all_well_formed(items: Sequence[Command | LedgerError]) -> tuple[Command, ...]:
+    """The commands, or the first one's error with its index."""
+    commands: list[Command] = []
+    for index, item in enumerate(items):
+        if isinstance(item, LedgerError):
+            raise item.with_metadata(command_index=str(index))
+        commands.append(item)
+    return tuple(commands)

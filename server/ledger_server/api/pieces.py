@@ -1,0 +1,236 @@
+"""The pieces that requests share: names of objects, entries, conditions, limits, update masks; checked field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from ledger_client.v1 import accounts_pb2, balances_pb2, transactions_pb2
+from ledger_server.api import fields
+from ledger_server.api.fields import Problems
+from ledger_server.domain.commands import (
+    AccountCondition,
+    BalanceCondition,
+    EntryInput,
+    MetadataPatch,
+    PartialEntry,
+    Ref,
+)
+from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
+from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits
+from ledger_server.domain.money import (
+    BalanceKind,
+    Direction,
+    NormalBalance,
+    Operator,
+    parse_amount,
+    parse_signed_amount,
+)
+
+CONDITIONS_MAX = 18
+ACCOUNT_CONDITIONS_MAX = 100
+
+_SIGNED_AMOUNT_RULE = "must be a base-10 integer of at most 36 digits in the minor unit, optionally negative, never -0"
+_DIRECTIONS = {int(direction): direction for direction in Direction}
+
+
+def account_ref(problems: Problems, message: Any, prefix: str = "") -> Ref:
+    """The account that a request's oneof names."""
+    if message.account_id:
+        return Ref(fields.object_id(problems, f"{prefix}account_id", message.account_id), None)
+    if message.account_external_id:
+        return Ref(None, fields.external_id(problems, f"{prefix}account_external_id", message.account_external_id))
+    problems.add(f"{prefix}account_id", "is required, or account_external_id")
+    return Ref(NIL_ID, None)
+
+
+def transaction_ref(problems: Problems, message: Any) -> Ref:
+    """The transaction that a request's oneof names."""
+    if message.transaction_id:
+        return Ref(fields.object_id(problems, "transaction_id", message.transaction_id), None)
+    if message.transaction_external_id:
+        external_id = fields.external_id(problems, "transaction_external_id", message.transaction_external_id)
+        return Ref(None, external_id)
+    problems.add("transaction_id", "is required, or transaction_external_id")
+    return Ref(NIL_ID, None)
+
+
+def entries_of(problems: Problems, entries: Sequence[transactions_pb2.EntryInput]) -> tuple[EntryInput, ...]:
+    if not 2 <= len(entries) <= ENTRIES_MAX:
+        problems.add("entries", f"must be 2 to {ENTRIES_MAX}, with at least one debit and one credit")
+        return ()
+    return tuple([_plain_entry(entry) or _entry(problems, n, entry) for n, entry in enumerate(entries)])
+
+
+def _plain_entry(entry: transactions_pb2.EntryInput) -> EntryInput | None:
+    """An entry of nothing but a well-formed account_id, direction and amount: nearly all are, and it is the hot path."""
+    match entry.ListFields():
+        case [(account_field, account_id), (_, int(direction)), (_, str(text))] if account_field.number == _ACCOUNT_ID:
+            amount = parse_amount(text)
+            if amount is not None and direction in _DIRECTIONS and is_canonical_id(account_id):
+                return EntryInput(Ref(account_id, None), _DIRECTIONS[direction], amount)
+    return None
+
+
+_ACCOUNT_ID = transactions_pb2.EntryInput.ACCOUNT_ID_FIELD_NUMBER
+
+
+def _entry(problems: Problems, n: int, entry: transactions_pb2.EntryInput) -> EntryInput:
+    prefix = f"entries[{n}]."
+    return EntryInput(
+        account_ref(problems, entry, prefix),
+        _direction(problems, prefix, entry.direction),
+        _amount(problems, prefix, entry.amount),
+        fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
+        optional_count(problems, entry, "lock_version", prefix),
+        _conditions(problems, f"{prefix}conditions", entry.conditions) if entry.conditions else (),
+    )
+
+
+def partial_entries_of(
+    problems: Problems, entries: Sequence[transactions_pb2.PartialEntryInput]
+) -> tuple[PartialEntry, ...]:
+    if not 1 <= len(entries) <= ENTRIES_MAX:
+        problems.add("entries", f"must be 1 to {ENTRIES_MAX}")
+        return ()
+    parts = tuple([_partial_entry(problems, n, entry) for n, entry in enumerate(entries)])
+    if not any(part.amount for part in parts) and not problems.found:
+        problems.add("entries", "must have at least one amount greater than zero")
+    return parts
+
+
+def _partial_entry(problems: Problems, n: int, entry: transactions_pb2.PartialEntryInput) -> PartialEntry:
+    prefix = f"entries[{n}]."
+    if entry.entry_id:
+        entry_id, account, direction = fields.object_id(problems, f"{prefix}entry_id", entry.entry_id), None, None
+    elif entry.WhichOneof("entry") is None:
+        problems.add(f"{prefix}entry_id", "is required, or account_id, or account_external_id")
+        entry_id, account, direction = NIL_ID, None, None
+    else:
+        entry_id, account = None, account_ref(problems, entry, prefix)
+        direction = _direction(problems, prefix, entry.direction)
+    return PartialEntry(
+        entry_id,
+        account,
+        direction,
+        _amount(problems, prefix, entry.amount),
+        fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
+        optional_count(problems, entry, "lock_version", prefix),
+        _conditions(problems, f"{prefix}conditions", entry.conditions),
+    )
+
+
+def _amount(problems: Problems, prefix: str, text: str) -> int:
+    amount = parse_amount(text)
+    if amount is None:
+        problems.add(
+            f"{prefix}amount",
+            "must be a base-10 integer of 0 to 10^36 - 1 in the minor unit: no sign, leading zero, space or exponent",
+        )
+    return amount or 0
+
+
+def _direction(problems: Problems, prefix: str, value: int) -> Direction:
+    direction = _DIRECTIONS.get(value)
+    if direction is None:
+        problems.add(f"{prefix}direction", "must be DEBIT or CREDIT")
+    return direction or Direction.DEBIT
+
+
+def limits_of(problems: Problems, limits: accounts_pb2.BalanceLimits) -> BalanceLimits:
+    """Standing limits; a balance without bounds has none."""
+    parsed = []
+    for kind in BalanceKind:
+        name = kind.name.lower()
+        limit = getattr(limits, name)
+        low = _bound(problems, f"limits.{name}.min", limit.min) if limit.HasField("min") else None
+        high = _bound(problems, f"limits.{name}.max", limit.max) if limit.HasField("max") else None
+        if low is not None and high is not None and low > high:
+            problems.add(f"limits.{name}", "must have a min that is not greater than its max")
+        if low is not None or high is not None:
+            parsed.append(BalanceLimit(kind, low, high))
+    return tuple(parsed)
+
+
+def _bound(problems: Problems, field: str, text: str) -> int:
+    amount = parse_signed_amount(text)
+    if amount is None:
+        problems.add(field, _SIGNED_AMOUNT_RULE)
+    return amount or 0
+
+
+def account_conditions_of(
+    problems: Problems, conditions: Sequence[transactions_pb2.AccountCondition]
+) -> tuple[AccountCondition, ...]:
+    if len(conditions) > ACCOUNT_CONDITIONS_MAX:
+        problems.add("conditions", f"must be at most {ACCOUNT_CONDITIONS_MAX}")
+        return ()
+    return tuple(
+        AccountCondition(
+            account_ref(problems, condition, f"conditions[{n}]."),
+            optional_count(problems, condition, "lock_version", f"conditions[{n}]."),
+            _conditions(problems, f"conditions[{n}].conditions", condition.conditions),
+        )
+        for n, condition in enumerate(conditions)
+    )
+
+
+def _conditions(
+    problems: Problems, field: str, conditions: Sequence[balances_pb2.BalanceCondition]
+) -> tuple[BalanceCondition, ...]:
+    if len(conditions) > CONDITIONS_MAX:
+        problems.add(field, f"must be at most {CONDITIONS_MAX}")
+    parsed = []
+    for n, condition in enumerate(conditions[:CONDITIONS_MAX]):
+        amount = parse_signed_amount(condition.amount)
+        if amount is None:
+            problems.add(f"{field}[{n}].amount", _SIGNED_AMOUNT_RULE)
+        parsed.append(
+            BalanceCondition(
+                enum_of(problems, f"{field}[{n}].balance", condition.balance, BalanceKind),
+                enum_of(problems, f"{field}[{n}].operator", condition.operator, Operator),
+                amount or 0,
+            )
+        )
+    return tuple(parsed)
+
+
+def mask_of(problems: Problems, request: Any, allowed: Sequence[str]) -> tuple[set[str], MetadataPatch | None]:
+    """The fields that an update changes, and what it does to the metadata."""
+    populated = {field.name for field, _ in request.ListFields()}
+    changed, keys = fields.update_mask(
+        problems, request.update_mask.paths, allowed, [name for name in allowed if name in populated]
+    )
+    given = fields.metadata(problems, request.metadata)
+    if "metadata" in changed:
+        return changed, MetadataPatch(replaces=True, set=given)
+    if keys:
+        pairs = {key: given[key] for key in keys if key in given}
+        return changed, MetadataPatch(False, pairs, tuple(key for key in keys if key not in given))
+    return changed, None
+
+
+def merged(metadata: dict[str, str]) -> MetadataPatch | None:
+    return MetadataPatch(replaces=False, set=metadata) if metadata else None
+
+
+def optional_time(problems: Problems, message: Message, field: str) -> datetime | None:
+    return fields.time(problems, field, getattr(message, field)) if message.HasField(field) else None
+
+
+def optional_count(problems: Problems, message: Message, field: str, prefix: str = "") -> int | None:
+    return fields.count(problems, prefix + field, getattr(message, field)) if message.HasField(field) else None
+
+
+_E = TypeVar("_E", NormalBalance, BalanceKind, Operator, AccountStatus)
+
+
+def enum_of(problems: Problems, field: str, value: int, kind: type[_E]) -> _E:
+    try:
+        return kind(value)
+    except ValueError:
+        problems.add(field, f"must be one of {', '.join(member.name for member in kind)}")
+        return next(iter(kind))
