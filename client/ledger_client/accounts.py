@@ -5,10 +5,13 @@ from typing import TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
+    AccountStatusWord,
     NormalBalanceWord,
+    account_status_value,
     metadata_changes,
     name_account,
     normal_balance_value,
@@ -16,6 +19,10 @@ from ledger_client.inputs import (
 from ledger_client.pages import every_page
 from ledger_client.v1.accounts_pb2 import (
     Account,
+    AccountStatus,
+    BalanceLimits,
+    BatchCreateAccountsRequest,
+    BatchCreateAccountsResponse,
     BatchGetAccountsRequest,
     BatchGetAccountsResponse,
     CreateAccountRequest,
@@ -58,6 +65,7 @@ class AccountCalls(Connection):
         description: str = "",
         external_id: str = "",
         metadata: Mapping[str, str] | None = None,
+        limits: BalanceLimits | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
         outcome: Outcome | None = None,
@@ -73,6 +81,7 @@ class AccountCalls(Connection):
             description: up to 1,000 characters.
             external_id: your own id, up to 180 characters, unique among the ledger's accounts.
             metadata: up to 50 keys, 16 KiB together.
+            limits: standing limits of its balances, such as ``limits(available_min=0)``.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
             outcome: is told whether the answer is that of an earlier call.
@@ -81,18 +90,46 @@ class AccountCalls(Connection):
             LedgerNotFound: no such ledger.
             ExternalIdTaken: another account has the external id.
         """
-        request = CreateAccountRequest(
-            ledger_id=ledger_id,
-            request_id=request_id or new_request_id(),
-            name=name,
-            description=description,
-            normal_balance=normal_balance_value(normal_balance),
+        request = commands.create_account(
+            name,
+            normal_balance=normal_balance,
             currency=currency,
             currency_exponent=currency_exponent,
+            description=description,
             external_id=external_id,
             metadata=metadata,
+            limits=limits,
         )
+        request.ledger_id = ledger_id
+        request.request_id = request_id or new_request_id()
         return await self._call(self.stub.CreateAccount, request, timeout, outcome)
+
+    async def batch_create_accounts(
+        self,
+        ledger_id: str,
+        accounts: Iterable[CreateAccountRequest],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> BatchCreateAccountsResponse:
+        """Create up to 10,000 accounts, all or none, in the order given.
+
+        Args:
+            ledger_id: the ledger that will hold them.
+            accounts: what ``commands.create_account`` makes.
+            request_id: your own for all of them; with the same one the call can be repeated with one effect.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            LedgerError: what ``create_account`` raises, with the index of the first refused account in
+                ``metadata["command_index"]``.
+        """
+        request = BatchCreateAccountsRequest(
+            ledger_id=ledger_id, request_id=request_id or new_request_id(), accounts=accounts
+        )
+        return await self._call(self.stub.BatchCreateAccounts, request, timeout, outcome)
 
     async def get_account(
         self,
@@ -168,6 +205,8 @@ class AccountCalls(Connection):
         external_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
         metadata_patch: Mapping[str, str | None] | None = None,
+        status: AccountStatusWord | AccountStatus.ValueType | None = None,
+        limits: BalanceLimits | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
         outcome: Outcome | None = None,
@@ -182,6 +221,9 @@ class AccountCalls(Connection):
             external_id: the new external id; empty removes it.
             metadata: replaces all of it.
             metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            status: whether it takes entries: "open", "debits_frozen" (credits only), "credits_frozen" (debits only),
+                "frozen" (neither) or "closed".
+            limits: replace all old standing limits; ``limits()`` removes them.
             request_id: see ``create_account``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
             outcome: is told whether the answer is that of an earlier call.
@@ -189,15 +231,24 @@ class AccountCalls(Connection):
         Raises:
             AccountNotFound: no such account in this ledger.
             ExternalIdTaken: another account has the external id.
+            AccountNotEmpty: it cannot be closed while something is posted or pending on it.
         """
         values, paths = metadata_changes(metadata, metadata_patch)
-        changes = {"name": name, "description": description, "external_id": external_id}
+        changes = {
+            "name": name,
+            "description": description,
+            "external_id": external_id,
+            "status": status,
+            "limits": limits,
+        }
         request = UpdateAccountRequest(
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name or "",
             description=description or "",
             external_id=external_id or "",
+            status=account_status_value(status),
+            limits=limits,
             metadata=values,
             update_mask=FieldMask(paths=[field for field, new in changes.items() if new is not None] + paths),
         )

@@ -1,6 +1,7 @@
-"""The four things that can be done to transactions, as messages.
+"""What can be done to transactions, as messages; and the creation of an account.
 
-Each unary call sends one of them; ``batch_write_transactions`` sends many.
+Each unary call sends one of them; ``batch_write_transactions``, ``import_transactions`` and
+``batch_create_accounts`` send many.
 """
 
 import datetime as dt
@@ -10,25 +11,39 @@ from typing import TypedDict, Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.inputs import (
+    EntryPart,
+    NormalBalanceWord,
     StatusWord,
     TransactionRef,
+    entry_parts,
     metadata_changes,
     name_transaction,
+    normal_balance_value,
     status_value,
     timestamp,
 )
+from ledger_client.v1.accounts_pb2 import BalanceLimits, CreateAccountRequest
+from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.transactions_pb2 import (
     AccountCondition,
     ArchiveTransactionRequest,
     CreateTransactionRequest,
     EntryInput,
+    PartialPostTransactionRequest,
     PostTransactionRequest,
+    ReverseTransactionRequest,
+    TransactionCommand,
     TransactionStatus,
     UpdateTransactionRequest,
 )
 
 TransactionWrite = (
-    CreateTransactionRequest | UpdateTransactionRequest | PostTransactionRequest | ArchiveTransactionRequest
+    CreateTransactionRequest
+    | UpdateTransactionRequest
+    | PostTransactionRequest
+    | ArchiveTransactionRequest
+    | PartialPostTransactionRequest
+    | ReverseTransactionRequest
 )
 
 
@@ -43,10 +58,12 @@ class CreateFields(TypedDict, total=False):
     """Your own id, up to 180 characters, unique among the ledger's non-archived transactions."""
     effective_at: dt.datetime | None
     """Business time, with a time zone; default: the time of the write."""
+    expires_at: dt.datetime | None
+    """When it is archived if still pending, with a time zone; not for a posted one."""
     metadata: Mapping[str, str]
     """Up to 50 keys, 16 KiB together."""
     archive_on_condition_failure: bool
-    """If a balance condition fails, answer with an archived transaction instead of refusing."""
+    """If a condition or a standing limit fails, answer with an archived transaction instead of refusing."""
     validate_only: bool
     """Only say what would happen. Not in a batch, which has its own."""
     request_id: str
@@ -66,6 +83,8 @@ class UpdateFields(TypedDict, total=False):
     """The new external id; empty removes it."""
     effective_at: dt.datetime
     """The new business time, with a time zone."""
+    expires_at: dt.datetime | None
+    """The new expiry, with a time zone; None removes it."""
     metadata: Mapping[str, str] | None
     """Replaces all of it."""
     metadata_patch: Mapping[str, str | None] | None
@@ -95,6 +114,36 @@ class PostFields(TypedDict, total=False):
     """Your own for this command; with the same one it can be repeated with one effect."""
 
 
+class PartFields(TypedDict, total=False):
+    """What a partial post and a reversal may carry beside their entries: fields of the new transaction."""
+
+    version: int | None
+    """Write only if the pending or original transaction is at this version, else VersionMismatch."""
+    description: str
+    """Up to 1,000 characters."""
+    external_id: str
+    """Your own id, up to 180 characters, unique among the ledger's non-archived transactions."""
+    effective_at: dt.datetime | None
+    """Business time, with a time zone; default: that of the pending or original transaction."""
+    metadata: Mapping[str, str]
+    """Up to 50 keys, 16 KiB together."""
+    validate_only: bool
+    """Only say what would happen. Not in a batch, which has its own."""
+    request_id: str
+    """Your own for this command; with the same one it can be repeated with one effect."""
+
+
+class ReverseFields(PartFields, total=False):
+    """What a reversal may carry."""
+
+    entries: Iterable[EntryPart]
+    """What is reversed of each entry of the original, named by the original's side; none: all of it."""
+    status: StatusWord | TransactionStatus.ValueType
+    """"posted" (the default) or "pending"."""
+    conditions: Iterable[AccountCondition]
+    """Must hold right after the reversal; ``account_condition`` makes them."""
+
+
 class ArchiveFields(TypedDict, total=False):
     """What archiving may carry."""
 
@@ -115,6 +164,7 @@ def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFie
         description=fields.get("description", ""),
         status=status_value(fields.get("status")),
         effective_at=timestamp(fields.get("effective_at")),
+        expires_at=timestamp(fields.get("expires_at")),
         external_id=fields.get("external_id", ""),
         metadata=fields.get("metadata"),
         entries=entries,
@@ -123,7 +173,7 @@ def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFie
     )
 
 
-_MASKED = ("description", "effective_at", "external_id", "entries")
+_MASKED = ("description", "effective_at", "expires_at", "external_id", "entries")
 
 
 def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateFields]) -> UpdateTransactionRequest:
@@ -134,6 +184,7 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
         version=fields.get("version"),
         description=fields.get("description", ""),
         effective_at=timestamp(fields.get("effective_at")),
+        expires_at=timestamp(fields.get("expires_at")),
         external_id=fields.get("external_id", ""),
         metadata=metadata,
         entries=fields.get("entries"),
@@ -159,6 +210,42 @@ def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) 
     return request
 
 
+def partial_post_transaction(
+    transaction: TransactionRef, entries: Iterable[EntryPart], **fields: Unpack[PartFields]
+) -> PartialPostTransactionRequest:
+    """The posting of a part of a pending transaction; entries that are left out post nothing."""
+    request = PartialPostTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        version=fields.get("version"),
+        entries=entry_parts(entries),
+        effective_at=timestamp(fields.get("effective_at")),
+        metadata=fields.get("metadata"),
+        description=fields.get("description", ""),
+        external_id=fields.get("external_id", ""),
+        validate_only=fields.get("validate_only", False),
+    )
+    name_transaction(request, transaction)
+    return request
+
+
+def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFields]) -> ReverseTransactionRequest:
+    """The reversal of a posted transaction, whole or in part."""
+    request = ReverseTransactionRequest(
+        request_id=fields.get("request_id", ""),
+        version=fields.get("version"),
+        status=status_value(fields.get("status")),
+        entries=entry_parts(fields.get("entries", ())),
+        effective_at=timestamp(fields.get("effective_at")),
+        metadata=fields.get("metadata"),
+        description=fields.get("description", ""),
+        external_id=fields.get("external_id", ""),
+        conditions=fields.get("conditions"),
+        validate_only=fields.get("validate_only", False),
+    )
+    name_transaction(request, transaction)
+    return request
+
+
 def archive_transaction(transaction: TransactionRef, **fields: Unpack[ArchiveFields]) -> ArchiveTransactionRequest:
     """The archiving of a pending transaction: its amounts leave all balances."""
     request = ArchiveTransactionRequest(
@@ -169,3 +256,50 @@ def archive_transaction(transaction: TransactionRef, **fields: Unpack[ArchiveFie
     )
     name_transaction(request, transaction)
     return request
+
+
+def create_account(
+    name: str,
+    *,
+    normal_balance: NormalBalanceWord | NormalBalance.ValueType,
+    currency: str,
+    currency_exponent: int | None = None,
+    description: str = "",
+    external_id: str = "",
+    metadata: Mapping[str, str] | None = None,
+    limits: BalanceLimits | None = None,
+) -> CreateAccountRequest:
+    """A new account with zero balances; the fields are those of ``LedgerClient.create_account``."""
+    return CreateAccountRequest(
+        name=name,
+        description=description,
+        normal_balance=normal_balance_value(normal_balance),
+        currency=currency,
+        currency_exponent=currency_exponent,
+        external_id=external_id,
+        metadata=metadata,
+        limits=limits,
+    )
+
+
+def copy_into(command: TransactionCommand, write: TransactionWrite) -> TransactionWrite:
+    """Make a write the one that an item of a batch holds; returns the copy there."""
+    match write:
+        case CreateTransactionRequest():
+            command.create.CopyFrom(write)
+            return command.create
+        case UpdateTransactionRequest():
+            command.update.CopyFrom(write)
+            return command.update
+        case PostTransactionRequest():
+            command.post.CopyFrom(write)
+            return command.post
+        case ArchiveTransactionRequest():
+            command.archive.CopyFrom(write)
+            return command.archive
+        case PartialPostTransactionRequest():
+            command.partial_post.CopyFrom(write)
+            return command.partial_post
+        case ReverseTransactionRequest():
+            command.reverse.CopyFrom(write)
+            return command.reverse

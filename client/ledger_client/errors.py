@@ -31,6 +31,7 @@ from typing import ClassVar
 
 import grpc
 
+from ledger_client.inputs import BalanceWord, OperatorSign
 from ledger_client.v1.errors_pb2 import ErrorReason
 
 
@@ -44,6 +45,22 @@ class Violation:
     """The rule, where the service names it; else empty."""
     description: str
     """A sentence for people, with the value seen and the value demanded."""
+    account_id: str = ""
+    """The account a rule on balances, versions or amounts is about; the rest is set for such rules only."""
+    balance: BalanceWord | None = None
+    """Which of its balances."""
+    operator: OperatorSign | None = None
+    """``<seen> <operator> <demanded>`` does not hold."""
+    seen: int | None = None
+    """The balance after the command, the lock_version before it, or what is left of an amount."""
+    demanded: int | None = None
+    """What it should have been."""
+    shortfall: int | None = None
+    """How far off a balance is, never negative."""
+    lock_version: int | None = None
+    """The account's before the command."""
+    retryable: bool = False
+    """Whether deciding again on fresh data, or waiting for other postings, can help."""
 
 
 class LedgerError(Exception):
@@ -98,6 +115,11 @@ class LedgerError(Exception):
         if self.violations:
             text += " (" + "; ".join(f"{v.subject}: {v.description}" for v in self.violations) + ")"
         return text
+
+
+def is_lost_connection(error: LedgerError) -> bool:
+    """Whether a stream should be resumed. An INTERNAL without a reason is of gRPC's core: a stream that was reset."""
+    return isinstance(error, Unavailable | Cancelled | Overloaded) or (isinstance(error, Internal) and not error.reason)
 
 
 CLASS_OF_CODE: dict[grpc.StatusCode, type[LedgerError]] = {}

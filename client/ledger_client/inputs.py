@@ -3,13 +3,30 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from enum import Enum
+from typing import Final, Literal, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client.v1.accounts_pb2 import Account
+from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimit, BalanceLimits
 from ledger_client.v1.balances_pb2 import BalanceCondition, BalanceKind, Direction, NormalBalance, Operator
-from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, Transaction, TransactionStatus
+from ledger_client.v1.transactions_pb2 import (
+    AccountCondition,
+    Entry,
+    EntryInput,
+    PartialEntryInput,
+    Transaction,
+    TransactionStatus,
+)
+
+
+class Unchanged(Enum):
+    """The default of a field whose None removes what it holds."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +40,13 @@ AccountRef = str | ExternalId | Account
 """An account by its id, by your own id, or as it was read."""
 TransactionRef = str | ExternalId | Transaction
 """A transaction by its id, by your own id, or as it was read."""
+EntryPart = EntryInput | PartialEntryInput
+"""What is posted or reversed of an entry: ``debit`` and ``credit`` name it by its account, ``part_of`` by its id."""
 
 NormalBalanceWord = Literal["debit", "credit"]
 DirectionWord = Literal["debit", "credit"]
 StatusWord = Literal["pending", "posted", "archived"]
+AccountStatusWord = Literal["open", "debits_frozen", "credits_frozen", "frozen", "closed"]
 BalanceWord = Literal["pending", "posted", "available"]
 OperatorSign = Literal["<", "<=", "==", "!=", ">=", ">"]
 
@@ -43,12 +63,19 @@ _STATUSES: dict[str, TransactionStatus.ValueType] = {
     "posted": TransactionStatus.TRANSACTION_STATUS_POSTED,
     "archived": TransactionStatus.TRANSACTION_STATUS_ARCHIVED,
 }
-_BALANCE_KINDS: dict[str, BalanceKind.ValueType] = {
+_ACCOUNT_STATUSES: dict[str, AccountStatus.ValueType] = {
+    "open": AccountStatus.ACCOUNT_STATUS_OPEN,
+    "debits_frozen": AccountStatus.ACCOUNT_STATUS_DEBITS_FROZEN,
+    "credits_frozen": AccountStatus.ACCOUNT_STATUS_CREDITS_FROZEN,
+    "frozen": AccountStatus.ACCOUNT_STATUS_FROZEN,
+    "closed": AccountStatus.ACCOUNT_STATUS_CLOSED,
+}
+_BALANCE_KINDS: dict[BalanceWord, BalanceKind.ValueType] = {
     "pending": BalanceKind.BALANCE_KIND_PENDING,
     "posted": BalanceKind.BALANCE_KIND_POSTED,
     "available": BalanceKind.BALANCE_KIND_AVAILABLE,
 }
-_OPERATORS: dict[str, Operator.ValueType] = {
+_OPERATORS: dict[OperatorSign, Operator.ValueType] = {
     "<": Operator.OPERATOR_LT,
     "<=": Operator.OPERATOR_LTE,
     "==": Operator.OPERATOR_EQ,
@@ -56,6 +83,8 @@ _OPERATORS: dict[str, Operator.ValueType] = {
     ">=": Operator.OPERATOR_GTE,
     ">": Operator.OPERATOR_GT,
 }
+_BALANCE_WORDS = {kind: word for word, kind in _BALANCE_KINDS.items()}
+_OPERATOR_SIGNS = {operator: sign for sign, operator in _OPERATORS.items()}
 
 
 def debit(
@@ -107,6 +136,75 @@ def _entry(
     )
     name_account(entry, account)
     return entry
+
+
+def part_of(
+    entry: Entry | str,
+    amount: int | str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    lock_version: int | None = None,
+    conditions: Iterable[BalanceCondition] = (),
+) -> PartialEntryInput:
+    """What is posted or reversed of an entry that is named by its id, as it must be if the account has several.
+
+    Args:
+        entry: which entry, as it was read, or its id.
+        amount: at most what is left of it; and so for the rest as for ``debit``.
+        metadata: the new entry's own.
+        lock_version: of the account before the command.
+        conditions: on the account right after the command.
+    """
+    return PartialEntryInput(
+        entry_id=entry if isinstance(entry, str) else entry.id,
+        amount=units(amount),
+        metadata=metadata,
+        lock_version=lock_version,
+        conditions=conditions,
+    )
+
+
+def entry_parts(parts: Iterable[EntryPart]) -> list[PartialEntryInput]:
+    """Parts as the wire carries them: a line that ``debit`` or ``credit`` made names an entry by account and side."""
+    return [part if isinstance(part, PartialEntryInput) else _part_by_account(part) for part in parts]
+
+
+def _part_by_account(line: EntryInput) -> PartialEntryInput:
+    part = PartialEntryInput(
+        direction=line.direction,
+        amount=line.amount,
+        metadata=line.metadata,
+        lock_version=line.lock_version if line.HasField("lock_version") else None,
+        conditions=line.conditions,
+    )
+    if line.account_external_id:
+        part.account_external_id = line.account_external_id
+    else:
+        part.account_id = line.account_id
+    return part
+
+
+def limits(
+    *,
+    posted_min: int | str | None = None,
+    posted_max: int | str | None = None,
+    pending_min: int | str | None = None,
+    pending_max: int | str | None = None,
+    available_min: int | str | None = None,
+    available_max: int | str | None = None,
+) -> BalanceLimits:
+    """``limits(available_min=0)``: bounds of an account's balances in minor units; ``limits()`` has none."""
+    return BalanceLimits(
+        posted=_limit(posted_min, posted_max),
+        pending=_limit(pending_min, pending_max),
+        available=_limit(available_min, available_max),
+    )
+
+
+def _limit(least: int | str | None, most: int | str | None) -> BalanceLimit | None:
+    if least is None and most is None:
+        return None
+    return BalanceLimit(min=None if least is None else units(least), max=None if most is None else units(most))
 
 
 def condition(balance: BalanceWord, operator: OperatorSign, amount: int | str) -> BalanceCondition:
@@ -207,6 +305,23 @@ def status_values(
 ) -> list[TransactionStatus.ValueType]:
     """See normal_balance_value."""
     return [_STATUSES[word] if isinstance(word, str) else word for word in words]
+
+
+def account_status_value(word: AccountStatusWord | AccountStatus.ValueType | None) -> AccountStatus.ValueType:
+    """See normal_balance_value."""
+    if word is None:
+        return AccountStatus.ACCOUNT_STATUS_UNSPECIFIED
+    return _ACCOUNT_STATUSES[word] if isinstance(word, str) else word
+
+
+def balance_word(kind: BalanceKind.ValueType) -> BalanceWord | None:
+    """The word for a value of the enum; None if it is unspecified, or newer than this client."""
+    return _BALANCE_WORDS.get(kind)
+
+
+def operator_sign(operator: Operator.ValueType) -> OperatorSign | None:
+    """See balance_word."""
+    return _OPERATOR_SIGNS.get(operator)
 
 
 def metadata_changes(

@@ -1,11 +1,12 @@
 """Calls about ledgers."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.inputs import metadata_changes
+from ledger_client.inputs import UNCHANGED, Unchanged, metadata_changes, timestamp
 from ledger_client.pages import every_page
 from ledger_client.v1.ledgers_pb2 import (
     CreateLedgerRequest,
@@ -98,6 +99,7 @@ class LedgerCalls(Connection):
         description: str | None = None,
         metadata: Mapping[str, str] | None = None,
         metadata_patch: Mapping[str, str | None] | None = None,
+        closed_before: dt.datetime | Unchanged | None = UNCHANGED,
         request_id: str | None = None,
         timeout: float | None = None,
         outcome: Outcome | None = None,
@@ -110,6 +112,8 @@ class LedgerCalls(Connection):
             description: the new description; empty removes it.
             metadata: replaces all of it.
             metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            closed_before: nothing can be posted, or changed of what is posted, with an earlier effective_at; with a
+                time zone; None opens the books again.
             request_id: see ``create_ledger``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
             outcome: is told whether the answer is that of an earlier call.
@@ -119,12 +123,16 @@ class LedgerCalls(Connection):
         """
         values, paths = metadata_changes(metadata, metadata_patch)
         changes = {"name": name, "description": description}
+        paths += [field for field, new in changes.items() if new is not None]
+        if closed_before is not UNCHANGED:
+            paths.append("closed_before")
         request = UpdateLedgerRequest(
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name or "",
             description=description or "",
             metadata=values,
-            update_mask=FieldMask(paths=[field for field, new in changes.items() if new is not None] + paths),
+            closed_before=None if closed_before is UNCHANGED else timestamp(closed_before),
+            update_mask=FieldMask(paths=paths),
         )
         return await self._call(self.stub.UpdateLedger, request, timeout, outcome)

@@ -7,6 +7,7 @@ from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
+    EntryPart,
     StatusWord,
     TransactionRef,
     name_account,
@@ -17,18 +18,15 @@ from ledger_client.pages import every_page
 from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsRequest,
     BatchWriteTransactionsResponse,
-    CreateTransactionRequest,
     EntryInput,
     GetTransactionRequest,
     ListTransactionsRequest,
     ListTransactionsResponse,
     ListTransactionVersionsRequest,
     ListTransactionVersionsResponse,
-    PostTransactionRequest,
     Transaction,
     TransactionCommand,
     TransactionStatus,
-    UpdateTransactionRequest,
 )
 
 
@@ -68,6 +66,9 @@ class TransactionCalls(Connection):
             AccountNotFound: an account is not in this ledger.
             ExternalIdTaken: another non-archived transaction has the external id.
             LockVersionMismatch: an account is not at the version its entry demands.
+            AccountNotOpen: an account is frozen for this direction, or closed.
+            PeriodClosed: the books are closed at its effective_at.
+            LimitExceeded: a standing limit of an account would be exceeded.
             ConditionFailed: a balance condition does not hold.
         """
         request = commands.create_transaction(entries, **fields)
@@ -150,13 +151,66 @@ class TransactionCalls(Connection):
         """Post a pending transaction, as it stands or with final entries.
 
         Raises:
-            LedgerError: what ``update_transaction`` raises.
+            TransactionExpired: its expires_at has passed.
+            LedgerError: and what ``update_transaction`` raises.
         """
         request = commands.post_transaction(transaction, **fields)
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
         return await self._call(self.stub.PostTransaction, request, timeout, outcome)
+
+    async def partial_post_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        entries: Iterable[EntryPart],
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.PartFields],
+    ) -> Transaction:
+        """Post a part of a pending transaction as a new posted one, which is returned; the pending one shrinks by it.
+
+        The entries say what is posted of each: ``debit(account, amount)`` and ``credit(account, amount)``, or
+        ``part_of(entry, amount)`` where the account has several in that direction. Entries left out post nothing;
+        when nothing remains, the pending transaction is archived (FULLY_POSTED).
+
+        Raises:
+            EntryNotFound: the transaction has no such entry.
+            AmountExceeded: an amount is more than the pending one.
+            LedgerError: and what ``post_transaction`` raises.
+        """
+        request = commands.partial_post_transaction(transaction, entries, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.PartialPostTransaction, request, timeout, outcome)
+
+    async def reverse_transaction(
+        self,
+        ledger_id: str,
+        transaction: TransactionRef,
+        *,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+        **fields: Unpack[commands.ReverseFields],
+    ) -> Transaction:
+        """Reverse a posted transaction by a new one with opposite entries, which is returned; whole or in part.
+
+        All reversals together never exceed the original; archiving a pending one frees what it took.
+
+        Raises:
+            TransactionNotPosted: it is pending (archive it) or archived.
+            EntryNotFound: the transaction has no such entry.
+            AmountExceeded: an amount is more than what is left to reverse.
+            LedgerError: and what ``create_transaction`` raises.
+        """
+        request = commands.reverse_transaction(transaction, **fields)
+        request.ledger_id = ledger_id
+        if not request.request_id:
+            request.request_id = new_request_id()
+        return await self._call(self.stub.ReverseTransaction, request, timeout, outcome)
 
     async def archive_transaction(
         self,
@@ -264,18 +318,8 @@ class TransactionCalls(Connection):
 
 
 def _command(write: commands.TransactionWrite, *, with_request_id: bool) -> TransactionCommand:
-    if isinstance(write, CreateTransactionRequest):
-        command = TransactionCommand(create=write)
-        copy: commands.TransactionWrite = command.create
-    elif isinstance(write, UpdateTransactionRequest):
-        command = TransactionCommand(update=write)
-        copy = command.update
-    elif isinstance(write, PostTransactionRequest):
-        command = TransactionCommand(post=write)
-        copy = command.post
-    else:
-        command = TransactionCommand(archive=write)
-        copy = command.archive
+    command = TransactionCommand()
+    copy = commands.copy_into(command, write)
     if with_request_id and not copy.request_id:
         copy.request_id = new_request_id()
     return command
