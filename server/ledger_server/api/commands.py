@@ -125,7 +125,7 @@ def update_account(request: accounts_pb2.UpdateAccountRequest) -> UpdateAccount:
 
 
 def transaction_command(request: TransactionRequest, ledger_id: str | None = None) -> TransactionCommand:
-    """The command of a unary request, or of an item of a batch for this ledger whose request_id is checked elsewhere."""
+    """The command of a unary request, or of an item of a batch for this ledger: its request_id is checked elsewhere."""
     match request:
         case transactions_pb2.CreateTransactionRequest():
             return create_transaction(request, ledger_id)

@@ -1,4 +1,4 @@
-"""The pieces that requests share: names of objects, entries, conditions, limits, update masks; checked field by field."""
+"""The pieces that requests share: names of objects, entries, conditions, limits and update masks, checked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def entries_of(problems: Problems, entries: Sequence[transactions_pb2.EntryInput
 
 
 def _plain_entry(entry: transactions_pb2.EntryInput) -> EntryInput | None:
-    """An entry of nothing but a well-formed account_id, direction and amount: nearly all are, and it is the hot path."""
+    """An entry of nothing but a well-formed account_id, direction and amount, as nearly all are: the hot path."""
     match entry.ListFields():
         case [(account_field, account_id), (_, int(direction)), (_, str(text))] if account_field.number == _ACCOUNT_ID:
             amount = parse_amount(text)

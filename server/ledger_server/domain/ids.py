@@ -30,7 +30,7 @@ def new_first_entry_id() -> str:
 
 def nth_entry_id(first_entry_id: str, n: int) -> str:
     """The id of the n-th entry, counted from 0, of the version whose first entry is given."""
-    return "%s%03x" % (first_entry_id[:33], n)
+    return f"{first_entry_id[:33]}{n:03x}"
 
 
 def is_canonical_id(text: str) -> bool:

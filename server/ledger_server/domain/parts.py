@@ -221,7 +221,7 @@ def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transacti
     if exceeding:
         part, left = exceeding[0]
         raise AmountExceeded(
-            f"{part.asked.amount} is more than the {left} that is left of entry {transaction.entry_set.entry_id(part.n)}",
+            f"{part.asked.amount} is more than the {left} left of entry {transaction.entry_set.entry_id(part.n)}",
             metadata={"entry_id": transaction.entry_set.entry_id(part.n), "remaining": str(left)},
             violations=[
                 Violation(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from ledger_client.v1 import balances_pb2, streams_pb2
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import AccountVersion, EventKind

@@ -1,12 +1,12 @@
 """The write path: one SERIALIZABLE transaction for all commands that wait for a ledger.
 
-| phase  | statement                       | why                                                                        |
-|--------|---------------------------------|----------------------------------------------------------------------------|
-| lock   | lock_ledger                     | the guard: writers of a ledger go one after another; a loser fails at once |
-| load   | find_requests, load_*           | only what the commands name and memory has not got                         |
-| decide | none                            | the pure rules, command after command, on the state in memory              |
-| write  | write_batch, and more if needed | set-based: the same number of statements for one command and for a thousand |
-| commit | COMMIT                          | acknowledged only after it                                                 |
+| phase  | statement                | why                                                                         |
+|--------|--------------------------|-----------------------------------------------------------------------------|
+| lock   | lock_ledger              | the guard: writers of a ledger go one after another; a loser fails at once  |
+| load   | find_requests, load_*    | only what the commands name and memory has not got                          |
+| decide | none                     | the pure rules, command after command, on the state in memory               |
+| write  | write_batch, and others  | set-based: as many statements for one command as for a thousand             |
+| commit | COMMIT                   | acknowledged only after it                                                  |
 
 Memory is used only while the locked row shows the position and the epoch that this lane wrote last.
 """
@@ -14,7 +14,7 @@ Memory is used only while the locked row shows the position and the epoch that t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.model import Transaction
+from ledger_server.domain.posting import decide
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.outcomes import (
     REFUSALS_KEPT_MAX,
@@ -38,7 +39,6 @@ from ledger_server.posting.outcomes import (
     written_from,
 )
 from ledger_server.posting.writing import Rows
-from ledger_server.domain.posting import decide
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.pool import Connection
@@ -197,9 +197,9 @@ def _repeat(known: _Known, mark: bytes, command: Command) -> Answer:
 
 
 async def _known_requests(
-    connection: Connection, book: Book, request_ids: Sequence[str], in_full: Set[str]
+    connection: Connection, book: Book, request_ids: Sequence[str], in_full: Collection[str]
 ) -> dict[str, _Known]:
-    """The stored outcomes of repeated request ids, as answers; those of the batches `in_full` with whole transactions."""
+    """The stored outcomes of repeated request ids, as answers; of the batches `in_full` with whole transactions."""
     if not request_ids:
         return {}
     rows = await connection.fetch(sql.find_requests, book.ledger.id, request_ids)

@@ -12,13 +12,14 @@ from ledger_server.domain.commands import (
     Batch,
     Command,
     CreateAccount,
+    CreateLedger,
     CreateTransaction,
     ExpireTransaction,
     PartialPostTransaction,
-    PostTransaction,
     Ref,
     ReverseTransaction,
     UpdateAccount,
+    UpdateLedger,
     UpdateTransaction,
 )
 from ledger_server.domain.money import ISO_4217
@@ -26,7 +27,6 @@ from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import account_version_from, ledger_from
-
 
 # Commands that give a transaction an external id.
 _NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
@@ -48,7 +48,7 @@ def new_book(ledger_id: str, row: Any) -> Book:
 
 
 async def load(connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str]) -> None:
-    """Loads what the commands name and the book has not got. `held` are external ids of transactions known to be taken."""
+    """Loads what the commands name and the book has not got; `held` are external ids of transactions that are taken."""
     names = _Names(book)
     for command in commands:
         names.add(command)
@@ -81,37 +81,33 @@ class _Names:
             case CreateTransaction():
                 for entry in command.entries:
                     self.add_account(entry.account)
-            case UpdateTransaction() | PostTransaction():
-                self.add_transaction(command.transaction)
-                for entry in command.entries or ():
-                    self.add_account(entry.account)
-                for condition in command.conditions if isinstance(command, PostTransaction) else ():
-                    self.add_account(condition.account)
-            case ArchiveTransaction() | ExpireTransaction():
-                self.add_transaction(command.transaction)
-            case PartialPostTransaction() | ReverseTransaction():
-                self.add_transaction(command.transaction)
-                for part in command.entries or ():
-                    if part.account is not None:
-                        self.add_account(part.account)
-                for condition in command.conditions if isinstance(command, ReverseTransaction) else ():
-                    self.add_account(condition.account)
             case CreateAccount():
-                if command.external_id is not None:
-                    self.add_account(Ref(None, command.external_id))
+                self.add_account(Ref(None, command.external_id))
                 if command.currency not in ISO_4217 and command.currency not in self._book.currencies:
                     self.currencies.add(command.currency)
             case UpdateAccount():
                 self.add_account(command.account)
-                if command.external_id:
-                    self.add_account(Ref(None, command.external_id))
+                self.add_account(Ref(None, command.external_id))
+            case CreateLedger() | UpdateLedger():
+                pass
+            case _:
+                self._add_change(command)
+
+    def _add_change(self, command: Any) -> None:
+        """A command about a transaction that is there already."""
+        self.add_transaction(command.transaction)
+        for line in getattr(command, "entries", None) or ():
+            if line.account is not None:
+                self.add_account(line.account)
+        for condition in getattr(command, "conditions", ()):
+            self.add_account(condition.account)
 
     def add_account(self, ref: Ref) -> None:
         account_id, external_id = ref
         if account_id is not None:
             if account_id not in self._book.accounts:
                 self.account_ids.add(account_id)
-        elif external_id is not None and external_id not in self._book.account_ids:
+        elif external_id and external_id not in self._book.account_ids:
             self.account_external_ids.add(external_id)
 
     def add_transaction(self, ref: Ref) -> None:

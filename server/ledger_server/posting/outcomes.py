@@ -23,7 +23,6 @@ from ledger_server.domain.model import (
 )
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance
 
-
 REFUSALS_KEPT_MAX = 100
 _TIMES = ("created_at", "updated_at", "closed_before")
 

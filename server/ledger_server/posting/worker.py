@@ -1,11 +1,13 @@
 """A lane's worker: it owns a connection and brings each batch to an end, whatever the database does.
 
-| what goes wrong                                             | what is done                                              |
-|-------------------------------------------------------------|-----------------------------------------------------------|
-| serialization failure, deadlock, predicate locks overflow    | the same batch again, with jitter, then CONTENTION        |
-| the connection is lost, COMMIT included                      | the whole batch on a new one: stored outcomes tell what happened; then DATABASE_UNAVAILABLE |
-| disk full, read-only                                         | DATABASE_UNAVAILABLE for all                              |
-| anything else: one command's fault, or a bug                 | the batch in halves, so that its neighbours are not harmed |
+| what goes wrong                             | what is done                                                   |
+|---------------------------------------------|----------------------------------------------------------------|
+| serialization failure, deadlock,            | the same batch again, with jitter; in the end CONTENTION       |
+| predicate locks overflow                    |                                                                |
+| the connection is lost, COMMIT included     | the whole batch on a new one: stored outcomes tell what        |
+|                                             | happened; in the end DATABASE_UNAVAILABLE                      |
+| disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
+| anything else: one command's fault or a bug | the batch in halves, so that its neighbours are not harmed     |
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class Worker:
                 if isinstance(error, _CONFLICTS):
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
                 log.info("batch_failed", ledger_id=lane.ledger_id, commands=len(commands), error=type(error).__name__)
-                if isinstance(error, _FULL) and not isinstance(error, _CONFLICTS) or time.monotonic() > give_up_at:
+                if (isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)) or time.monotonic() > give_up_at:
                     return [verdict] * len(commands), None
             await asyncio.sleep(random.uniform(0, backoff_seconds))
             backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)

@@ -42,7 +42,8 @@ async def migrate(dsn: str) -> int:
 
 async def _apply_missing(connection: asyncpg.Connection[asyncpg.Record]) -> int:
     await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        "CREATE TABLE IF NOT EXISTS schema_migrations "
+        "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
     )
     applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
     known = {
@@ -52,7 +53,8 @@ async def _apply_missing(connection: asyncpg.Connection[asyncpg.Record]) -> int:
     }
     if unknown := applied - known.keys():
         raise UnsupportedDatabaseError(
-            f"the database has migrations that this version does not know: {', '.join(sorted(unknown))}; run a newer version"
+            f"the database has migrations that this version does not know, {', '.join(sorted(unknown))}; "
+            "run a newer version"
         )
     missing = [name for name in known if name not in applied]
     for name in missing:

@@ -129,5 +129,5 @@ async def set_codecs(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text")
 
 
-async def _leave_as_it_is(connection: Any) -> None:
+async def _leave_as_it_is(_: Any) -> None:
     return None
