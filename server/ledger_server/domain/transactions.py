@@ -210,7 +210,8 @@ def _freed(book: Book, lines: Sequence[Line]) -> dict[str, Reversed]:
     """What archiving a pending reversal gives back to the entries it reversed."""
     freed: dict[str, Reversed] = {}
     for line in lines:
-        if line.reverses_entry_id is not None:
+        # A line of zero took nothing, so nothing is counted of its entry.
+        if line.reverses_entry_id is not None and line.amount:
             taken = freed.get(line.reverses_entry_id) or book.reversed[line.reverses_entry_id]
             freed[line.reverses_entry_id] = taken._replace(reversed=taken.reversed - line.amount)
     return freed
