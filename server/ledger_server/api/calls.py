@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from ledger_server.api.door import Door
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import Internal, InvalidField, LedgerError, MessageMalformed, Violation
 
@@ -27,17 +28,17 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 _REPLAYED = (("replayed", "true"),)
 
 
-def method_handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+def method_handlers(service: ServiceDescriptor, servicer: object, door: Door) -> grpc.GenericRpcHandler:
     """Handlers for every method of the service; the servicer has a method of the same name for each."""
     handlers: dict[str, Any] = {}
     for method in service.methods:
         implementation = getattr(servicer, method.name)
         if method.client_streaming:
-            handlers[method.name] = grpc.stream_stream_rpc_method_handler(_stream(method, implementation))
+            handlers[method.name] = grpc.stream_stream_rpc_method_handler(_stream(method, implementation, door))
         elif method.server_streaming:
-            handlers[method.name] = grpc.unary_stream_rpc_method_handler(_stream(method, implementation))
+            handlers[method.name] = grpc.unary_stream_rpc_method_handler(_stream(method, implementation, door))
         else:
-            handlers[method.name] = grpc.unary_unary_rpc_method_handler(_unary(method, implementation))
+            handlers[method.name] = grpc.unary_unary_rpc_method_handler(_unary(method, implementation, door))
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
@@ -56,7 +57,9 @@ def mark_replayed(context: Context) -> None:
     context.set_trailing_metadata(_REPLAYED)
 
 
-def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[Message | bytes]]) -> Any:
+def _unary(
+    method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[Message | bytes]], door: Door
+) -> Any:
     parse = _parser(method)
     rpc = method.name
 
@@ -64,6 +67,7 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
         started = time.perf_counter()
         ledger_id = ""
         try:
+            door.enter()
             request = parse(data)
             ledger_id = getattr(request, "ledger_id", "")[:36]
             response = await implementation(request, context)
@@ -76,19 +80,22 @@ def _unary(method: MethodDescriptor, implementation: Callable[[Any, Context], Aw
     return call
 
 
-def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], AsyncIterator[bytes]]) -> Any:
+def _stream(
+    method: MethodDescriptor, implementation: Callable[[Any, Context], AsyncIterator[bytes]], door: Door
+) -> Any:
     """For one request or a stream of them; the answers are a stream of serialized messages."""
     parse = _parser(method)
     rpc = method.name
 
     async def parsed(messages: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for data in messages:
+        async for data in door.admitted(messages):
             yield parse(data)
 
     async def call(data: Any, context: Context) -> AsyncIterator[bytes]:
         started = time.perf_counter()
         ledger_id = ""
         try:
+            door.enter()
             request = parsed(data) if method.client_streaming else parse(data)
             ledger_id = getattr(request, "ledger_id", "")[:36]
             async for message in implementation(request, context):

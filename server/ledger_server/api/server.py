@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ledger_client.v1 import ledger_service_pb2
 from ledger_server.api.calls import method_handlers
+from ledger_server.api.door import Door
 from ledger_server.api.health import Health
 from ledger_server.api.listening import ListenError, check_address
 from ledger_server.api.service import LedgerService
@@ -56,8 +57,8 @@ async def serving(
     """
     check_address(listen)
     server = grpc.aio.server(options=OPTIONS)
-    healthiness = Health()
-    server.add_generic_rpc_handlers((method_handlers(_SERVICE, service),))
+    healthiness, door = Health(), Door()
+    server.add_generic_rpc_handlers((method_handlers(_SERVICE, service, door),))
     health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
     names = (_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
@@ -73,4 +74,5 @@ async def serving(
     finally:
         await healthiness.enter_graceful_shutdown()
         await hub.drain()
+        await door.close()
         await server.stop(drain_seconds)
