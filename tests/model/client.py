@@ -26,10 +26,13 @@ from ledger_client import (
     credit,
     debit,
     error_from_status,
+    limits,
+    part_of,
 )
+from ledger_client.inputs import EntryPart
+from ledger_client.v1.accounts_pb2 import AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.transactions_pb2 import EntryInput, TransactionResult
-from tests.model.ledger import Answer, Done, Refused, View
+from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, TransactionResult
 from tests.model.operations import (
     NOBODY,
     Archive,
@@ -39,20 +42,40 @@ from tests.model.operations import (
     Create,
     CreateAccount,
     Day,
+    Demand,
+    Limit,
     Line,
     Name,
+    Part,
+    PartialPost,
     Patch,
     Post,
+    Reverse,
     Update,
     UpdateAccount,
     UpdateLedger,
     Write,
 )
+from tests.model.state import Answer, Done, Refused, View
 
 _FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _STATUSES = {1: "pending", 2: "posted", 3: "archived"}
-_ARCHIVED_REASONS = {0: "", 1: "requested", 2: "condition_failed"}
-_COUNTED = {"ACCOUNT_NOT_FOUND", "LOCK_VERSION_MISMATCH", "CONDITION_FAILED"}
+_ARCHIVED_REASONS = {0: "", 1: "requested", 2: "condition_failed", 3: "expired", 4: "fully_posted"}
+_ACCOUNT_STATUSES = {
+    AccountStatus.ACCOUNT_STATUS_OPEN: "open",
+    AccountStatus.ACCOUNT_STATUS_DEBITS_FROZEN: "debits_frozen",
+    AccountStatus.ACCOUNT_STATUS_CREDITS_FROZEN: "credits_frozen",
+    AccountStatus.ACCOUNT_STATUS_FROZEN: "frozen",
+    AccountStatus.ACCOUNT_STATUS_CLOSED: "closed",
+}
+_COUNTED = {
+    "ACCOUNT_NOT_FOUND",
+    "ACCOUNT_NOT_OPEN",
+    "AMOUNT_EXCEEDED",
+    "CONDITION_FAILED",
+    "LIMIT_EXCEEDED",
+    "LOCK_VERSION_MISMATCH",
+}
 
 
 class ServiceLedger:
@@ -63,11 +86,14 @@ class ServiceLedger:
         self.id = ledger_id
         self._ids: dict[str, str] = {NOBODY: str(uuid.uuid4())}
         self._keys: dict[str, str] = {}
+        # The ids of the entries that a version of a transaction wrote.
+        self._entries: dict[tuple[str, int], list[str]] = {}
 
     async def call(self, call: Call, expected: Answer) -> Answer:
         """The service's answer. Only the keys of new objects are taken from the expected one."""
         outcome = Outcome()
         known = dict(self._ids), dict(self._keys)
+        await self._learn_entries(call.body)
         try:
             if isinstance(call.body, Batch):
                 return await self._batch(call, call.body, expected, outcome)
@@ -99,14 +125,16 @@ class ServiceLedger:
     async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Transaction:
         client, request_id, validate_only = self.client, call.request_id, call.validate_only
         match call.body:
-            case UpdateLedger(name, description, patch):
+            case UpdateLedger() as body:
+                closed: Any = {} if body.closed_before is None else {"closed_before": _time(body.closed_before[0])}
                 return await client.update_ledger(
                     self.id,
-                    name=name,
-                    description=description,
+                    name=body.name,
+                    description=body.description,
                     request_id=request_id,
                     outcome=outcome,
-                    **_patch_fields(patch),
+                    **closed,
+                    **_patch_fields(body.metadata),
                 )
             case CreateAccount() as body:
                 return await client.create_account(
@@ -118,6 +146,7 @@ class ServiceLedger:
                     description=body.description,
                     external_id=body.external_id,
                     metadata=dict(body.metadata),
+                    limits=_limits(body.limits),
                     request_id=request_id,
                     outcome=outcome,
                 )
@@ -128,6 +157,8 @@ class ServiceLedger:
                     name=body.name,
                     description=body.description,
                     external_id=body.external_id,
+                    status=body.status,
+                    limits=None if body.limits is None else _limits(body.limits),
                     request_id=request_id,
                     outcome=outcome,
                     **_patch_fields(body.metadata),
@@ -141,6 +172,15 @@ class ServiceLedger:
             case Post() as body:
                 fields = self._post_fields(body) | {"request_id": request_id, "validate_only": validate_only}
                 return await client.post_transaction(self.id, self._ref(body.transaction), outcome=outcome, **fields)
+            case PartialPost() as body:
+                fields = _part_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                parts = self._parts(body.transaction, body.parts)
+                return await client.partial_post_transaction(
+                    self.id, self._ref(body.transaction), parts, outcome=outcome, **fields
+                )
+            case Reverse() as body:
+                fields = self._reverse_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                return await client.reverse_transaction(self.id, self._ref(body.transaction), outcome=outcome, **fields)
             case Archive() as body:
                 return await client.archive_transaction(
                     self.id,
@@ -186,6 +226,14 @@ class ServiceLedger:
             case Post() as body:
                 ref = self._ref(body.transaction)
                 return commands.post_transaction(ref, request_id=request_id, **self._post_fields(body))
+            case PartialPost() as body:
+                parts = self._parts(body.transaction, body.parts)
+                return commands.partial_post_transaction(
+                    self._ref(body.transaction), parts, request_id=request_id, **_part_fields(body)
+                )
+            case Reverse() as body:
+                ref = self._ref(body.transaction)
+                return commands.reverse_transaction(ref, request_id=request_id, **self._reverse_fields(body))
             case Archive() as body:
                 return commands.archive_transaction(
                     self._ref(body.transaction),
@@ -202,16 +250,19 @@ class ServiceLedger:
             "effective_at": _time(body.effective),
             "metadata": dict(body.metadata),
             "archive_on_condition_failure": body.archive_on_condition_failure,
+            "expires_at": _time(body.expires),
         }
 
     def _update_fields(self, body: Update) -> Any:
-        given = {
+        given: Any = {
             "entries": None if body.lines is None else self._lines(body.lines),
             "description": body.description,
             "external_id": body.external_id,
             "effective_at": _time(body.effective),
         }
         changed = {name: value for name, value in given.items() if value is not None}
+        if body.expires is not None:
+            changed["expires_at"] = _time(body.expires[0])
         return changed | _patch_fields(body.metadata) | {"version": body.version}
 
     def _post_fields(self, body: Post) -> Any:
@@ -220,13 +271,46 @@ class ServiceLedger:
             "entries": None if body.lines is None else self._lines(body.lines),
             "effective_at": _time(body.effective),
             "metadata": dict(body.metadata),
-            "conditions": [
-                account_condition(
-                    self._ref(demand.account), *map(_condition, demand.conditions), lock_version=demand.lock_version
-                )
-                for demand in body.demands
-            ],
+            "conditions": self._demands(body.demands),
         }
+
+    def _reverse_fields(self, body: Reverse) -> Any:
+        given = {} if body.parts is None else {"entries": self._parts(body.transaction, body.parts)}
+        return _part_fields(body) | {"status": body.status, "conditions": self._demands(body.demands)} | given
+
+    def _demands(self, demands: Iterable[Demand]) -> list[AccountCondition]:
+        return [
+            account_condition(
+                self._ref(demand.account), *map(_condition, demand.conditions), lock_version=demand.lock_version
+            )
+            for demand in demands
+        ]
+
+    def _parts(self, transaction: Name, parts: Iterable[Part]) -> list[EntryPart]:
+        return [self._part(transaction, part) for part in parts]
+
+    def _part(self, transaction: Name, part: Part) -> EntryPart:
+        rest: Any = {
+            "metadata": dict(part.metadata),
+            "lock_version": part.lock_version,
+            "conditions": map(_condition, part.conditions),
+        }
+        if part.line is None:
+            assert part.account is not None
+            return (debit if part.direction == "debit" else credit)(self._ref(part.account), part.amount, **rest)
+        version, n = part.line
+        ids = self._entries.get((str(transaction.key), version), [])
+        return part_of(ids[n] if n < len(ids) else self._ids[NOBODY], part.amount, **rest)
+
+    async def _learn_entries(self, body: object) -> None:
+        """Asks for the ids of entries that a call names by their numbers."""
+        if isinstance(body, PartialPost | Reverse) and any(part.line is not None for part in body.parts or ()):
+            key = str(body.transaction.key)
+            async for version in self.client.transaction_versions(self.id, self._ref(body.transaction)):
+                for entry in version.entries:
+                    ids = self._entries.setdefault((key, entry.transaction_version), [])
+                    if entry.id not in ids:
+                        ids.append(entry.id)
 
     def _lines(self, lines: Iterable[Line]) -> list[EntryInput]:
         return [
@@ -253,7 +337,8 @@ class ServiceLedger:
         match message:
             case Ledger():
                 view = {"name": message.name, "description": message.description, "metadata": dict(message.metadata)}
-                return view | {"position": message.position}
+                closed = _day(message.closed_before) if message.HasField("closed_before") else None
+                return view | {"position": message.position, "closed": closed}
             case Account():
                 return self._account_view(message) | {"position": message.position}
         return self.transaction_view(message)
@@ -275,6 +360,8 @@ class ServiceLedger:
             "metadata": dict(account.metadata),
             "lock_version": account.lock_version,
             "balances": _balances(account.balances),
+            "status": _ACCOUNT_STATUSES[account.status],
+            "limits": _limits_view(account.limits),
         }
 
     def transaction_view(self, transaction: Transaction) -> View:
@@ -286,25 +373,33 @@ class ServiceLedger:
         }
         if not transaction.entries:
             return lean
-        created = transaction.created_at
+        derived = transaction.reverses_transaction_id or transaction.partially_posts_transaction_id
+        effective = _day(transaction.effective_at)
+        # By default it is the time of the creation, of this transaction or of the one it is derived from.
+        assert effective is not None or derived or transaction.effective_at == transaction.created_at
         assert transaction.HasField("posted_at") == (lean["status"] == "posted")
         return lean | {
             "archived_reason": _ARCHIVED_REASONS[transaction.archived_reason],
             "description": transaction.description,
             "external_id": transaction.external_id,
             "metadata": dict(transaction.metadata),
-            "effective": _day(transaction.effective_at, created),
-            "entries": [self.entry_view(entry, created) for entry in transaction.entries],
+            "effective": effective,
+            "expires": _day(transaction.expires_at) if transaction.HasField("expires_at") else None,
+            "reverses": self._keys.get(transaction.reverses_transaction_id),
+            "part_of": self._keys.get(transaction.partially_posts_transaction_id),
+            "entries": [self.entry_view(entry) for entry in transaction.entries],
         }
 
-    def entry_view(self, entry: Entry, created: Timestamp) -> View:
+    def entry_view(self, entry: Entry) -> View:
         return {
             "account": self._keys[entry.account_id],
             "direction": "debit" if entry.direction == Direction.DIRECTION_DEBIT else "credit",
             "amount": int(entry.amount),
             "metadata": dict(entry.metadata),
             "status": _STATUSES[entry.status],
-            "effective": _day(entry.effective_at, created),
+            "effective": _day(entry.effective_at),
+            # The last three digits of an entry's id are its number.
+            "reverses": int(entry.reverses_entry_id[-3:], 16) if entry.reverses_entry_id else None,
             "transaction_version": entry.transaction_version,
             "lock_version": entry.account_lock_version,
             "balances": _balances(entry.resulting_balances),
@@ -342,14 +437,39 @@ def _patch_fields(patch: Patch | None) -> Any:
     return {"metadata" if patch.replaces else "metadata_patch": dict(patch.pairs)}
 
 
+def _limits(wanted: Iterable[Limit]) -> BalanceLimits:
+    bounds: Any = {}
+    for limit in wanted:
+        bounds |= {f"{limit.balance}_min": limit.min, f"{limit.balance}_max": limit.max}
+    return limits(**bounds)
+
+
+def _limits_view(message: BalanceLimits) -> View:
+    bounds = {
+        kind: (
+            int(limit.min) if limit.HasField("min") else None,
+            int(limit.max) if limit.HasField("max") else None,
+        )
+        for kind, limit in (("posted", message.posted), ("pending", message.pending), ("available", message.available))
+    }
+    return {kind: bound for kind, bound in bounds.items() if bound != (None, None)}
+
+
+def _part_fields(body: PartialPost | Reverse) -> Any:
+    return {
+        "version": body.version,
+        "description": body.description,
+        "external_id": body.external_id,
+        "effective_at": _time(body.effective),
+        "metadata": dict(body.metadata),
+    }
+
+
 def _time(day: Day | None) -> datetime | None:
     return None if day is None else _FIRST_DAY + timedelta(days=day)
 
 
-def _day(time: Timestamp, created: Timestamp) -> Day | None:
-    """None: the time of the transaction's creation, which is the default."""
-    if time == created:
-        return None
+def _day(time: Timestamp) -> Day | None:
+    """The number of a whole day, as callers choose them; None: a time of the clock."""
     since = time.ToDatetime(UTC) - _FIRST_DAY
-    assert since == timedelta(days=since.days)
-    return since.days
+    return since.days if since == timedelta(days=since.days) else None

@@ -1,17 +1,17 @@
-"""The model: dicts and lists, every number recomputed from all standing entries each time it is asked for.
+"""The model: what each call is answered, written from the rules in words and not from the service.
 
-Written from the rules in words, not from the service. Objects are dicts as plain as the answers they are compared with.
+A command is applied first and judged by what came out; if that must not be, everything is put back.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import replace
 from typing import Any
 
 from tests.model.operations import (
+    PAST,
     Archive,
     Batch,
     Body,
@@ -21,16 +21,20 @@ from tests.model.operations import (
     CreateAccount,
     Day,
     Demand,
+    Limit,
     Line,
     Name,
     Pairs,
+    Part,
+    PartialPost,
     Patch,
     Post,
+    Reverse,
     Update,
     UpdateAccount,
     UpdateLedger,
-    Write,
 )
+from tests.model.state import Answer, Done, Entry, Refused, State, Version, View
 
 ISO_EXPONENTS = {"USD": 2, "EUR": 2, "JPY": 0}
 AMOUNT_MAX = 10**36 - 1
@@ -42,38 +46,16 @@ SIGNS = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-# What is stored under the request id when it is the answer.
-STORED = {
-    "ACCOUNT_NOT_FOUND",
-    "TRANSACTION_NOT_FOUND",
-    "EXTERNAL_ID_TAKEN",
-    "TRANSACTION_NOT_PENDING",
-    "CONDITION_FAILED",
-    "LOCK_VERSION_MISMATCH",
-    "VERSION_MISMATCH",
+# Which directions an account takes no entries in.
+CLOSED_TO = {
+    "open": (),
+    "debits_frozen": ("debit",),
+    "credits_frozen": ("credit",),
+    "frozen": ("debit", "credit"),
+    "closed": ("debit", "credit"),
 }
-
-View = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Done:
-    """An accepted command: the object it wrote, as it is right after."""
-
-    view: View
-    replayed: bool = False
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A refused one. `count`: how many failures of the one kind are told; `index`: of an atomic batch's item."""
-
-    reason: str
-    count: int | None = None
-    index: int | None = None
-
-
-Answer = Done | Refused | list[Done | Refused]
+# What is not stored under the request id when it is the answer.
+NOT_STORED = {"INVALID_FIELD", "UNBALANCED", "REQUEST_ID_REUSED"}
 
 
 class Refusal(Exception):
@@ -84,53 +66,11 @@ class Refusal(Exception):
         self.refused = Refused(reason, count)
 
 
-@dataclass(frozen=True)
-class Version:
-    """A transaction at one version; `lines` stand until a later version wrote others."""
-
-    key: str
-    version: int
-    status: str
-    archived_reason: str
-    description: str
-    external_id: str
-    metadata: Pairs
-    effective: Day | None
-    position: int
-    # The entries standing, as this version or an earlier one wrote them.
-    lines: tuple[Line, ...]
-    written_status: str
-    written_effective: Day | None
-    written_version: int
-    # Per entry, its account's lock_version and balances after the command that wrote it.
-    accounts_after: tuple[tuple[int, View], ...] = ()
-
-
-@dataclass
-class State:
-    """All there is. Values are never changed in place, so a shallow copy of the containers is a copy."""
-
-    position: int = 0
-    ledger: View = field(default_factory=lambda: {"name": "Test", "description": "", "metadata": {}})
-    accounts: dict[str, View] = field(default_factory=dict)
-    exponents: dict[str, int] = field(default_factory=dict)
-    versions: dict[str, tuple[Version, ...]] = field(default_factory=dict)
-    # For each command that moved money: on which accounts.
-    moves: list[frozenset[str]] = field(default_factory=list)
-    requests: dict[str, tuple[Body, Answer]] = field(default_factory=dict)
-
-    def copy(self) -> State:
-        values: Any = {f.name: copy(getattr(self, f.name)) for f in fields(self)}
-        return State(**values)
-
-
 class ModelLedger:
     """One ledger."""
 
     def __init__(self) -> None:
         self.state = State()
-
-    # What is asked.
 
     def call(self, call: Call) -> Answer:
         """The answer that the service must give; the model changes as the service must."""
@@ -140,82 +80,21 @@ class ModelLedger:
             self.state = before
         return answer
 
-    def balances(self, account: str) -> dict[str, tuple[int, int, int]]:
-        """(debits, credits, amount) of each of the three balances, from all standing entries."""
-        sums = {(status, direction): 0 for status in ("posted", "pending") for direction in ("debit", "credit")}
-        for versions in self.state.versions.values():
-            current = versions[-1]
-            for line in current.lines:
-                if line.account.key == account and current.status != "archived":
-                    sums[current.status, line.direction] += line.amount
-        credit_normal = self.state.accounts[account]["normal_balance"] == "credit"
-        posted_debits, posted_credits = sums["posted", "debit"], sums["posted", "credit"]
-        all_debits = posted_debits + sums["pending", "debit"]
-        all_credits = posted_credits + sums["pending", "credit"]
-        sides = {
-            "posted": (posted_debits, posted_credits),
-            "pending": (all_debits, all_credits),
-            "available": (all_debits, posted_credits) if credit_normal else (posted_debits, all_credits),
-        }
-        return {
-            kind: (left, right, right - left if credit_normal else left - right)
-            for kind, (left, right) in sides.items()
-        }
-
-    def lock_version(self, account: str) -> int:
-        return sum(account in moved for moved in self.state.moves)
-
-    def account_view(self, account: str) -> View:
-        return self.state.accounts[account] | {
-            "key": account,
-            "lock_version": self.lock_version(account),
-            "balances": self.balances(account),
-        }
-
-    def transaction_view(self, version: Version) -> View:
-        return {
-            "key": version.key,
-            "version": version.version,
-            "status": version.status,
-            "archived_reason": version.archived_reason,
-            "description": version.description,
-            "external_id": version.external_id,
-            "metadata": dict(version.metadata),
-            "effective": version.effective,
-            "position": version.position,
-            "entries": [
-                {
-                    "account": line.account.key,
-                    "direction": line.direction,
-                    "amount": line.amount,
-                    "metadata": dict(line.metadata),
-                    "status": version.written_status,
-                    "effective": version.written_effective,
-                    "transaction_version": version.written_version,
-                    "lock_version": lock_version,
-                    "balances": balances,
-                }
-                for line, (lock_version, balances) in zip(version.lines, version.accounts_after, strict=True)
-            ],
-        }
-
-    def current(self, transaction: str) -> Version:
-        return self.state.versions[transaction][-1]
-
-    # How a call is answered.
-
     def _call(self, call: Call) -> Answer:
         body = call.body
         if isinstance(body, Batch) and not body.atomic:
-            results = [self._answer(request_id, item) for request_id, item in body.items]
-            assert all(not isinstance(result, list) for result in results)
-            return results  # type: ignore[return-value]
+            return [self._answer_one(request_id, item) for request_id, item in body.items]
         if isinstance(body, Batch):
             # What is malformed in any of them is seen before anything is done.
             for index, (_, item) in enumerate(body.items):
                 if (reason := malformed(item)) is not None:
                     return Refused(reason, index=index)
         return self._answer(call.request_id, body)
+
+    def _answer_one(self, request_id: str, body: Body) -> Done | Refused:
+        answer = self._answer(request_id, body)
+        assert not isinstance(answer, list)
+        return answer
 
     def _answer(self, request_id: str, body: Body) -> Answer:
         if (reason := malformed(body)) is not None:
@@ -229,7 +108,7 @@ class ModelLedger:
         except Refusal as refusal:
             self.state = before
             answer = refusal.refused
-        if not isinstance(answer, Refused) or answer.reason in STORED:
+        if not isinstance(answer, Refused) or answer.reason not in NOT_STORED:
             self.state.requests[request_id] = (body, answer)
         return answer
 
@@ -250,7 +129,7 @@ class ModelLedger:
             try:
                 results.append(Done(self._apply(item)))
             except Refusal as refusal:
-                refusal.refused = Refused(refusal.refused.reason, refusal.refused.count, index)
+                refusal.refused = replace(refusal.refused, index=index)
                 raise
         return results
 
@@ -270,12 +149,17 @@ class ModelLedger:
                 return self._post(body)
             case Archive():
                 return self._archive(body)
+            case PartialPost():
+                return self._partial_post(body)
+            case Reverse():
+                return self._reverse(body)
         raise TypeError(body)
 
     # The ledger and its accounts.
 
     def _update_ledger(self, body: UpdateLedger) -> View:
-        self.state.ledger = _edited(self.state.ledger, body)
+        closed = self.state.ledger["closed"] if body.closed_before is None else body.closed_before[0]
+        self.state.ledger = _edited(self.state.ledger, body) | {"closed": closed}
         self.state.position += 1
         return self.state.ledger | {"position": self.state.position}
 
@@ -295,16 +179,27 @@ class ModelLedger:
             "exponent": exponent,
             "external_id": body.external_id,
             "metadata": dict(body.metadata),
+            "status": "open",
+            "limits": _limits(body.limits),
         }
         self.state.position += 1
-        return self.account_view(key) | {"position": self.state.position}
+        return self.state.account_view(key) | {"position": self.state.position}
 
     def _update_account(self, body: UpdateAccount) -> View:
         (key,) = self._find_accounts([body.account])
+        if body.status == "closed":
+            pending = [amount for (status, _), amount in self.state.sums(key).items() if status == "pending"]
+            if any(pending) or self.state.balances(key)["posted"][2] != 0:
+                raise Refusal("ACCOUNT_NOT_EMPTY")
         self._check_account_external_id(body.external_id or "", key)
-        self.state.accounts[key] = _edited(self.state.accounts[key], body)
+        view = _edited(self.state.accounts[key], body)
+        if body.status is not None:
+            view["status"] = body.status
+        if body.limits is not None:
+            view["limits"] = _limits(body.limits)
+        self.state.accounts[key] = view
         self.state.position += 1
-        return self.account_view(key) | {"position": self.state.position}
+        return self.state.account_view(key) | {"position": self.state.position}
 
     def _check_account_external_id(self, external_id: str, own: str | None) -> None:
         for key, account in self.state.accounts.items():
@@ -314,124 +209,232 @@ class ModelLedger:
     # Transactions.
 
     def _create(self, body: Create) -> View:
-        lines = self._resolve(body.lines)
-        self._check_balanced(lines)
+        entries = self._entries(body.lines)
+        self._check_balanced(entries)
+        self._check_expiry(body.expires)
         self._check_external_id(body.external_id, None)
-        self._check_lock_versions(lines)
-        key = f"t{len(self.state.versions)}"
-        version = Version(
-            key=key,
-            version=0,
+        self._check_lock_versions(body.lines)
+        self._check_account_status(entries)
+        if body.status == "posted":
+            self._check_period(body.effective)
+        new = Version(
+            key=f"t{len(self.state.versions)}",
             status=body.status,
-            archived_reason="",
             description=body.description,
             external_id=body.external_id,
             metadata=body.metadata,
             effective=body.effective,
-            position=self.state.position + 1,
-            lines=lines,
-            written_status=body.status,
-            written_effective=body.effective,
-            written_version=0,
+            entries=entries,
+            expires=body.expires,
         )
         before = self.state.copy()
         try:
-            return self._write(version, [line.account.key for line in lines], _demands_of(lines))
+            return self._write([_written(new)], body.lines)
         except Refusal as refusal:
-            if refusal.refused.reason != "CONDITION_FAILED" or not body.archive_on_condition_failure:
+            is_about_balances = refusal.refused.reason in ("CONDITION_FAILED", "LIMIT_EXCEEDED")
+            if not is_about_balances or not body.archive_on_condition_failure:
                 raise
         self.state = before
-        archived = {"status": "archived", "archived_reason": "condition_failed", "written_status": "archived"}
-        return self._write(_replace(version, **archived), [], [])
+        return self._write([_written(replace(new, status="archived", archived_reason="condition_failed"))], [])
 
     def _update(self, body: Update) -> View:
         old = self._find_transaction(body.transaction)
-        lines = None if body.lines is None else self._resolve(body.lines)
-        self._check_balanced(lines or ())
+        entries = self._entries(body.lines or ())
+        self._check_balanced(entries)
         self._check_editable(old, body)
+        if body.lines is not None:
+            self._check_no_reversal(old)
+        if body.expires is not None:
+            self._check_expiry(body.expires[0])
         self._check_version(old, body.version)
         self._check_external_id(body.external_id or "", old.key)
-        self._check_lock_versions(lines or ())
-        new = _replace(
+        self._check_lock_versions(body.lines or ())
+        self._check_account_status(entries)
+        new = replace(
             old,
             version=old.version + 1,
             description=old.description if body.description is None else body.description,
             external_id=old.external_id if body.external_id is None else body.external_id,
             effective=old.effective if body.effective is None else body.effective,
+            expires=old.expires if body.expires is None else body.expires[0],
             metadata=_patched(old.metadata, body.metadata),
-            position=self.state.position + 1,
         )
-        if lines is None and new.effective == old.effective:
-            return self._write(new, [], [])
-        new = _rewritten(new, old.lines if lines is None else lines)
-        return self._write(new, _accounts_of(old, new), _demands_of(lines or ()))
+        if body.lines is not None:
+            new = _written(replace(new, entries=entries))
+        elif new.effective != old.effective:
+            new = _written(new)
+        return self._write([new], body.lines or ())
 
     def _post(self, body: Post) -> View:
         old = self._find_transaction(body.transaction)
-        names = [line.account for line in body.lines or ()] + [demand.account for demand in body.demands]
-        self._find_accounts(names)
-        lines = None if body.lines is None else self._resolve(body.lines)
-        demands = [
-            demand._replace(account=Name(self._find_accounts([demand.account])[0])) for demand in body.demands
-        ] + _demands_of(lines or ())
-        self._check_balanced(lines or ())
+        demands: list[Line | Demand] = [*(body.lines or ()), *body.demands]
+        self._find_accounts([demand.account for demand in demands])
+        entries = old.entries if body.lines is None else self._entries(body.lines)
+        self._check_balanced(entries)
         self._check_pending(old)
+        self._check_expiry(old.expires)
+        if body.lines is not None:
+            self._check_no_reversal(old)
         self._check_version(old, body.version)
         self._check_lock_versions(demands)
-        new = _replace(
+        self._check_account_status(entries)
+        new = replace(
             old,
             version=old.version + 1,
             status="posted",
             effective=old.effective if body.effective is None else body.effective,
             metadata=_merged(old.metadata, body.metadata),
-            position=self.state.position + 1,
+            entries=entries,
         )
-        new = _rewritten(new, old.lines if lines is None else lines)
-        return self._write(new, _accounts_of(old, new), demands)
+        self._check_period(new.effective)
+        return self._write([_written(new)], demands)
 
     def _archive(self, body: Archive) -> View:
         old = self._find_transaction(body.transaction)
         self._check_pending(old)
         self._check_version(old, body.version)
-        new = _replace(
+        new = replace(
             old,
             version=old.version + 1,
             status="archived",
             archived_reason="requested",
             metadata=_merged(old.metadata, body.metadata),
-            position=self.state.position + 1,
         )
-        return self._write(_rewritten(new, old.lines), _accounts_of(old, old), [])
+        return self._write([_written(new)], [], refusable=False)
 
-    def _write(self, version: Version, moved: Iterable[str | None], demands: Sequence[Demand]) -> View:
-        """Makes the version the current one, then looks whether all demands hold on what came out."""
-        earlier = self.state.versions.get(version.key, ())
-        self.state.versions[version.key] = (*earlier, version)
-        if moved := frozenset(key for key in moved if key is not None):
-            self.state.moves.append(moved)
-        failures = [
+    def _partial_post(self, body: PartialPost) -> View:
+        old = self._find_transaction(body.transaction)
+        parts = self._parts(old, body.parts)
+        posted = [_part_of(old.entries[n], part) for n, part in parts]
+        self._check_balanced(posted)
+        self._check_pending(old)
+        self._check_expiry(old.expires)
+        self._check_no_reversal(old)
+        self._check_left([(part.amount, old.entries[n].amount) for n, part in parts])
+        self._check_version(old, body.version)
+        self._check_external_id(body.external_id, None)
+        demands = [Demand(Name(old.entries[n].account), part.lock_version, part.conditions) for n, part in parts]
+        self._check_lock_versions(demands)
+        posted = [entry for entry in posted if entry.amount]
+        self._check_account_status(posted)
+        effective = old.effective if body.effective is None else body.effective
+        self._check_period(effective)
+        new = self._derived(body, "posted", effective, posted)
+        taken = {n: part.amount for n, part in parts}
+        remaining = [
+            entry._replace(amount=entry.amount - taken.get(n, 0))
+            for n, entry in enumerate(old.entries)
+            if entry.amount > taken.get(n, 0)
+        ]
+        rest = replace(old, version=old.version + 1, entries=tuple(remaining))
+        if not remaining:
+            rest = replace(rest, status="archived", archived_reason="fully_posted", entries=old.entries)
+        return self._write([replace(new, part_of=old.key), _written(rest)], demands)
+
+    def _reverse(self, body: Reverse) -> View:
+        old = self._find_transaction(body.transaction)
+        if body.parts is None:
+            parts = [(n, Part(entry.amount)) for n, entry in enumerate(old.entries)]
+        else:
+            parts = self._parts(old, body.parts)
+        self._find_accounts([demand.account for demand in body.demands])
+        self._check_balanced([_part_of(old.entries[n], part) for n, part in parts])
+        if old.status != "posted":
+            raise Refusal("TRANSACTION_NOT_POSTED")
+        self._check_left([(part.amount, old.entries[n].amount - self.state.reversed(old.key, n)) for n, part in parts])
+        self._check_version(old, body.version)
+        self._check_external_id(body.external_id, None)
+        demands = [
+            *(Demand(Name(old.entries[n].account), part.lock_version, part.conditions) for n, part in parts),
+            *body.demands,
+        ]
+        self._check_lock_versions(demands)
+        entries = [
+            _part_of(old.entries[n], part)._replace(
+                direction="credit" if old.entries[n].direction == "debit" else "debit", reverses=n
+            )
+            for n, part in parts
+            if part.amount or body.parts is None
+        ]
+        self._check_account_status(entries)
+        effective = old.effective if body.effective is None else body.effective
+        if body.status == "posted":
+            self._check_period(effective)
+        new = self._derived(body, body.status, effective, entries)
+        return self._write([replace(new, reverses=old.key)], demands)
+
+    def _derived(
+        self, body: PartialPost | Reverse, status: Any, effective: Day | None, entries: Iterable[Entry]
+    ) -> Version:
+        """The new transaction of a partial post or a reversal."""
+        return _written(
+            Version(
+                key=f"t{len(self.state.versions)}",
+                status=status,
+                description=body.description,
+                external_id=body.external_id,
+                metadata=body.metadata,
+                effective=effective,
+                entries=tuple(entries),
+            )
+        )
+
+    # Writing, and judging what came out.
+
+    def _write(self, versions: list[Version], demands: Sequence[Line | Demand], refusable: bool = True) -> View:
+        """Makes the versions current ones; the first is the answer."""
+        before = self.state.copy()
+        accounts: set[str] = set()
+        for version in versions:
+            earlier = self.state.versions.get(version.key, ())
+            self.state.versions[version.key] = (*earlier, version)
+            if version.wrote_entries:
+                touching = [each for each in (version, *earlier[-1:]) if each.status != "archived"]
+                accounts |= {entry.account for each in touching for entry in each.entries}
+        if accounts:
+            self.state.moves.append(frozenset(accounts))
+        if refusable:
+            self._check_limits(before)
+            self._check_conditions(demands)
+        self.state.position += 1
+        for version in versions:
+            finished = replace(version, position=self.state.position)
+            if version.wrote_entries:
+                after = {
+                    entry.account: (self.state.lock_version(entry.account), self.state.balances(entry.account))
+                    for entry in version.entries
+                }
+                entries = tuple(entry._replace(after=after[entry.account]) for entry in version.entries)
+                finished = replace(finished, entries=entries)
+            self.state.versions[version.key] = (*self.state.versions[version.key][:-1], finished)
+        return self.state.current(versions[0].key).view()
+
+    def _check_limits(self, before: State) -> None:
+        """A limit is broken only by going farther out of it."""
+        broken = 0
+        for key, account in self.state.accounts.items():
+            for kind, (least, most) in account["limits"].items():
+                was, now = before.balances(key)[kind][2], self.state.balances(key)[kind][2]
+                broken += least is not None and now < least and now < was
+                broken += most is not None and now > most and now > was
+        if broken:
+            raise Refusal("LIMIT_EXCEEDED", broken)
+
+    def _check_conditions(self, demands: Sequence[Line | Demand]) -> None:
+        failed = [
             condition
             for demand in demands
             for condition in demand.conditions
-            if not self._holds(condition, str(demand.account.key))
+            if not self._holds(condition, self._find_accounts([demand.account])[0])
         ]
-        if failures:
-            raise Refusal("CONDITION_FAILED", len(failures))
-        if version.written_version == version.version:
-            accounts_after = tuple(
-                (self.lock_version(str(line.account.key)), self.balances(str(line.account.key)))
-                for line in version.lines
-            )
-            version = _replace(version, accounts_after=accounts_after)
-            self.state.versions[version.key] = (*earlier, version)
-        self.state.position += 1
-        return self.transaction_view(version)
+        if failed:
+            raise Refusal("CONDITION_FAILED", len(failed))
 
     def _holds(self, condition: Condition, account: str) -> bool:
-        amount = self.balances(account)[condition.balance][2]
+        amount = self.state.balances(account)[condition.balance][2]
         return bool(SIGNS[condition.sign](amount, condition.amount))
 
-    # Refusals.
+    # Refusals before anything is written.
 
     def _find_accounts(self, names: Sequence[Name]) -> list[str]:
         found = [self._find_account(name) for name in names]
@@ -446,23 +449,44 @@ class ModelLedger:
                 return key
         return None
 
-    def _resolve(self, lines: Sequence[Line]) -> tuple[Line, ...]:
-        """The lines with their accounts by key."""
+    def _entries(self, lines: Sequence[Line]) -> tuple[Entry, ...]:
         keys = self._find_accounts([line.account for line in lines])
-        return tuple(line._replace(account=Name(key)) for line, key in zip(lines, keys, strict=True))
+        return tuple(
+            Entry(key, line.direction, line.amount, line.metadata) for line, key in zip(lines, keys, strict=True)
+        )
 
     def _find_transaction(self, name: Name) -> Version:
-        for versions in self.state.versions.values():
-            current = versions[-1]
+        for current in self.state.all_current():
             if current.key == name.key:
                 return current
             if name.external_id and current.external_id == name.external_id and current.status != "archived":
                 return current
         raise Refusal("TRANSACTION_NOT_FOUND")
 
-    def _check_balanced(self, lines: Sequence[Line]) -> None:
+    def _parts(self, old: Version, parts: Sequence[Part]) -> list[tuple[int, Part]]:
+        """Which entry each part is of, by number."""
+        found: list[tuple[int, Part]] = []
+        for part in parts:
+            if part.line is not None:
+                version, n = part.line
+                if version != old.written_version or n >= len(old.entries):
+                    raise Refusal("ENTRY_NOT_FOUND")
+                numbers = [n]
+            else:
+                assert part.account is not None
+                (key,) = self._find_accounts([part.account])
+                side = (key, part.direction)
+                numbers = [n for n, entry in enumerate(old.entries) if (entry.account, entry.direction) == side]
+            if not numbers:
+                raise Refusal("ENTRY_NOT_FOUND")
+            if len(numbers) > 1 or numbers[0] in [n for n, _ in found]:
+                raise Refusal("INVALID_FIELD")
+            found.append((numbers[0], part))
+        return found
+
+    def _check_balanced(self, entries: Sequence[Entry]) -> None:
         for currency in {account["currency"] for account in self.state.accounts.values()}:
-            own = [line for line in lines if self.state.accounts[str(line.account.key)]["currency"] == currency]
+            own = [entry for entry in entries if self.state.accounts[entry.account]["currency"] == currency]
             if _sum(own, "debit") != _sum(own, "credit"):
                 raise Refusal("UNBALANCED")
 
@@ -471,19 +495,31 @@ class ModelLedger:
             raise Refusal("TRANSACTION_NOT_PENDING")
 
     def _check_editable(self, version: Version, body: Update) -> None:
-        fixed = [body.lines, body.description, body.effective]
+        fixed: list[object] = [body.lines, body.description, body.effective, body.expires]
         if version.status == "archived":
             fixed.append(body.external_id)
         if version.status != "pending" and any(value is not None for value in fixed):
             raise Refusal("TRANSACTION_NOT_PENDING")
+
+    def _check_no_reversal(self, version: Version) -> None:
+        if version.reverses is not None:
+            raise Refusal("REVERSAL_ENTRIES_FIXED")
+
+    def _check_expiry(self, expires: Day | None) -> None:
+        if expires is not None and expires <= PAST:
+            raise Refusal("TRANSACTION_EXPIRED")
+
+    def _check_left(self, asked_and_left: Sequence[tuple[int, int]]) -> None:
+        exceeding = [asked for asked, left in asked_and_left if asked > left]
+        if exceeding:
+            raise Refusal("AMOUNT_EXCEEDED", len(exceeding))
 
     def _check_version(self, version: Version, demanded: int | None) -> None:
         if demanded not in (None, version.version):
             raise Refusal("VERSION_MISMATCH")
 
     def _check_external_id(self, external_id: str, own: str | None) -> None:
-        for versions in self.state.versions.values():
-            current = versions[-1]
+        for current in self.state.all_current():
             is_held = current.external_id == external_id and current.status != "archived"
             if external_id and is_held and current.key != own:
                 raise Refusal("EXTERNAL_ID_TAKEN")
@@ -492,18 +528,37 @@ class ModelLedger:
         wrong = [
             demand
             for demand in demands
-            if demand.lock_version not in (None, self.lock_version(str(demand.account.key)))
+            if demand.lock_version not in (None, self.state.lock_version(self._find_accounts([demand.account])[0]))
         ]
         if wrong:
             raise Refusal("LOCK_VERSION_MISMATCH", len(wrong))
+
+    def _check_account_status(self, entries: Sequence[Entry]) -> None:
+        closed = {
+            entry.account
+            for entry in entries
+            if entry.direction in CLOSED_TO[self.state.accounts[entry.account]["status"]]
+        }
+        if closed:
+            raise Refusal("ACCOUNT_NOT_OPEN", len(closed))
+
+    def _check_period(self, effective: Day | None) -> None:
+        closed = self.state.ledger["closed"]
+        if effective is not None and closed is not None and effective < closed:
+            raise Refusal("PERIOD_CLOSED")
 
 
 def malformed(body: Body) -> str | None:
     """Why a request is refused without a look at the ledger."""
     lines = body.lines if isinstance(body, Create | Update | Post) else None
+    parts = body.parts if isinstance(body, PartialPost | Reverse) else None
+    if max((each.amount for each in lines or parts or ()), default=0) > AMOUNT_MAX:
+        return "INVALID_FIELD"
+    if parts is not None and not any(part.amount for part in parts):
+        return "INVALID_FIELD"
+    if isinstance(body, Create) and body.status == "posted" and body.expires is not None:
+        return "INVALID_FIELD"
     if lines is not None:
-        if any(line.amount > AMOUNT_MAX for line in lines):
-            return "INVALID_FIELD"
         one_sided = len({line.direction for line in lines}) < 2
         if one_sided or _sum(lines, "debit") != _sum(lines, "credit"):
             return "UNBALANCED"
@@ -517,40 +572,32 @@ def same(one: Body, other: Body) -> bool:
     return one == other
 
 
-def _sum(lines: Iterable[Line], direction: str) -> int:
-    return sum(line.amount for line in lines if line.direction == direction)
-
-
-def _demands_of(lines: Sequence[Line]) -> list[Demand]:
-    return [Demand(line.account, line.lock_version, line.conditions) for line in lines]
-
-
-def _accounts_of(*versions: Version) -> list[str | None]:
-    return [line.account.key for version in versions for line in version.lines]
-
-
-def _rewritten(version: Version, lines: Sequence[Line]) -> Version:
-    """The version with new entries, which replace all that stood."""
-    return _replace(
+def _written(version: Version) -> Version:
+    """The version as one that wrote its entries, which replace all that stood."""
+    return replace(
         version,
-        lines=tuple(line._replace(lock_version=None, conditions=()) for line in lines),
+        written_version=version.version,
         written_status=version.status,
         written_effective=version.effective,
-        written_version=version.version,
     )
 
 
-def _replace(version: Version, /, **changes: Any) -> Version:
-    return Version(**{f.name: getattr(version, f.name) for f in fields(version)} | changes)
+def _part_of(entry: Entry, part: Part) -> Entry:
+    return Entry(entry.account, entry.direction, part.amount, part.metadata)
+
+
+def _sum(lines: Iterable[Line | Entry], direction: str) -> int:
+    return sum(line.amount for line in lines if line.direction == direction)
+
+
+def _limits(limits: Sequence[Limit]) -> View:
+    return {limit.balance: (limit.min, limit.max) for limit in limits if (limit.min, limit.max) != (None, None)}
 
 
 def _edited(view: View, body: UpdateLedger | UpdateAccount) -> View:
     """The object with those fields changed that the request gives."""
-    changes = {
-        name: getattr(body, name, None)
-        for name in ("name", "description", "external_id")
-        if getattr(body, name, None) is not None
-    }
+    given = {name: getattr(body, name, None) for name in ("name", "description", "external_id")}
+    changes = {name: value for name, value in given.items() if value is not None}
     return view | changes | {"metadata": dict(_patched(tuple(view["metadata"].items()), body.metadata))}
 
 
@@ -568,6 +615,3 @@ def _patched(pairs: Pairs, patch: Patch | None) -> Pairs:
 
 def _merged(pairs: Pairs, more: Pairs) -> Pairs:
     return tuple(sorted((dict(pairs) | dict(more)).items()))
-
-
-__all__ = ["Answer", "Done", "ModelLedger", "Refused", "Version", "Write"]

@@ -9,13 +9,18 @@ NormalBalance = Literal["debit", "credit"]
 Direction = Literal["debit", "credit"]
 Status = Literal["pending", "posted", "archived"]
 BalanceKind = Literal["posted", "pending", "available"]
+AccountStatus = Literal["open", "debits_frozen", "credits_frozen", "frozen", "closed"]
 Sign = Literal["<", "<=", "==", "!=", ">=", ">"]
 Pairs = tuple[tuple[str, str], ...]
 
 # A key of nobody.
 NOBODY = "nobody"
-# Effective times are whole days of 2024, by their number; None stands for the time of the write.
+# Times are whole days from the beginning of 2024, by their number. Tests are run later than the first thousand of
+# them and earlier than the last.
 Day = int
+PAST, FUTURE = 500, 30_000
+# A new value of something that may be absent; without a Change it stays.
+Change = tuple[Day | None]
 
 
 class Name(NamedTuple):
@@ -40,8 +45,26 @@ class Line(NamedTuple):
     conditions: tuple[Condition, ...] = ()
 
 
+class Part(NamedTuple):
+    """A part of a line that stands: named by account and direction, or by the version that wrote it and its number."""
+
+    amount: int
+    account: Name | None = None
+    direction: Direction | None = None
+    line: tuple[int, int] | None = None
+    metadata: Pairs = ()
+    lock_version: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Limit(NamedTuple):
+    balance: BalanceKind
+    min: int | None
+    max: int | None
+
+
 class Demand(NamedTuple):
-    """Conditions of a posting on an account it may not touch."""
+    """Conditions of a command on an account it may not touch."""
 
     account: Name
     lock_version: int | None
@@ -60,6 +83,7 @@ class UpdateLedger:
     name: str | None = None
     description: str | None = None
     metadata: Patch | None = None
+    closed_before: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,7 @@ class CreateAccount:
     description: str = ""
     external_id: str = ""
     metadata: Pairs = ()
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +105,8 @@ class UpdateAccount:
     description: str | None = None
     external_id: str | None = None
     metadata: Patch | None = None
+    status: AccountStatus | None = None
+    limits: tuple[Limit, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +118,7 @@ class Create:
     effective: Day | None = None
     metadata: Pairs = ()
     archive_on_condition_failure: bool = False
+    expires: Day | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,7 @@ class Update:
     external_id: str | None = None
     effective: Day | None = None
     metadata: Patch | None = None
+    expires: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +150,33 @@ class Archive:
     metadata: Pairs = ()
 
 
-Write = Create | Update | Post | Archive
+@dataclass(frozen=True)
+class PartialPost:
+    transaction: Name
+    parts: tuple[Part, ...]
+    version: int | None = None
+    description: str = ""
+    external_id: str = ""
+    effective: Day | None = None
+    metadata: Pairs = ()
+
+
+@dataclass(frozen=True)
+class Reverse:
+    """No parts: all of it."""
+
+    transaction: Name
+    parts: tuple[Part, ...] | None = None
+    version: int | None = None
+    status: Status = "posted"
+    description: str = ""
+    external_id: str = ""
+    effective: Day | None = None
+    metadata: Pairs = ()
+    demands: tuple[Demand, ...] = ()
+
+
+Write = Create | Update | Post | Archive | PartialPost | Reverse
 
 
 @dataclass(frozen=True)
@@ -133,7 +188,7 @@ class Batch:
     full: bool = True
 
 
-Body = UpdateLedger | CreateAccount | UpdateAccount | Create | Update | Post | Archive | Batch
+Body = UpdateLedger | CreateAccount | UpdateAccount | Write | Batch
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,31 @@ from hypothesis.strategies import SearchStrategy
 
 from tests.model.ledger import ModelLedger
 from tests.model.operations import (
+    FUTURE,
     NOBODY,
+    PAST,
+    AccountStatus,
     Archive,
     BalanceKind,
     Batch,
+    Body,
     Call,
     Condition,
     Create,
     CreateAccount,
     Day,
     Demand,
+    Limit,
     Line,
     Name,
     Pairs,
+    Part,
+    PartialPost,
     Patch,
     Post,
+    Reverse,
     Sign,
+    Status,
     Update,
     UpdateAccount,
     UpdateLedger,
@@ -36,15 +45,29 @@ from tests.model.operations import (
 
 T = TypeVar("T")
 
-# The accounts that every sequence begins with: enough for two currencies, both normalities and a self-transfer.
-OPENING = [
+_OPENING_TRANSACTIONS: Sequence[tuple[Status, str]] = (("posted", "x"), ("pending", ""), ("pending", "y"))
+# What every sequence begins with: three currencies, both normalities, and transactions to work on.
+OPENING: Sequence[Body] = [
     CreateAccount("Cash", "debit", "USD", external_id="cash"),
     CreateAccount("Revenue", "credit", "USD"),
     CreateAccount("Owner", "credit", "USD", external_id="owner"),
     CreateAccount("Till", "debit", "EUR"),
     CreateAccount("Sales", "credit", "EUR", external_id="sales"),
     CreateAccount("Points", "credit", "PTS", 0),
-    CreateAccount("Issued points", "debit", "PTS"),
+    CreateAccount("Issued points", "debit", "PTS", limits=(Limit("pending", None, 2000), Limit("posted", -100, None))),
+    *(
+        Create(
+            (
+                Line(Name("a0"), "debit", 1000, metadata=(("line", "1"),)),
+                Line(Name("a1"), "credit", 1000),
+                Line(Name("a4"), "credit", 50),
+                Line(Name("a3"), "debit", 50),
+            ),
+            status,
+            external_id=external_id,
+        )
+        for status, external_id in _OPENING_TRANSACTIONS
+    ),
 ]
 
 _AMOUNTS = (1, 0, 5, 100, 1000, 10**36 - 1)
@@ -69,33 +92,37 @@ def seeds(steps: int) -> SearchStrategy[list[int]]:
     return st.lists(st.integers(0, 2**32 - 1), min_size=steps, max_size=steps)
 
 
-def calls_of(seeds: Sequence[int], model: ModelLedger) -> Iterator[Call]:
-    """The call of each step, made for the model as it then stands. The same number makes another call elsewhere."""
+def calls_of(seeds: Sequence[int], model: ModelLedger, repeats: bool = True) -> Iterator[Call]:
+    """The call of each step, made for the model as it then stands. The same number makes another call elsewhere.
+
+    Without `repeats` no request_id is ever used twice.
+    """
     for n, seed in enumerate(seeds):
         if seed:
-            yield Chooser(Random(f"{n} {seed}"), model).call()
+            yield Chooser(Random(f"{n} {seed}"), model, repeats).call()
 
 
 class Chooser:
     """Chooses the parts of calls."""
 
-    def __init__(self, random: Random, model: ModelLedger) -> None:
+    def __init__(self, random: Random, model: ModelLedger, repeats: bool) -> None:
         self.random = random
-        self.model = model
+        self.repeats = repeats
+        self.state = model.state
 
     def call(self) -> Call:
-        new_id = f"r{len(self.model.state.requests)}-{self.model.state.position}"
-        if self.model.state.requests and self.one_in(8):
+        new_id = f"r{len(self.state.requests)}-{self.state.position}"
+        if self.repeats and self.state.requests and self.one_in(8):
             return self._repetition(new_id)
         body = self._body(new_id)
-        is_write = isinstance(body, Create | Update | Post | Archive | Batch)
+        is_write = isinstance(body, Write | Batch)
         request_id = "" if isinstance(body, Batch) and not body.atomic else new_id
         return Call(request_id, body, validate_only=is_write and self.one_in(12))
 
     def _repetition(self, new_id: str) -> Call:
         """A call that was made before, or another one under its id, or another time under a new one."""
-        request_id = self.choose(list(self.model.state.requests)[-12:])
-        known, _ = self.model.state.requests[request_id]
+        request_id = self.choose(list(self.state.requests)[-12:])
+        known, _ = self.state.requests[request_id]
         kind = self.choose(["same", "same", "other body", "new id"])
         if isinstance(known, Batch):
             # How the answer is to look does not make it another request.
@@ -113,11 +140,12 @@ class Chooser:
             *[self._update] * 4,
             *[self._post] * 4,
             *[self._archive] * 2,
+            *[self._partial_post] * 3,
+            *[self._reverse] * 3,
             *[lambda: self._batch(new_id)] * 3,
             self._create_account,
             self._update_ledger,
-            self._update_account,
-            self._create,
+            *[self._update_account] * 2,
         ]
         return self.choose(makers)()
 
@@ -125,7 +153,10 @@ class Chooser:
 
     def _update_ledger(self) -> UpdateLedger:
         return UpdateLedger(
-            self.choose(["Books", "Other books"]), self.choose([None, "", "all of it"]), self.choose(_PATCHES)
+            self.choose(["Books", "Other books"]),
+            self.choose([None, "", "all of it"]),
+            self.choose(_PATCHES),
+            self.choose([None, None, (2,), (None,)]),
         )
 
     def _create_account(self) -> CreateAccount:
@@ -139,11 +170,16 @@ class Chooser:
             exponent,
             external_id=self.choose(_ACCOUNT_EXTERNAL_IDS),
             metadata=self.choose(_METADATA),
+            limits=self._limits() if self.one_in(2) else (),
         )
 
     def _update_account(self) -> UpdateAccount:
+        statuses: Sequence[AccountStatus] = get_args(AccountStatus)
         return UpdateAccount(
             self._account(),
+            # Most accounts are open, or little would happen.
+            status=self.choose([None, "open", "open", "open", self.choose(statuses)]),
+            limits=self.choose([None, None, (), self._limits()]),
             name=self.choose(["Renamed", "Account"]),
             description=self.choose([None, "", "of somebody"]),
             external_id=self.choose([None, *_ACCOUNT_EXTERNAL_IDS]),
@@ -161,20 +197,31 @@ class Chooser:
             effective=self.choose(_DAYS),
             metadata=self.choose(_METADATA),
             archive_on_condition_failure=self.one_in(3),
+            expires=self.choose([None] * 12 + [FUTURE, FUTURE, PAST]),
         )
 
     def _update(self) -> Update:
         transaction = self._transaction()
         changes = self.choose(
-            [("metadata",), ("lines",), ("external_id",), ("effective",), ("description", "lines", "effective")]
+            [
+                ("metadata",),
+                ("lines",),
+                ("external_id",),
+                ("effective",),
+                ("expires",),
+                ("description", "lines", "effective"),
+            ]
         )
         return Update(
             transaction,
             version=self._version(transaction),
             lines=self._lines() if "lines" in changes else None,
-            description=self.choose(["", "rent", "deposit"]) if "description" in changes else None,
+            description=self.choose(["", "rent", "deposit"]) if "lines" in changes else None,
             external_id=self.choose(_EXTERNAL_IDS) if "external_id" in changes else None,
             effective=self.choose([1, 2, 3]) if "effective" in changes else None,
+            expires=self.choose([(None,), (FUTURE,), (FUTURE + 1,), (FUTURE,), (PAST,)])
+            if "expires" in changes
+            else None,
             metadata=self.choose(_PATCHES) or (Patch(True, (("k", "5"),)) if "metadata" in changes else None),
         )
 
@@ -193,25 +240,98 @@ class Chooser:
         transaction = self._transaction()
         return Archive(transaction, self._version(transaction), self.choose(_METADATA))
 
+    def _partial_post(self, by_number: bool = True) -> PartialPost:
+        transaction = self._transaction()
+        return PartialPost(
+            transaction,
+            self._parts(transaction, by_number),
+            version=self._version(transaction),
+            description=self.choose(["", "a part"]),
+            external_id=self.choose(_EXTERNAL_IDS),
+            effective=self.choose(_DAYS),
+            metadata=self.choose(_METADATA),
+        )
+
+    def _reverse(self, by_number: bool = True) -> Reverse:
+        posted = [version for version in self.state.all_current() if version.status == "posted"]
+        transaction = Name(self.choose(posted).key) if posted and not self.one_in(6) else self._transaction()
+        return Reverse(
+            transaction,
+            self._parts(transaction, by_number) if self.one_in(2) else None,
+            version=self._version(transaction),
+            status=self.choose(["posted", "posted", "pending"]),
+            description=self.choose(["", "a mistake"]),
+            external_id=self.choose(_EXTERNAL_IDS),
+            effective=self.choose(_DAYS),
+            metadata=self.choose(_METADATA),
+            demands=tuple(self._demand() for _ in range(self.choose([0, 0, 0, 1]))),
+        )
+
     def _batch(self, new_id: str) -> Batch:
         atomic = self.choose([True, False])
         items: list[tuple[str, Write]] = []
         for n in range(self.choose([2, 1, 3, 5])):
-            makers: list[Callable[[], Write]] = [self._create, self._create, self._update, self._post, self._archive]
-            item = self.choose(makers)()
+            item = self._item()
             item_id = "" if atomic else f"{new_id}.{n}"
-            if not atomic and self.one_in(8):
+            if self.repeats and not atomic and self.one_in(8):
                 # The id of a neighbour, or of an earlier call.
-                item_id = self.choose([f"{new_id}.0", *self.model.state.requests])
+                item_id = self.choose([f"{new_id}.0", *self.state.requests])
             items.append((item_id, item))
         return Batch(tuple(items), atomic, full=self.choose([True, False]))
 
+    def _item(self) -> Write:
+        makers: list[Callable[[], Write]] = [
+            self._create,
+            self._create,
+            self._update,
+            self._post,
+            self._archive,
+            lambda: self._partial_post(by_number=False),
+            lambda: self._reverse(by_number=False),
+        ]
+        return self.choose(makers)()
+
     # Parts.
+
+    def _parts(self, transaction: Name, by_number: bool) -> tuple[Part, ...]:
+        """Of pairs of entries that balance, mostly; by account and direction, or by their numbers."""
+        found = [v for v in self.state.all_current() if v.key == transaction.key]
+        if not found:
+            return (Part(5, Name("a0"), "debit"), Part(5, Name("a1"), "credit"))
+        version = found[0]
+        # The lines of a transaction come in pairs, of a debit and a credit of one amount.
+        pairs = [list(range(n, min(n + 2, len(version.entries)))) for n in range(0, len(version.entries), 2)]
+        parts: list[Part] = []
+        for numbers in self.random.sample(pairs, self.choose(range(1, len(pairs) + 1))):
+            largest = min(version.entries[n].amount for n in numbers)
+            amount = self.choose([largest, largest // 2, 1, 0, min(largest + 1, 10**36 - 1)])
+            parts += [self._part(version.key, version.written_version, n, amount, by_number) for n in numbers]
+        if self.one_in(12):
+            parts.append(self.choose(parts))
+        return tuple(parts)
+
+    def _part(self, key: str, written_version: int, n: int, amount: int, by_number: bool) -> Part:
+        entry = self.state.current(key).entries[n]
+        part = Part(amount, metadata=self.choose(_METADATA))
+        if self.one_in(4):
+            lock_version, conditions = self._lock_version(entry.account), self._conditions(entry.account)
+            part = part._replace(lock_version=lock_version, conditions=conditions)
+        if by_number and self.one_in(2):
+            # Sometimes one that a later version replaced.
+            return part._replace(line=(max(0, written_version - self.one_in(8)), n))
+        return part._replace(account=self._name_of_account(entry.account), direction=entry.direction)
+
+    def _limits(self) -> tuple[Limit, ...]:
+        """Some that bind now and some that do not yet."""
+        return tuple(
+            Limit(balance, self.choose([None, 0, -100]), self.choose([None, 100, 10**36 - 1]))
+            for balance in self.random.sample(get_args(BalanceKind), self.choose([1, 2]))
+        )
 
     def _lines(self) -> tuple[Line, ...]:
         lines: list[Line] = []
         for _ in range(self.choose([1, 1, 2])):
-            currencies = [account["currency"] for account in self.model.state.accounts.values()]
+            currencies = [account["currency"] for account in self.state.accounts.values()]
             currency = self.choose(sorted(set(currencies)))
             amount = self.choose(_AMOUNTS)
             lines += [self._line("debit", currency, amount), self._line("credit", currency, amount)]
@@ -232,7 +352,7 @@ class Chooser:
         return tuple(lines)
 
     def _line(self, direction: Any, currency: str, amount: int) -> Line:
-        keys = [key for key, account in self.model.state.accounts.items() if account["currency"] == currency]
+        keys = [key for key, account in self.state.accounts.items() if account["currency"] == currency]
         key = self.choose(keys)
         has_demands = self.one_in(3)
         return Line(
@@ -245,7 +365,7 @@ class Chooser:
         )
 
     def _demand(self) -> Demand:
-        key = self.choose(list(self.model.state.accounts))
+        key = self.choose(list(self.state.accounts))
         name = Name(NOBODY) if self.one_in(10) else self._name_of_account(key)
         return Demand(name, self._lock_version(key), self._conditions(key))
 
@@ -256,38 +376,38 @@ class Chooser:
         """One that is near the balance as it stands."""
         kind: BalanceKind = self.choose(get_args(BalanceKind))
         sign: Sign = self.choose(get_args(Sign))
-        amount = self.model.balances(key)[kind][2] + self.choose([0, 1, -1, 5, -100, 1000])
+        amount = self.state.balances(key)[kind][2] + self.choose([0, 1, -1, 5, -100, 1000])
         return Condition(kind, sign, amount if abs(amount) < 10**36 else 0)
 
     def _lock_version(self, key: str) -> int | None:
         if self.one_in(3):
             return None
-        return self.model.lock_version(key) + self.choose([0, 0, 0, 0, 1])
+        return self.state.lock_version(key) + self.choose([0, 0, 0, 0, 1])
 
     def _account(self) -> Name:
         if self.one_in(10):
             return self.choose([Name(NOBODY), Name(external_id="nobody's"), Name(external_id="new")])
-        return self._name_of_account(self.choose(list(self.model.state.accounts)))
+        return self._name_of_account(self.choose(list(self.state.accounts)))
 
     def _name_of_account(self, key: str) -> Name:
-        external_id = self.model.state.accounts[key]["external_id"]
+        external_id = self.state.accounts[key]["external_id"]
         return Name(external_id=external_id) if external_id and self.one_in(2) else Name(key)
 
     def _transaction(self) -> Name:
         """Mostly one that is pending."""
-        keys = list(self.model.state.versions)
-        if not keys or self.one_in(12):
+        keys = list(self.state.versions)
+        if not keys or self.one_in(24):
             return self.choose([Name(NOBODY), *(Name(external_id=name) for name in _EXTERNAL_IDS if name)])
-        pending = [key for key in keys if self.model.current(key).status == "pending"]
-        current = self.model.current(self.choose(pending if pending and not self.one_in(3) else keys))
+        pending = [key for key in keys if self.state.current(key).status == "pending"]
+        current = self.state.current(self.choose(pending if pending and not self.one_in(5) else keys))
         if current.external_id and self.one_in(2):
             return Name(external_id=current.external_id)
         return Name(current.key)
 
     def _version(self, transaction: Name) -> int | None:
         """None, the one demanded most often, or nearly."""
-        version = self.model.current(transaction.key).version if transaction.key in self.model.state.versions else 0
-        return self.choose([None, None, version, version + 1])
+        version = self.state.current(transaction.key).version if transaction.key in self.state.versions else 0
+        return self.choose([None, None, None, None, version, version, version, version + 1])
 
     def one_in(self, n: int) -> bool:
         return self.random.randrange(n) == 0

@@ -15,11 +15,11 @@ from ledger_client import LedgerClient
 from tests import audit
 from tests.conftest import Server
 from tests.model.client import ServiceLedger
-from tests.model.ledger import Answer, Done, ModelLedger, Refused
-from tests.model.operations import Batch, Call
+from tests.model.compare import step
+from tests.model.ledger import ModelLedger
+from tests.model.operations import Call
 from tests.model.sequences import OPENING, calls_of, seeds
 
-LEAN = ("key", "version", "status", "position")
 ANY_SPEED: Any = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 
@@ -58,36 +58,14 @@ async def play(server: Server, client: LedgerClient, seeds: list[int]) -> None:
     }
 
 
-async def step(model: ModelLedger, service: ServiceLedger, call: Call) -> None:
-    """One call: equal answers, and equal balances of all accounts at an equal position afterwards."""
-    expected = model.call(call)
-    seen = await service.call(call, expected)
-    if isinstance(call.body, Batch) and not call.body.full and isinstance(expected, list):
-        expected = [lean(answer) for answer in expected]
-    assert seen == expected
-    keys = list(model.state.accounts)
-    if len(keys) >= len(OPENING):
-        position, accounts = await service.accounts(keys)
-        assert position == model.state.position
-        assert accounts == [model.account_view(key) for key in keys]
-
-
 async def compare_histories(model: ModelLedger, service: ServiceLedger) -> None:
     """All transactions as they stand, and every version each of them ever had."""
-    views = [model.transaction_view(versions[-1]) for versions in model.state.versions.values()]
+    views = [version.view() for version in model.state.all_current()]
     assert await service.transactions() == [
         {name: value for name, value in view.items() if name != "position"} for view in views
     ]
     for key, versions in model.state.versions.items():
-        assert await service.versions(key) == [model.transaction_view(version) for version in versions]
-
-
-def lean(answer: Answer) -> Done | Refused:
-    """An answer as a batch gives it unless full results are asked for."""
-    if isinstance(answer, Done):
-        return Done({name: answer.view[name] for name in LEAN}, answer.replayed)
-    assert isinstance(answer, Refused)
-    return answer
+        assert await service.versions(key) == [version.view() for version in versions]
 
 
 async def row_counts(dsn: str, ledger_id: str) -> dict[str, int]:

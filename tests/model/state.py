@@ -1,0 +1,172 @@
+"""The state of the model: dicts and lists, and every number recomputed from all standing entries when asked for."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from tests.model.operations import Body, Day, Direction, Pairs, Status
+
+View = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """An accepted command: the object it wrote, as it is right after."""
+
+    view: View
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A refused one. `count`: how many failures of the one kind are told; `index`: of an atomic batch's item."""
+
+    reason: str
+    count: int | None = None
+    index: int | None = None
+
+
+Answer = Done | Refused | list[Done | Refused]
+
+
+class Entry(NamedTuple):
+    """A line that a version wrote; `after` is its account's lock_version and balances after the command."""
+
+    account: str
+    direction: Direction
+    amount: int
+    metadata: Pairs = ()
+    # The number of the entry of the reversed transaction that it reverses.
+    reverses: int | None = None
+    after: tuple[int, View] | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A transaction at one version, with the entries standing at it, which it or an earlier version wrote."""
+
+    key: str
+    status: Status
+    description: str
+    external_id: str
+    metadata: Pairs
+    effective: Day | None
+    entries: tuple[Entry, ...]
+    version: int = 0
+    archived_reason: str = ""
+    expires: Day | None = None
+    reverses: str | None = None
+    part_of: str | None = None
+    position: int = 0
+    written_version: int = 0
+    written_status: Status = "pending"
+    written_effective: Day | None = None
+
+    @property
+    def wrote_entries(self) -> bool:
+        return self.written_version == self.version
+
+    def view(self) -> View:
+        return {
+            "key": self.key,
+            "version": self.version,
+            "status": self.status,
+            "archived_reason": self.archived_reason,
+            "description": self.description,
+            "external_id": self.external_id,
+            "metadata": dict(self.metadata),
+            "effective": self.effective,
+            "expires": self.expires,
+            "reverses": self.reverses,
+            "part_of": self.part_of,
+            "position": self.position,
+            "entries": [self._entry_view(entry) for entry in self.entries],
+        }
+
+    def _entry_view(self, entry: Entry) -> View:
+        assert entry.after is not None
+        return {
+            "account": entry.account,
+            "direction": entry.direction,
+            "amount": entry.amount,
+            "metadata": dict(entry.metadata),
+            "reverses": entry.reverses,
+            "status": self.written_status,
+            "effective": self.written_effective,
+            "transaction_version": self.written_version,
+            "lock_version": entry.after[0],
+            "balances": entry.after[1],
+        }
+
+
+@dataclass
+class State:
+    """All there is. Values are never changed in place, so a shallow copy of the containers is a copy."""
+
+    position: int = 0
+    ledger: View = field(default_factory=lambda: {"name": "Test", "description": "", "metadata": {}, "closed": None})
+    accounts: dict[str, View] = field(default_factory=dict)
+    exponents: dict[str, int] = field(default_factory=dict)
+    # All versions of each transaction, oldest first.
+    versions: dict[str, tuple[Version, ...]] = field(default_factory=dict)
+    # For each command that moved money: on which accounts.
+    moves: list[frozenset[str]] = field(default_factory=list)
+    requests: dict[str, tuple[Body, Answer]] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        values: Any = {f.name: copy(getattr(self, f.name)) for f in fields(self)}
+        return State(**values)
+
+    def current(self, transaction: str) -> Version:
+        return self.versions[transaction][-1]
+
+    def all_current(self) -> list[Version]:
+        return [versions[-1] for versions in self.versions.values()]
+
+    def sums(self, account: str) -> dict[tuple[str, str], int]:
+        """What stands on the account, by status and direction."""
+        sums = {(status, direction): 0 for status in ("posted", "pending") for direction in ("debit", "credit")}
+        for version in self.all_current():
+            for entry in version.entries:
+                if entry.account == account and version.status != "archived":
+                    sums[version.status, entry.direction] += entry.amount
+        return sums
+
+    def balances(self, account: str) -> dict[str, tuple[int, int, int]]:
+        """(debits, credits, amount) of each of the three balances."""
+        sums = self.sums(account)
+        credit_normal = self.accounts[account]["normal_balance"] == "credit"
+        posted_debits, posted_credits = sums["posted", "debit"], sums["posted", "credit"]
+        all_debits = posted_debits + sums["pending", "debit"]
+        all_credits = posted_credits + sums["pending", "credit"]
+        sides = {
+            "posted": (posted_debits, posted_credits),
+            "pending": (all_debits, all_credits),
+            "available": (all_debits, posted_credits) if credit_normal else (posted_debits, all_credits),
+        }
+        return {
+            kind: (left, right, right - left if credit_normal else left - right)
+            for kind, (left, right) in sides.items()
+        }
+
+    def lock_version(self, account: str) -> int:
+        return sum(account in moved for moved in self.moves)
+
+    def account_view(self, account: str) -> View:
+        return self.accounts[account] | {
+            "key": account,
+            "lock_version": self.lock_version(account),
+            "balances": self.balances(account),
+        }
+
+    def reversed(self, transaction: str, n: int) -> int:
+        """How much of a transaction's n-th entry is reversed, pending reversals included."""
+        return sum(
+            entry.amount
+            for version in self.all_current()
+            if version.reverses == transaction and version.status != "archived"
+            for entry in version.entries
+            if entry.reverses == n
+        )

@@ -1,0 +1,315 @@
+"""The rules without any I/O: random calls against the model, the order of refusals, and all or nothing."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+
+from ledger_server.domain.book import Book
+from ledger_server.domain.commands import (
+    AccountCondition,
+    ArchiveTransaction,
+    BalanceCondition,
+    Command,
+    CreateAccount,
+    CreateTransaction,
+    EntryInput,
+    PartialEntry,
+    PartialPostTransaction,
+    PostTransaction,
+    Ref,
+    ReverseTransaction,
+    UpdateAccount,
+    UpdateLedger,
+    UpdateTransaction,
+)
+from ledger_server.domain.errors import LedgerError, NotFound
+from ledger_server.domain.ids import new_id
+from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
+from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+from ledger_server.domain.posting import decide
+from tests.model.client import ServiceLedger
+from tests.model.compare import step
+from tests.model.domain import DomainClient
+from tests.model.ledger import ModelLedger
+from tests.model.operations import Call
+from tests.model.sequences import OPENING, calls_of, seeds
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EARLY, LATE = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+DEBIT, CREDIT = Direction.DEBIT, Direction.CREDIT
+PENDING, POSTED = TransactionStatus.PENDING, TransactionStatus.POSTED
+NOBODY = Ref(new_id(), None)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(seeds=seeds(50))
+async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
+    model, client = ModelLedger(), DomainClient()
+    service = ServiceLedger(client, client.ledger_id)
+    for n, body in enumerate(OPENING):
+        await step(model, service, Call(f"opening-{n}", body))
+    for call in calls_of(seeds, model, repeats=False):
+        note(str(call))
+        await step(model, service, call)
+    for key, versions in model.state.versions.items():
+        assert await service.versions(key) == [version.view() for version in versions]
+
+
+def new_book() -> Book:
+    """Four accounts, and a pending (external id "q") and a posted transaction ("p") between the first two."""
+    ledger_id = new_id()
+    book = Book(Ledger(ledger_id, "Test", "", {}, NOW, NOW), new_id(), 0, NOW, b"")
+    for name in ("a", "b", "other currency", "frozen"):
+        account = CreateAccount(
+            ledger_id=ledger_id,
+            name=name,
+            description="",
+            normal_balance=NormalBalance.DEBIT,
+            currency="EUR" if name == "other currency" else "USD",
+            currency_exponent=None,
+            external_id=name,
+            metadata={},
+            limits=(BalanceLimit(BalanceKind.POSTED, -100, None),),
+        )
+        book.apply(decide(book, account, NOW))
+    for external_id, status in (("q", PENDING), ("p", POSTED)):
+        book.apply(decide(book, create(book, external_id=external_id, status=status), NOW))
+    freeze = UpdateAccount(
+        ledger_id=ledger_id,
+        account=Ref(None, "frozen"),
+        name=None,
+        description=None,
+        external_id=None,
+        metadata=None,
+        status=AccountStatus.FROZEN,
+    )
+    book.apply(decide(book, freeze, NOW))
+    close = UpdateLedger(ledger_id=ledger_id, name=None, description=None, metadata=None, closed_before=(LATE,))
+    book.apply(decide(book, close, NOW))
+    return book
+
+
+def lines(amount: int = 10, other: str = "b", **demands: Any) -> tuple[EntryInput, ...]:
+    """Debit a, credit the other; what is demanded is demanded of a."""
+    return EntryInput(Ref(None, "a"), DEBIT, amount, **demands), EntryInput(Ref(None, other), CREDIT, amount)
+
+
+def create(book: Book, **fields: Any) -> CreateTransaction:
+    defaults: dict[str, Any] = {
+        "status": POSTED,
+        "description": "",
+        "effective_at": None,
+        "external_id": None,
+        "metadata": {},
+        "entries": lines(),
+    }
+    return CreateTransaction(ledger_id=book.ledger.id, **defaults | fields)
+
+
+FALSE = BalanceCondition(BalanceKind.POSTED, Operator.LT, -(10**9))
+FAILING = {"conditions": (FALSE,)}
+# For each kind of refusal, in the order of precedence, what has to be wrong with a new posted transaction.
+CREATE_FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("ACCOUNT_NOT_FOUND", {"account": NOBODY}),
+    ("UNBALANCED", {"amount": 11}),
+    ("TRANSACTION_EXPIRED", {"expires_at": EARLY}),
+    ("EXTERNAL_ID_TAKEN", {"external_id": "p"}),
+    ("LOCK_VERSION_MISMATCH", {"lock_version": 99}),
+    ("ACCOUNT_NOT_OPEN", {"other": "frozen"}),
+    ("PERIOD_CLOSED", {"effective_at": EARLY}),
+    ("LIMIT_EXCEEDED", {"total": 1_000}),
+    ("CONDITION_FAILED", FAILING),
+]
+
+
+def faulty_create(book: Book, faults: dict[str, Any]) -> CreateTransaction:
+    total = faults.get("total", 10)
+    one, other = lines(total, faults.get("other", "b"))
+    one = one._replace(
+        account=faults.get("account", one.account),
+        amount=faults.get("amount", total),
+        lock_version=faults.get("lock_version"),
+        conditions=faults.get("conditions", ()),
+    )
+    rest = {name: value for name, value in faults.items() if name in ("expires_at", "external_id", "effective_at")}
+    return create(book, entries=(one, other), **rest)
+
+
+@pytest.mark.parametrize("n", range(len(CREATE_FAULTS)), ids=[reason for reason, _ in CREATE_FAULTS])
+def test_of_several_faults_the_first_in_the_order_of_precedence_is_told(n: int) -> None:
+    """With every fault from the n-th on, the n-th is told; and with it alone too."""
+    book = new_book()
+    reason, fault = CREATE_FAULTS[n]
+    later = {name: value for _, each in reversed(CREATE_FAULTS[n:]) for name, value in each.items()}
+    for faults in (fault, later):
+        with pytest.raises(LedgerError) as refused:
+            decide(book, faulty_create(book, faults), NOW)
+        assert refused.value.reason == reason
+
+
+def changed(book: Book, kind: str, **faults: Any) -> Command:
+    """A change of the pending transaction, or of another one."""
+    common: dict[str, Any] = {
+        "ledger_id": book.ledger.id,
+        "transaction": faults.get("transaction", Ref(None, "q")),
+        "version": faults.get("version"),
+        "metadata": None,
+    }
+    entries = lines(
+        other=faults.get("other", "b"), **{k: faults[k] for k in ("lock_version", "conditions") if k in faults}
+    )
+    if "account" in faults:
+        entries = (entries[0]._replace(account=NOBODY), entries[1])
+    effective_at = faults.get("effective_at")
+    if kind == "post":
+        return PostTransaction(**common, entries=entries, effective_at=effective_at)
+    if kind == "update":
+        external_id = faults.get("external_id")
+        return UpdateTransaction(
+            **common, entries=entries, effective_at=effective_at, description=None, external_id=external_id
+        )
+    return ArchiveTransaction(**common)
+
+
+# The faults of each change, in the order of precedence. A posted transaction is the state that refuses.
+CHANGE_FAULTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "post": [
+        ("TRANSACTION_NOT_FOUND", {"transaction": NOBODY}),
+        ("ACCOUNT_NOT_FOUND", {"account": NOBODY}),
+        ("TRANSACTION_NOT_PENDING", {"transaction": Ref(None, "p")}),
+        ("VERSION_MISMATCH", {"version": 99}),
+        ("LOCK_VERSION_MISMATCH", {"lock_version": 99}),
+        ("ACCOUNT_NOT_OPEN", {"other": "frozen"}),
+        ("PERIOD_CLOSED", {"effective_at": EARLY}),
+        ("CONDITION_FAILED", FAILING),
+    ],
+    "update": [
+        ("TRANSACTION_NOT_FOUND", {"transaction": NOBODY}),
+        ("ACCOUNT_NOT_FOUND", {"account": NOBODY}),
+        ("TRANSACTION_NOT_PENDING", {"transaction": Ref(None, "p")}),
+        ("VERSION_MISMATCH", {"version": 99}),
+        ("EXTERNAL_ID_TAKEN", {"external_id": "p"}),
+        ("LOCK_VERSION_MISMATCH", {"lock_version": 99}),
+        ("ACCOUNT_NOT_OPEN", {"other": "frozen"}),
+        ("CONDITION_FAILED", FAILING),
+    ],
+    "archive": [
+        ("TRANSACTION_NOT_FOUND", {"transaction": NOBODY}),
+        ("TRANSACTION_NOT_PENDING", {"transaction": Ref(None, "p")}),
+        ("VERSION_MISMATCH", {"version": 99}),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"), [(kind, n) for kind, faults in CHANGE_FAULTS.items() for n in range(len(faults))]
+)
+def test_changes_are_refused_in_the_same_order(kind: str, n: int) -> None:
+    book = new_book()
+    faults = CHANGE_FAULTS[kind]
+    later = {name: value for _, each in reversed(faults[n:]) for name, value in each.items()}
+    for chosen in (faults[n][1], later):
+        with pytest.raises(LedgerError) as refused:
+            decide(book, changed(book, kind, **chosen), NOW)
+        assert refused.value.reason == faults[n][0]
+
+
+def test_all_failures_of_the_first_kind_are_told_and_at_most_twenty() -> None:
+    book = new_book()
+    entries = tuple(
+        EntryInput(Ref(None, name), direction, 1, None, None, (FALSE,) * 18)
+        for name, direction in (("a", DEBIT), ("b", CREDIT))
+    )
+    with pytest.raises(LedgerError) as refused:
+        decide(book, create(book, entries=(entries[0], entries[1]._replace(conditions=()))), NOW)
+    assert len(refused.value.violations) == 18
+    with pytest.raises(LedgerError) as refused:
+        decide(book, create(book, entries=entries), NOW)
+    assert len(refused.value.violations) == 20
+
+
+def commands_of_every_kind(book: Book) -> list[Command]:
+    """Each is accepted after those before it."""
+    ledger_id = book.ledger.id
+    half = (
+        PartialEntry(None, Ref(None, "a"), DEBIT, 5),
+        PartialEntry(None, Ref(None, "b"), CREDIT, 5),
+    )
+    of_part: dict[str, Any] = {"version": None, "effective_at": None, "description": "", "metadata": {}}
+    of_account: dict[str, Any] = {"name": "A", "description": None, "metadata": None}
+    return [
+        UpdateLedger(ledger_id=ledger_id, name="Other", description="x", metadata=None),
+        CreateAccount(
+            ledger_id=ledger_id,
+            name="new",
+            description="",
+            normal_balance=NormalBalance.CREDIT,
+            currency="PTS",
+            currency_exponent=0,
+            external_id="new",
+            metadata={},
+        ),
+        UpdateAccount(ledger_id=ledger_id, account=Ref(None, "a"), external_id="A", **of_account),
+        UpdateAccount(ledger_id=ledger_id, account=Ref(None, "A"), external_id="a", **of_account),
+        create(book, external_id="r", status=PENDING),
+        changed(book, "update", transaction=Ref(None, "r"), external_id="s"),
+        PartialPostTransaction(
+            ledger_id=ledger_id, transaction=Ref(None, "s"), entries=half, external_id="t", **of_part
+        ),
+        changed(book, "post", transaction=Ref(None, "s")),
+        ReverseTransaction(
+            ledger_id=ledger_id,
+            transaction=Ref(None, "s"),
+            status=PENDING,
+            entries=half,
+            external_id="u",
+            conditions=(AccountCondition(Ref(None, "a"), None, ()),),
+            **of_part,
+        ),
+        changed(book, "archive", transaction=Ref(None, "u")),
+        changed(book, "archive"),
+        create(book, external_id="q"),
+    ]
+
+
+def test_all_or_nothing_restores_everything() -> None:
+    book = new_book()
+    everything = commands_of_every_kind(book)
+    for last in range(len(everything) + 1):
+        before = deepcopy(book)
+        with pytest.raises(NotFound):
+            apply_all(book, [*everything[:last], changed(book, "archive", transaction=NOBODY)])
+        assert book == before
+
+
+def apply_all(book: Book, items: list[Command]) -> None:
+    with book.all_or_nothing():
+        for command in items:
+            book.apply(decide(book, command, NOW))
+
+
+def test_all_or_nothing_keeps_what_succeeds() -> None:
+    one = new_book()
+    other = deepcopy(one)
+    everything = commands_of_every_kind(one)
+    for command in everything:
+        one.apply(decide(one, command, NOW))
+    apply_all(other, everything)
+    assert one == other
+    assert one != replace(one, position=one.position + 1)
+
+
+def test_deciding_changes_nothing() -> None:
+    book = new_book()
+    for command in commands_of_every_kind(book):
+        before = deepcopy(book)
+        effect = decide(book, command, NOW)
+        assert book == before
+        book.apply(effect)
+        assert book != before
