@@ -26,10 +26,8 @@ from ledger_client import (
     credit,
     debit,
     error_from_status,
-    limits,
-    part_of,
 )
-from ledger_client.inputs import EntryPart
+from ledger_client.inputs import EntryPart, limits, part_of
 from ledger_client.v1.accounts_pb2 import AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, TransactionResult
