@@ -7,6 +7,7 @@ that differs can be named without keeping the request.
 from __future__ import annotations
 
 from hashlib import blake2b
+from struct import pack
 from zlib import crc32
 
 from ledger_server.domain.commands import Command
@@ -16,9 +17,9 @@ _DIGEST_BYTES = 16
 
 def fingerprint(command: Command) -> bytes:
     """What is stored beside the outcome of a command."""
-    parts = [command.method.encode(), *(repr(value).encode() for _, value in command.values())]
+    parts = [command.method.encode(), *[repr(value).encode() for _, value in command.values()]]
     digest = blake2b(b"\0".join(parts), digest_size=_DIGEST_BYTES).digest()
-    return digest + b"".join([(crc32(part) & 0xFFFF).to_bytes(2, "big") for part in parts])
+    return digest + pack(f">{len(parts)}H", *[crc32(part) & 0xFFFF for part in parts])
 
 
 def first_difference(stored: bytes, own: bytes, command: Command) -> str | None:
