@@ -13,23 +13,36 @@ from structlog.typing import Processor
 
 def configure_logging(log_format: str, level: str) -> None:
     """Sets up structlog for the process; `log_format` is `auto`, `pretty` or `json`."""
+    stream = cast(TextIO, _Lossy(sys.stderr))
     is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+    render: Processor = structlog.dev.ConsoleRenderer() if is_pretty else structlog.processors.JSONRenderer()
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if is_pretty:
-        processors.append(structlog.dev.ConsoleRenderer())
-    else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if not is_pretty:
+        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
-        processors=processors,
+        processors=[*processors, render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lossy(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    # grpc.aio and asyncio report through the standard library; only what matters.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    _configure_libraries(stream, processors, render)
+
+
+def _configure_libraries(stream: TextIO, processors: list[Processor], render: Processor) -> None:
+    """grpc.aio and asyncio report through the standard library: the same lines, and only what matters."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *processors],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    # The pool's retries while the database is away, each with a traceback; callers are told by DATABASE_UNAVAILABLE.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
 
 
 class _Lossy:
