@@ -125,6 +125,7 @@ async def test_without_polling_the_doorbell_delivers_also_after_its_connection_w
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hub_module, "POLL_SECONDS", NEVER)
+    monkeypatch.setattr(hub_module, "POLL_SECONDS_MAX", NEVER)
     async with new_hub(server.dsn) as hub, aclosing(hub.watch(Watch(ledger.id))) as stream:
         assert (await next_of(stream)).HasField("heartbeat")
         for _ in range(3):

@@ -43,6 +43,7 @@ __all__ = ["Hub", "Watch"]
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.05
+POLL_SECONDS_MAX = 1.0
 # Heads are not asked for more often than this, however often the doorbell rings.
 POLL_INTERVAL_SECONDS = 0.005
 # Streams that read tables share the pool with other reads, and leave most of it to them.
@@ -246,10 +247,10 @@ class Hub:
 
     async def _poll(self) -> None:
         """Asks for the heads of all watched ledgers, at each ring of the doorbell and regularly without."""
-        is_lost = False
+        is_lost, pause_seconds = False, POLL_SECONDS
         while True:
             try:
-                async with asyncio.timeout(POLL_SECONDS if self._tailers else None):
+                async with asyncio.timeout(pause_seconds if self._tailers else None):
                     await self._look_now.wait()
             except TimeoutError:
                 pass
@@ -257,6 +258,7 @@ class Hub:
             if not self._tailers:
                 continue
             watched = list(self._tailers.values())
+            asked_at = time.monotonic()
             try:
                 heads = await read_heads(self._tailers_pool, [tailer.ledger_id for tailer in watched])
             except Exception as error:
@@ -266,6 +268,8 @@ class Hub:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             is_lost = False
+            # Where asking takes long, many ledgers being watched, it is done less often.
+            pause_seconds = min(max(POLL_SECONDS, 10 * (time.monotonic() - asked_at)), POLL_SECONDS_MAX)
             for tailer in watched:
                 if head := heads.get(tailer.ledger_id):
                     tailer.saw(head)
