@@ -37,6 +37,7 @@ class Rows:
         self._new_transactions: dict[str, Transaction] = {}
         self._updated_transactions: dict[str, Transaction] = {}
         self._released_transactions: set[str] = set()
+        self._is_external_id_taken = False
         self._replaced: list[Transaction] = []
         self._limits: list[tuple[str, str, str | None]] = []
         self._reversed: dict[str, Reversed] = {}
@@ -135,8 +136,11 @@ class Rows:
             self._updated_transactions[transaction.id] = transaction
         if replaced is not None:
             self._replaced.append(replaced)
-            if replaced.external_id not in (None, transaction.external_id):
+            is_same = transaction.external_id == replaced.external_id
+            if replaced.holds_external_id and not (is_same and transaction.holds_external_id):
                 self._released_transactions.add(transaction.id)
+            if transaction.holds_external_id and not is_same:
+                self._is_external_id_taken = True
         if wrote_entries:
             entry_set = transaction.entry_set
             version, status = str(transaction.version), _NUMBERS[transaction.status]
@@ -226,7 +230,8 @@ class Rows:
         )
 
     async def _write_updated_transactions(self, connection: Connection) -> None:
-        if self._released_transactions:
+        # Archiving gives up an external id too. Where none is taken, the order of rows does not matter anyway.
+        if self._released_transactions and self._is_external_id_taken:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
