@@ -145,7 +145,7 @@ class Chooser:
             *[lambda: self._batch(new_id)] * 3,
             self._create_account,
             self._update_ledger,
-            *[self._update_account] * 2,
+            *[self._update_account] * 3,
         ]
         return self.choose(makers)()
 
@@ -170,16 +170,18 @@ class Chooser:
             exponent,
             external_id=self.choose(_ACCOUNT_EXTERNAL_IDS),
             metadata=self.choose(_METADATA),
-            limits=self._limits() if self.one_in(2) else (),
+            limits=self._limits(0) if self.one_in(2) else (),
         )
 
     def _update_account(self) -> UpdateAccount:
         statuses: Sequence[AccountStatus] = get_args(AccountStatus)
+        account = self._account()
+        amounts = self.state.balances(account.key)["posted"] if account.key in self.state.accounts else (0,)
         return UpdateAccount(
-            self._account(),
+            account,
             # Most accounts are open, or little would happen.
             status=self.choose([None, "open", "open", "open", self.choose(statuses)]),
-            limits=self.choose([None, None, (), self._limits()]),
+            limits=self.choose([None, (), self._limits(amounts[-1])]),
             name=self.choose(["Renamed", "Account"]),
             description=self.choose([None, "", "of somebody"]),
             external_id=self.choose([None, *_ACCOUNT_EXTERNAL_IDS]),
@@ -321,10 +323,17 @@ class Chooser:
             return part._replace(line=(max(0, written_version - self.one_in(8)), n))
         return part._replace(account=self._name_of_account(entry.account), direction=entry.direction)
 
-    def _limits(self) -> tuple[Limit, ...]:
-        """Some that bind now and some that do not yet."""
+    def _limits(self, amount: int) -> tuple[Limit, ...]:
+        """Near the amount: some that bind at once, some soon, and some that are broken already."""
+        near = amount if abs(amount) < 10**35 else 0
         return tuple(
-            Limit(balance, self.choose([None, 0, -100]), self.choose([None, 100, 10**36 - 1]))
+            self.choose(
+                [
+                    Limit(balance, near - self.choose([0, 1, 5, 100, -50]), None),
+                    Limit(balance, None, near + self.choose([0, 1, 5, 100, -50])),
+                    Limit(balance, near - 100, near + 1000),
+                ]
+            )
             for balance in self.random.sample(get_args(BalanceKind), self.choose([1, 2]))
         )
 

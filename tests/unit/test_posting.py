@@ -28,7 +28,7 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
-from ledger_server.domain.errors import LedgerError, NotFound
+from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
@@ -232,6 +232,50 @@ def test_all_failures_of_the_first_kind_are_told_and_at_most_twenty() -> None:
     with pytest.raises(LedgerError) as refused:
         decide(book, create(book, entries=entries), NOW)
     assert len(refused.value.violations) == 20
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "before", "change", "is_refused"),
+    [
+        pytest.param(-10, None, 0, -10, False, id="to the least"),
+        pytest.param(-10, None, 0, -11, True, id="below the least"),
+        pytest.param(None, 10, 0, 10, False, id="to the most"),
+        pytest.param(None, 10, 0, 11, True, id="above the most"),
+        pytest.param(-10, 10, 50, -60, False, id="from above to the least"),
+        pytest.param(-10, 10, 50, -61, True, id="from above to below"),
+        pytest.param(-10, None, -50, 10, False, id="below, and back towards it"),
+        pytest.param(-10, None, -50, 0, False, id="below, and staying there"),
+        pytest.param(-10, None, -50, -1, True, id="below, and farther"),
+        pytest.param(None, 10, 50, -10, False, id="above, and back towards it"),
+        pytest.param(None, 10, 50, 0, False, id="above, and staying there"),
+        pytest.param(None, 10, 50, 1, True, id="above, and farther"),
+    ],
+)
+@pytest.mark.parametrize("kind", BalanceKind)
+def test_a_limit_refuses_only_who_goes_farther_out_of_it(
+    kind: BalanceKind, least: int | None, most: int | None, before: int, change: int, is_refused: bool
+) -> None:
+    book = new_book()
+    limit: dict[str, Any] = {"name": None, "description": None, "external_id": None, "metadata": None}
+    for limits in ((), (BalanceLimit(kind, least, most),)):
+        amount = change if limits else before - 10
+        command = UpdateAccount(ledger_id=book.ledger.id, account=Ref(None, "a"), limits=limits, **limit)
+        book.apply(decide(book, command, NOW))
+        for name in ("b", "frozen"):
+            no_limits = UpdateAccount(ledger_id=book.ledger.id, account=Ref(None, name), limits=(), **limit)
+            book.apply(decide(book, no_limits, NOW))
+        # new_book left 10 posted on a, and 10 pending, which is archived first.
+        if not limits:
+            book.apply(decide(book, changed(book, "archive"), NOW))
+        entries = lines(abs(amount))
+        if amount < 0:
+            entries = tuple(entry._replace(direction=Direction(3 - entry.direction)) for entry in entries)
+        if limits and is_refused:
+            with pytest.raises(LimitExceeded) as refused:
+                decide(book, create(book, entries=entries), NOW)
+            assert [violation.balance for violation in refused.value.violations] == [kind]
+        else:
+            book.apply(decide(book, create(book, entries=entries), NOW))
 
 
 def commands_of_every_kind(book: Book) -> list[Command]:
