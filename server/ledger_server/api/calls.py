@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 ACTOR_CHARACTERS_MAX = 180
+ABORT_SECONDS = 2.0
 _STATUS_DETAILS = "grpc-status-details-bin"
 _REPLAYED = (("replayed", "true"),)
 
@@ -80,10 +81,8 @@ def _unary(
     return call
 
 
-def _stream(
-    method: MethodDescriptor, implementation: Callable[[Any, Context], AsyncIterator[bytes]], door: Door
-) -> Any:
-    """For one request or a stream of them; the answers are a stream of serialized messages."""
+def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[None]], door: Door) -> Any:
+    """For one request or a stream of them; the implementation writes serialized messages to the context."""
     parse = _parser(method)
     rpc = method.name
 
@@ -91,15 +90,14 @@ def _stream(
         async for data in door.admitted(messages):
             yield parse(data)
 
-    async def call(data: Any, context: Context) -> AsyncIterator[bytes]:
+    async def call(data: Any, context: Context) -> None:
         started = time.perf_counter()
         ledger_id = ""
         try:
             door.enter()
             request = parsed(data) if method.client_streaming else parse(data)
             ledger_id = getattr(request, "ledger_id", "")[:36]
-            async for message in implementation(request, context):
-                yield message
+            await implementation(request, context)
         except BaseException as error:
             await _fail(rpc, ledger_id, started, error, context)
         log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
@@ -127,7 +125,7 @@ async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, 
         raise error
     if isinstance(error, TimeoutError):
         log.info("rpc", rpc=rpc, code="DEADLINE_EXCEEDED", ledger=ledger_id, duration_ms=duration_ms)
-        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
+        await _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed", ())
     if not isinstance(error, LedgerError):
         log.error("rpc", rpc=rpc, code="INTERNAL", ledger=ledger_id, duration_ms=duration_ms, exc_info=error)
         error = Internal("internal error; a write may be repeated with the same request_id")
@@ -136,8 +134,19 @@ async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, 
     status = status_of(error)
     details = ((_STATUS_DETAILS, status.SerializeToString()),)
     trailers = details + _REPLAYED if error.replayed else details
-    await context.abort(grpc.StatusCode[error.code], status.message, trailers)
+    await _abort(context, grpc.StatusCode[error.code], status.message, trailers)
     raise AssertionError("abort does not return")
+
+
+async def _abort(
+    context: Context, code: grpc.StatusCode, message: str, trailers: tuple[tuple[str, bytes | str], ...]
+) -> None:
+    """Ends the call. A peer that does not read is not waited for: it finds the status when it reads on."""
+    try:
+        async with asyncio.timeout(ABORT_SECONDS):
+            await context.abort(code, message, trailers)
+    except TimeoutError:
+        raise grpc.aio.AbortError from None
 
 
 def _milliseconds_since(started: float) -> float:

@@ -103,10 +103,10 @@ class LedgerService:
 
     async def ImportTransactions(
         self, requests: AsyncIterator[transactions_pb2.ImportTransactionsRequest], context: Context
-    ) -> AsyncIterator[bytes]:
+    ) -> None:
         async for request in requests:
             acknowledgement = await self._import(batches.import_chunk(request), context)
-            yield answers.acknowledgement_to(request.request_id, acknowledgement).SerializeToString()
+            await context.write(answers.acknowledgement_to(request.request_id, acknowledgement).SerializeToString())
 
     async def GetTransaction(
         self, request: transactions_pb2.GetTransactionRequest, context: Context
@@ -140,8 +140,8 @@ class LedgerService:
 
     # Streams.
 
-    def WatchBalances(self, request: streams_pb2.WatchBalancesRequest, context: Context) -> AsyncIterator[bytes]:
-        return self._hub.watch(queries.watch_balances(request))
+    async def WatchBalances(self, request: streams_pb2.WatchBalancesRequest, context: Context) -> None:
+        await self._hub.deliver(queries.watch_balances(request), context.write)
 
     # One way in for every write.
 
