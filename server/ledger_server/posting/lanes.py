@@ -62,6 +62,8 @@ class Lane:
         self.book: Book | None = None
         # Until then, other servers are taken to write this ledger too.
         self.shared_until = 0.0
+        # When the database went away, if it has not been back since.
+        self.lost_at: float | None = None
 
     def take(self) -> list[_Ticket]:
         """The next batch: tickets that still have somebody waiting, up to the limits, at least one if there is any."""
@@ -79,11 +81,12 @@ class Lane:
         return batch
 
     def remember(self, book: Book | None) -> None:
-        """Keeps a book for the next batch, unless it has grown too large."""
-        too_large = book is not None and (
-            len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > REMEMBERED_TRANSACTIONS_MAX
-        )
-        self.book = None if too_large else book
+        """Keeps of a book for the next batch what is likely to be named again."""
+        if book is not None and len(book.accounts) > REMEMBERED_ACCOUNTS_MAX:
+            book = None
+        if book is not None:
+            book.forget_all_but_pending(REMEMBERED_TRANSACTIONS_MAX)
+        self.book = book
 
 
 class Lanes:

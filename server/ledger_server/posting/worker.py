@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 # How long a batch is tried again before its callers are told to.
 RETRY_SECONDS = 5.0
+# How long the database may be away until callers are told, at once from then on. With the client's own repeats, four
+# seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
+AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
@@ -60,7 +63,9 @@ class Worker:
         backoff_seconds = 0.001
         while True:
             try:
-                return await self._attempt(lane, commands)
+                answers, book = await self._attempt(lane, commands)
+                lane.lost_at = None
+                return answers, book
             except Exception as error:
                 lane.book = None
                 verdict = self._judge(error)
@@ -69,6 +74,9 @@ class Worker:
                 if isinstance(error, _CONFLICTS):
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
                 log.info("batch_failed", ledger_id=lane.ledger_id, commands=len(commands), error=type(error).__name__)
+                if self._connection is None:
+                    lane.lost_at = lane.lost_at or time.monotonic()
+                    give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
                 if (isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)) or time.monotonic() > give_up_at:
                     return [verdict] * len(commands), None
             await asyncio.sleep(random.uniform(0, backoff_seconds))
