@@ -55,7 +55,9 @@ from ledger_client.errors import (
     VersionMismatch,
     Violation,
 )
+from ledger_client.importing import Acknowledgement, ImportSummary, RefusedCommand
 from ledger_client.inputs import (
+    UNCHANGED,
     AccountRef,
     ExternalId,
     TransactionRef,
@@ -63,10 +65,12 @@ from ledger_client.inputs import (
     condition,
     credit,
     debit,
+    limits,
+    part_of,
 )
 from ledger_client.money import from_minor_units, to_minor_units
 from ledger_client.statuses import error_from_status, written
-from ledger_client.v1.accounts_pb2 import Account
+from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balance, BalanceKind, Balances, Direction, NormalBalance, Operator
 from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
@@ -75,6 +79,7 @@ from ledger_client.v1.transactions_pb2 import ArchivedReason, Entry, Transaction
 from ledger_client.watch import BalanceStream, Snapshot, WatchMessage
 
 __all__ = [
+    "UNCHANGED",
     "Aborted",
     "Account",
     "AccountBalances",
@@ -82,12 +87,15 @@ __all__ = [
     "AccountNotFound",
     "AccountNotOpen",
     "AccountRef",
+    "AccountStatus",
+    "Acknowledgement",
     "AlreadyExists",
     "AmountExceeded",
     "ArchivedReason",
     "Balance",
     "BalanceChange",
     "BalanceKind",
+    "BalanceLimits",
     "BalanceStream",
     "Balances",
     "Cancelled",
@@ -107,6 +115,7 @@ __all__ = [
     "ExternalIdTaken",
     "FailedPrecondition",
     "Heartbeat",
+    "ImportSummary",
     "Internal",
     "InvalidArgument",
     "InvalidField",
@@ -129,6 +138,7 @@ __all__ = [
     "PositionInFuture",
     "PositionNotReached",
     "PositionPruned",
+    "RefusedCommand",
     "RequestIdReused",
     "ResourceExhausted",
     "ReversalEntriesFixed",
@@ -158,7 +168,9 @@ __all__ = [
     "debit",
     "error_from_status",
     "from_minor_units",
+    "limits",
     "new_request_id",
+    "part_of",
     "to_minor_units",
     "written",
 ]

@@ -8,6 +8,7 @@ request_id, and the server answers a repeat with what it wrote the first time.
 import asyncio
 import json
 import os
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Self, TypeVar
 import grpc
 import grpc.aio
 
-from ledger_client.errors import Cancelled
+from ledger_client.errors import Cancelled, LedgerError
 from ledger_client.statuses import error_from_rpc
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
@@ -24,6 +25,8 @@ _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
+BACKOFF_BASE_SECONDS = 0.1
+BACKOFF_LIMIT_SECONDS = 5.0
 
 _SERVICE = "ledger.v1.LedgerService"
 SERVICE_CONFIG = {
@@ -38,8 +41,8 @@ SERVICE_CONFIG = {
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         },
-        # A stream resumes by its position (watch.py); a plain repeat would not.
-        {"name": [{"service": _SERVICE, "method": "WatchBalances"}]},
+        # Streams resume where they were (watch.py, importing.py); a plain repeat would not.
+        {"name": [{"service": _SERVICE, "method": method} for method in ("WatchBalances", "ImportTransactions")]},
     ],
     # Each failed attempt takes a token, each answer gives half of one, and below half of them nobody retries: a
     # server that stays down is not hammered, while a hundred calls cut at once are repeated as often as they may.
@@ -169,6 +172,16 @@ def raise_if_closed(cancelled: asyncio.CancelledError) -> None:
     task = asyncio.current_task()
     if task is None or not task.cancelling():
         raise Cancelled("the client was closed") from cancelled
+
+
+def backoff_seconds(failures: int, lost: LedgerError) -> float:
+    """How long to wait before a stream is resumed, after so many failures in a row.
+
+    Exponential with full jitter, so that the callers of a restarted server do not return as one.
+    """
+    ceiling = min(BACKOFF_LIMIT_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(failures, 10))
+    asked_for = lost.retry_delay.total_seconds() if lost.retry_delay is not None else 0.0
+    return asked_for + random.uniform(0.0, ceiling)
 
 
 def _call_metadata(actor: str | None) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,6 @@ proves nothing; a missing lock_version does.
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -27,16 +26,8 @@ from typing import Self
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
-from ledger_client.channel import Connection, raise_if_closed
-from ledger_client.errors import (
-    Cancelled,
-    EpochChanged,
-    Internal,
-    LedgerError,
-    Overloaded,
-    StreamGap,
-    Unavailable,
-)
+from ledger_client.channel import BACKOFF_LIMIT_SECONDS, Connection, backoff_seconds, raise_if_closed
+from ledger_client.errors import EpochChanged, LedgerError, StreamGap, Unavailable, is_lost_connection
 from ledger_client.statuses import error_from_rpc
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
@@ -51,8 +42,6 @@ logger = logging.getLogger("ledger_client")
 DEFAULT_HEARTBEAT_SECONDS = 10.0
 _MISSED_HEARTBEATS = 3
 _MARGIN_SECONDS = 2.0
-_BACKOFF_BASE_SECONDS = 0.1
-_BACKOFF_LIMIT_SECONDS = 5.0
 # The lock_versions of so many accounts are remembered; changes of further ones are not checked for gaps.
 _REMEMBERED_ACCOUNTS = 100_000
 
@@ -164,7 +153,7 @@ class BalanceStream:
                 lost = Unavailable("the server ended the stream")
             except grpc.aio.AioRpcError as rpc_error:
                 lost = error_from_rpc(rpc_error)
-                if not _is_lost_connection(lost):
+                if not is_lost_connection(lost):
                     self._disconnect()
                     raise lost from rpc_error
             except asyncio.CancelledError as cancelled:
@@ -173,12 +162,13 @@ class BalanceStream:
                 raise_if_closed(cancelled)
                 raise
             else:
-                if time.monotonic() - self._connected_at > _BACKOFF_LIMIT_SECONDS:
+                if time.monotonic() - self._connected_at > BACKOFF_LIMIT_SECONDS:
                     self._failures = 0
                 self._take(response)
                 return
             self._disconnect()
-            delay = self._backoff(lost)
+            delay = backoff_seconds(self._failures, lost)
+            self._failures += 1
             if deadline is not None and time.monotonic() + delay > deadline:
                 raise lost
             logger.info("balance stream lost at position %s, resuming in %.2f s: %s", self._position, delay, lost)
@@ -204,13 +194,6 @@ class BalanceStream:
         self._call = None
         self._responses = None
         self._snapshot_parts = {}
-
-    def _backoff(self, lost: LedgerError) -> float:
-        """Exponential with full jitter, so that the subscribers of a restarted server do not return as one."""
-        ceiling = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 10))
-        self._failures += 1
-        asked_for = lost.retry_delay.total_seconds() if lost.retry_delay is not None else 0.0
-        return asked_for + random.uniform(0.0, ceiling)
 
     def _take(self, response: WatchBalancesResponse) -> None:
         """Queue what a response holds, a snapshot only when it is whole."""
@@ -258,11 +241,6 @@ class BalanceStream:
         self._epoch = message.epoch
         if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:
             self._lock_versions = {id_: account.lock_version for id_, account in message.accounts.items()}
-
-
-def _is_lost_connection(error: LedgerError) -> bool:
-    """Whether resuming is the answer. An INTERNAL without a reason is of gRPC's core: a stream that was reset."""
-    return isinstance(error, Unavailable | Cancelled | Overloaded) or (isinstance(error, Internal) and not error.reason)
 
 
 class WatchCalls(Connection):
