@@ -1,0 +1,252 @@
+"""`ledgerctl` as people run it: a process, its files, its output and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ledger_client import LedgerClient, Unavailable, commands
+from tests.conftest import Server
+
+LEDGERCTL = Path(sys.executable).parent / "ledgerctl"
+ALL_ACCEPTED, SOME_REFUSED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Run(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Books(NamedTuple):
+    """A ledger with the accounts `cash` and `revenue`."""
+
+    client: LedgerClient
+    address: str
+    ledger_id: str
+    position: int
+
+    async def have(self, count: int) -> None:
+        ledger = await self.client.get_ledger(self.ledger_id)
+        assert ledger.position == self.position + count
+
+    async def reach(self, count: int) -> None:
+        """Wait until so many transactions are written."""
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    await self.client.get_ledger(self.ledger_id, min_position=self.position + count)
+                    return
+                except Unavailable:
+                    continue
+
+    async def ctl(self, *words: str | Path, stdin: bytes = b"") -> Run:
+        """Run an import to its end."""
+        async with self.importing(*words) as process:
+            out, err = await process.communicate(stdin)
+        assert process.returncode is not None
+        return Run(process.returncode, out.decode(), err.decode())
+
+    @asynccontextmanager
+    async def importing(self, *words: str | Path, stderr: int = PIPE) -> AsyncIterator[Process]:
+        """An import that runs, and is killed at the end if it still does."""
+        process = await asyncio.create_subprocess_exec(
+            LEDGERCTL,
+            *("--address", self.address, "import", "--ledger", self.ledger_id, *words),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=stderr,
+        )
+        try:
+            async with asyncio.timeout(60):
+                yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+
+@pytest.fixture
+async def books(client: LedgerClient, server: Server) -> Books:
+    ledger = await client.create_ledger("Import")
+    made = await client.batch_create_accounts(
+        ledger.id,
+        [
+            commands.create_account("Cash", normal_balance="debit", currency="USD", external_id="cash"),
+            commands.create_account("Revenue", normal_balance="credit", currency="USD", external_id="revenue"),
+        ],
+    )
+    return Books(client, server.address, ledger.id, made.position)
+
+
+def line(n: int, credited: int = 1) -> str:
+    return json.dumps(
+        {
+            "status": "posted",
+            "external_id": f"x-{n}",
+            "entries": [
+                {"account_external_id": "cash", "direction": "debit", "amount": "1"},
+                {"account_external_id": "revenue", "direction": "credit", "amount": credited},
+            ],
+        }
+    )
+
+
+def written(path: Path, lines: Iterable[str]) -> Path:
+    path.write_text("".join(f"{text}\n" for text in lines))
+    return path
+
+
+async def test_a_file_is_imported_and_repeated_without_effect(books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", [line(n) for n in range(2_500)] + ["", "  "])
+    first = await books.ctl(file, "--import-id", "opening")
+    assert first == Run(
+        ALL_ACCEPTED,
+        f"2500 accepted, 0 refused, 0 of them by an earlier attempt; "
+        f"the ledger is at position {books.position + 2_500}\n",
+        "import opening\n",
+    )
+    again = await books.ctl(file, "--import-id", "opening")
+    assert again.status == ALL_ACCEPTED
+    assert "2500 of them by an earlier attempt" in again.out
+    await books.have(2_500)
+
+
+async def test_standard_input_is_imported_too(books: Books) -> None:
+    run = await books.ctl("-", "--chunk-size", "7", stdin="\n".join(line(n) for n in range(20)).encode())
+    assert (run.status, run.out.split(";")[0]) == (
+        ALL_ACCEPTED,
+        "20 accepted, 0 refused, 0 of them by an earlier attempt",
+    )
+    await books.have(20)
+
+
+async def test_refused_lines_are_told_by_their_numbers(books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", [line(0), line(1), line(0), *(line(1) for _ in range(30))])
+    run = await books.ctl(file)
+    assert run.status == SOME_REFUSED
+    assert run.out.startswith("2 accepted, 31 refused")
+    told = run.err.splitlines()[1:]
+    assert told[0].startswith("line 3: EXTERNAL_ID_TAKEN: ")
+    assert len(told) == 21
+    assert told[-1] == "and 11 more were refused"
+    await books.have(2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        pytest.param(
+            '{"entries": [{"direction": "debit"}]}', "line 251: entries[0] needs account_id", id="no transaction"
+        ),
+        pytest.param("{", "line 251: Expecting property name", id="no JSON"),
+        pytest.param("", "line 251: is empty", id="empty"),
+        pytest.param(line(250, credited=2), "line 251: UNBALANCED: debits and credits differ", id="unbalanced"),
+    ],
+)
+async def test_a_wrong_line_stops_the_import_and_the_corrected_file_goes_on(
+    books: Books, tmp_path: Path, wrong: str, message: str
+) -> None:
+    right = [line(n) for n in range(500)]
+    file = written(tmp_path / "a b.jsonl", [*right[:250], wrong, *right[251:]])
+    stopped = await books.ctl(file, "--chunk-size", "100")
+    assert stopped.status == STOPPED
+    assert stopped.out == ""
+    assert f"ledgerctl: {message}" in stopped.err
+    await books.have(200)
+
+    written(file, right)
+    advice = stopped.err.splitlines()[-1]
+    assert advice.startswith("To go on: ledgerctl ")
+    words = shlex.split(advice.removeprefix("To go on: "))
+    assert words[words.index("--ledger") + 1] == books.ledger_id
+    after_ledger = words[words.index("--ledger") + 2 :]
+    resumed = await books.ctl(*after_ledger)
+    assert resumed.status == ALL_ACCEPTED
+    assert resumed.out.startswith("500 accepted, 0 refused, 200 of them by an earlier attempt")
+    await books.have(500)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=lambda sent: str(sent.name))
+async def test_an_import_that_was_interrupted_goes_on_where_it_was(
+    books: Books, tmp_path: Path, sent: signal.Signals
+) -> None:
+    """In the middle it waits for the rest of standard input."""
+    lines = [line(n) for n in range(2_000)]
+    async with books.importing("-", "--import-id", "i", "--chunk-size", "300") as process:
+        assert process.stdin is not None
+        process.stdin.write("".join(f"{text}\n" for text in lines[:1_000]).encode())
+        await books.reach(900)
+        process.send_signal(sent)
+        assert await process.wait() == (INTERRUPTED if sent == signal.SIGINT else -signal.SIGKILL)
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode()
+    assert "Traceback" not in said
+    assert ("To go on: ledgerctl" in said) == (sent == signal.SIGINT)
+    await books.have(900)
+    file = written(tmp_path / "a.jsonl", lines)
+    resumed = await books.ctl(file, "--import-id", "i", "--chunk-size", "300")
+    assert resumed.out.startswith("2000 accepted, 0 refused, 900 of them by an earlier attempt")
+    await books.have(2_000)
+
+
+async def test_on_a_terminal_there_is_a_bar(books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", [line(n) for n in range(300)] + [line(0)])
+    master, terminal = os.openpty()
+    drawn = bytearray()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(master, lambda: drawn.extend(os.read(master, 65_536)))
+    try:
+        async with books.importing(file, "--chunk-size", "100", stderr=terminal) as process:
+            out, _ = await process.communicate()
+    finally:
+        loop.remove_reader(master)
+        os.close(terminal)
+        os.close(master)
+    assert out.startswith(b"300 accepted, 1 refused")
+    assert b"301/301" in drawn
+    assert b"1 refused" in drawn
+
+
+async def test_a_service_that_is_away_is_waited_for_no_longer_than_asked(books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", [line(0)])
+    nowhere = books._replace(address="127.0.0.1:1")
+    run = await nowhere.ctl(file, "--patience", "0.3", "--import-id", "mine")
+    assert run.status == STOPPED
+    assert "ledgerctl: UNAVAILABLE: " in run.err
+    assert "--import-id mine" in run.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing.jsonl"], "No such file or directory: 'missing.jsonl'"),
+        (["/"], "Is a directory"),
+        (["-", "--chunk-size", "10001"], "must be 1 to 10000"),
+        (["-", "--import-id", ""], "must have 1 to 100 characters"),
+    ],
+)
+async def test_what_cannot_be_meant_is_a_matter_of_usage(books: Books, words: list[str], message: str) -> None:
+    run = await books.ctl(*words)
+    assert run.status == USAGE
+    assert message in run.err
+    assert "To go on" not in run.err
+
+
+async def test_help_shows_the_form_of_a_line() -> None:
+    process = await asyncio.create_subprocess_exec(LEDGERCTL, "import", "--help", stdin=DEVNULL, stdout=PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b'"direction": "debit"' in out
+    assert b"--import-id" in out
