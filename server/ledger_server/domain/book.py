@@ -9,7 +9,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.commands import Command, Ref
-from ledger_server.domain.model import Account, AccountVersion, BalanceChange, EventKind, Ledger, Transaction
+from ledger_server.domain.model import (
+    Account,
+    AccountVersion,
+    BalanceChange,
+    EventKind,
+    Ledger,
+    Transaction,
+    TransactionStatus,
+)
 
 
 class TransactionWrite(NamedTuple):
@@ -95,6 +103,13 @@ class Book:
             self._put(self.accounts, change.after.account.id, change.after)
         for entry_id, amount in effect.reversed.items():
             self._put(self.reversed, entry_id, amount)
+
+    def forget_all_but_pending(self, most: int) -> None:
+        """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""
+        pending = [t for t in self.transactions.values() if t.status == TransactionStatus.PENDING][-most:]
+        self.transactions = {transaction.id: transaction for transaction in pending}
+        self.transaction_ids = {t.external_id: t.id for t in pending if t.external_id is not None}
+        self.reversed = {}
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdRe
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.domain.posting import decide
+from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.outcomes import (
     REFUSALS_KEPT_MAX,
@@ -245,7 +246,8 @@ async def _transaction_version(
 
 async def _ledger(connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command]) -> Any:
     request_ids = [command.request_id for command in commands if command.request_id]
-    rows = await connection.fetch(statement, ledger_id, request_ids, transaction_external_ids(flatten(commands)))
+    external_ids = transaction_external_ids(flatten(commands))
+    rows = await connection.fetch(statement, ledger_id, quoted_literal(request_ids), quoted_literal(external_ids))
     return rows[0] if rows else None
 
 

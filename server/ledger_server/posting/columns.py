@@ -25,6 +25,11 @@ def or_null(text: str | None) -> str:
     return NULL if text is None else text
 
 
+def quoted_literal(texts: Sequence[str]) -> str:
+    """Any texts as one array literal."""
+    return "{" + ",".join([quoted(text) for text in texts]) + "}"
+
+
 def literals(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The columns of rows of elements; so many empty ones if there are no rows."""
     if not rows:

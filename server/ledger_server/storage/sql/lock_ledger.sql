@@ -1,7 +1,7 @@
 -- Locks a ledger and says which of a batch's request ids and external ids are known already.
 -- FOR NO KEY UPDATE is the guard of every rule: writers of one ledger go one after another. It sits in a CTE so
 -- that the clock is read after the lock is held.
--- $1 ledger_id uuid, $2 request_ids text[], $3 external_ids text[] of transactions
+-- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH locked AS (
     SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch
     FROM ledgers
@@ -12,10 +12,10 @@ SELECT
     name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
     greatest(clock_timestamp(), event_time) AS now,
     ARRAY(
-        SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text[])
+        SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])
     ) AS known_request_ids,
     ARRAY(
         SELECT external_id FROM transactions
-        WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text[]) AND status <> 3
+        WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text::text[]) AND status <> 3
     ) AS known_external_ids
 FROM locked

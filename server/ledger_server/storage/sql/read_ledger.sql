@@ -1,6 +1,6 @@
 -- Reads a ledger without locking it and says which of a batch's request ids and external ids are known already.
 -- For validate_only: the same columns as lock_ledger.sql, on the snapshot of a read-only transaction.
--- $1 ledger_id uuid, $2 request_ids text[], $3 external_ids text[] of transactions
+-- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH locked AS (
     SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch
     FROM ledgers
@@ -10,10 +10,10 @@ SELECT
     name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
     greatest(clock_timestamp(), event_time) AS now,
     ARRAY(
-        SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text[])
+        SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])
     ) AS known_request_ids,
     ARRAY(
         SELECT external_id FROM transactions
-        WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text[]) AND status <> 3
+        WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text::text[]) AND status <> 3
     ) AS known_external_ids
 FROM locked
