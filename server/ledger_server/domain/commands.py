@@ -101,6 +101,8 @@ class Command:
     ledger_id: str
     request_id: str = ""
     actor: str = "anonymous"
+    # Its fingerprint, made when it is submitted: by then another batch is being written, and there is time.
+    mark: bytes = field(default=b"", init=False)
 
     def values(self) -> Values:
         raise NotImplementedError

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdReused, error_from_record
-from ledger_server.domain.fingerprint import fingerprint, first_difference
+from ledger_server.domain.fingerprint import first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.domain.posting import decide
 from ledger_server.posting.columns import quoted_literal
@@ -111,7 +111,7 @@ async def apply_batch(connection: Connection, book: Book, row: Any, commands: Se
 
 def _answer(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, _Known]) -> Answer:
     """Decides one command, or repeats what its request_id came to."""
-    mark = fingerprint(command)
+    mark = command.mark
     earlier = known.get(command.request_id)
     if earlier is not None:
         return _repeat(earlier, mark, command)

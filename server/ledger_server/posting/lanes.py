@@ -27,6 +27,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.errors import Overloaded, ShuttingDown
+from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.batch import Answer, validate
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool, snapshot
@@ -113,6 +114,7 @@ class Lanes:
             raise ShuttingDown("the server is shutting down; nothing was written", retry_seconds=0.5)
         if self._unanswered + len(commands) > QUEUED_COMMANDS_MAX:
             raise Overloaded("too many commands are waiting; nothing was written", retry_seconds=1.0)
+        _mark(commands)
         ledger_id = commands[0].ledger_id
         lane = self._lanes.get(ledger_id) or self._lanes.setdefault(ledger_id, Lane(ledger_id))
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
@@ -126,6 +128,7 @@ class Lanes:
 
     async def validate(self, commands: Sequence[Command]) -> list[Answer]:
         """What the commands would be answered now, beside the lane: no lock, nothing written, no promise."""
+        _mark(commands)
         async with snapshot(self._pool) as connection:
             return await validate(connection, commands[0].ledger_id, commands)
 
@@ -195,6 +198,11 @@ class Lanes:
             if not ticket.answers.done():
                 ticket.answers.set_result(answers[done : done + count])
             done += count
+
+
+def _mark(commands: Sequence[Command]) -> None:
+    for command in commands:
+        command.mark = fingerprint(command)
 
 
 def _entry_count(command: Command) -> int:
