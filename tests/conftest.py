@@ -6,6 +6,7 @@ One service for the session, and a new ledger for each test, which is all the is
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from ledger_client import Ledger, LedgerClient
 
+from ledger_client import Ledger, LedgerClient
 from ledger_server.app import running
 from ledger_server.log import configure_logging
 from ledger_server.settings import Settings
@@ -24,6 +25,9 @@ from ledger_server.storage.migrate import migrate
 
 # Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut.
 FAST_AND_FORGETFUL = {"fsync": "off", "max_connections": "300"}
+
+# To run all tests on another PostgreSQL: LEDGER_POSTGRES_BIN=/usr/lib/postgresql/15/bin make test
+POSTGRES_BIN = os.environ.get("LEDGER_POSTGRES_BIN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def quiet_logs() -> None:
 async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
     """A PostgreSQL for the session, with a migrated database named `template`."""
     directory: Path = tmp_path_factory.mktemp("postgres")
-    async with embedded_postgres(directory, settings=FAST_AND_FORGETFUL) as postgres:
+    async with embedded_postgres(directory, bin_directory=POSTGRES_BIN, settings=FAST_AND_FORGETFUL) as postgres:
         await _execute(postgres, 'CREATE DATABASE "template"')
         await migrate(postgres.dsn("template"))
         yield postgres
