@@ -17,6 +17,7 @@ from ledger_client.v1.balances_pb2 import BalanceCondition
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
 from ledger_server.api.commands import create_transaction
 from ledger_server.domain.book import Book
+from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.batch import write_batch
 from ledger_server.storage.pool import Connection, connect_lane
 from tests.benchmarks import books
@@ -135,9 +136,9 @@ class Workloads:
             nonlocal book
             request = self._request(next(stream), account_ids, ledger_id)
             request.request_id = new_request_id()
-            (answer,), book = await write_batch(
-                cast(Connection, stopwatch), ledger_id, [create_transaction(request)], book
-            )
+            command = create_transaction(request)
+            command.mark = fingerprint(command)
+            (answer,), book = await write_batch(cast(Connection, stopwatch), ledger_id, [command], book)
             if isinstance(answer, Exception):
                 raise answer
             return 1
