@@ -18,7 +18,9 @@ from ledger_client import (
     ExternalId,
     ExternalIdTaken,
     Heartbeat,
+    ImportSummary,
     LedgerClient,
+    LimitExceeded,
     Outcome,
     Snapshot,
     Transaction,
@@ -27,6 +29,8 @@ from ledger_client import (
     credit,
     debit,
     from_minor_units,
+    limits,
+    part_of,
     to_minor_units,
     written,
 )
@@ -49,7 +53,20 @@ async def main() -> None:
         except ExternalIdTaken as error:
             print(error.metadata["held_by"], error.violations, error.retry_delay)
             return
+        except LimitExceeded as error:
+            print([violation.shortfall or 0 for violation in error.violations if violation.balance == "available"])
+            return
         replayed: bool = outcome.replayed
+        await ledger.update_account(books.id, cash, status="frozen", limits=limits(available_min=0))
+        await ledger.update_ledger(books.id, closed_before=None)
+        await ledger.partial_post_transaction(books.id, booked, [part_of(booked.entries[0], 1), credit("a", 1)])
+        await ledger.reverse_transaction(books.id, booked, entries=[debit(cash, 1), credit("a", 1)])
+        summary: ImportSummary = await ledger.import_transactions(
+            books.id,
+            (commands.create_transaction([debit("a", n), credit("b", n)]) for n in range(10)),
+            progress=lambda acknowledgement: print(acknowledgement.done_count),
+        )
+        print([(refusal.index, refusal.error.reason) for refusal in summary.refusals])
         results = await ledger.batch_write_transactions(
             books.id, [commands.post_transaction(booked, version=0), commands.archive_transaction("t")], atomic=False
         )
@@ -82,6 +99,9 @@ async def main(ledger: LedgerClient) -> None:
     condition("posted", "=", 0)
     await ledger.create_transaction("l", [], statuss="posted")
     (await ledger.get_account("l", "a")).balance
+    await ledger.update_account("l", "a", status="frosted")
+    await ledger.reverse_transaction("l", "t", expires_at=None)
+    await ledger.import_transactions("l", ["t"])
 """
 
 
@@ -98,5 +118,5 @@ def test_a_user_s_program_passes_mypy_strict(tmp_path: Path) -> None:
 
 def test_a_user_s_mistakes_are_found(tmp_path: Path) -> None:
     output = mypy(tmp_path, MISTAKES)
-    for line in (5, 6, 7, 8, 9):
+    for line in range(5, 13):
         assert f"program.py:{line}: error" in output, output
