@@ -229,9 +229,10 @@ def _print_summary(summary: ImportSummary) -> None:
         print(f"line {refusal.index + 1}: {refusal.error}", file=sys.stderr)
     if (more := summary.refused_count - min(len(summary.refusals), _REFUSALS_SHOWN_MAX)) > 0:
         print(f"and {more} more were refused", file=sys.stderr)
+    position = f"; the ledger is at position {summary.position}" if summary.chunk_count else ""
     print(
         f"{summary.accepted_count} accepted, {summary.refused_count} refused, {summary.replayed_count} of them by an "
-        f"earlier attempt; the ledger is at position {summary.position}"
+        f"earlier attempt{position}"
     )
 
 
