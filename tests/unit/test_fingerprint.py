@@ -225,7 +225,9 @@ def test_every_value_of_every_command_is_tried() -> None:
 
 @pytest.mark.parametrize("command", [command for command, _ in COMMANDS], ids=lambda command: command.method)
 def test_what_the_edge_makes_up_and_who_asks_make_no_difference(command: Command) -> None:
-    made_up = {name: new_id() for name in ("transaction_id", "account_id", "first_entry_id") if hasattr(command, name)}
+    made_up: dict[str, Any] = {
+        name: new_id() for name in ("transaction_id", "account_id", "first_entry_id") if hasattr(command, name)
+    }
     again = replace(command, actor="somebody else", request_id="another", **made_up)
     assert first_difference(fingerprint(command), fingerprint(again), again) is None
 
