@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ledger_client.v1.balances_pb2 import Balance, Balances
 from ledger_client.v1.streams_pb2 import Event
-
 from ledger_server.domain.book import Effect
 from ledger_server.domain.commands import CreateLedger
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, EventKind
