@@ -77,7 +77,7 @@ class Service:
 
 
 @asynccontextmanager
-async def starting(directory: Path, **settings: object) -> AsyncIterator[Service]:
+async def starting(directory: Path, stderr: int | None = None, /, **settings: object) -> AsyncIterator[Service]:
     """A service that may not be up yet; killed at the end if it still runs. Settings by their lower-case names."""
     name = f"service-{time.monotonic_ns()}"
     ready_file, output = directory / f"{name}.ready", directory / f"{name}.log"
@@ -89,7 +89,7 @@ async def starting(directory: Path, **settings: object) -> AsyncIterator[Service
             cwd=directory,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stream,
-            stderr=stream,
+            stderr=stream if stderr is None else stderr,
             start_new_session=True,
         )
     try:

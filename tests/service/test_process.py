@@ -33,7 +33,6 @@ from tests import audit
 from tests.conftest import FAST_AND_FORGETFUL, POSTGRES_BIN, new_database
 from tests.service.processes import (
     ROOT,
-    SERVICE,
     copied,
     environment,
     postgres_processes,
@@ -161,14 +160,18 @@ async def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
             stderr=theirs,
         )
         os.close(theirs)
-        await until(lambda: ready_file.exists() or make.returncode is not None, 60)
-        assert make.returncode is None, shown.decode()
-        async with LedgerClient(ready_file.read_text()) as client:
-            ledger = await client.create_ledger("Kept")
-        os.write(ours, b"\x03")
-        async with asyncio.timeout(15):
-            await make.wait()
-        await until(lambda: b"stopped" in shown, 2)
+        try:
+            await until(lambda: ready_file.exists() or make.returncode is not None, 60)
+            assert make.returncode is None, shown.decode()
+            async with LedgerClient(ready_file.read_text()) as client:
+                ledger = await client.create_ledger("Kept")
+            os.write(ours, b"\x03")
+            async with asyncio.timeout(15):
+                await make.wait()
+            await until(lambda: b"stopped" in shown, 2)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(make.pid, signal.SIGKILL)
     return FirstRun(data, shown.decode(), ledger.id, ready_file)
 
 
@@ -232,23 +235,16 @@ async def test_each_call_is_one_line_of_json_without_amounts_metadata_and_creden
 
 
 async def test_calls_go_on_when_nobody_reads_the_log_any_more(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    ready_file = tmp_path / "ready"
-    async with new_database(postgres) as dsn:
-        reading, writing = os.pipe()
-        process = await asyncio.create_subprocess_exec(
-            *SERVICE,
-            env=environment(listen="127.0.0.1:0", ready_file=ready_file, database_url=dsn),
-            stderr=writing,
-        )
+    reading, writing = os.pipe()
+    async with new_database(postgres) as dsn, starting(tmp_path, writing, database_url=dsn) as service:
         os.close(writing)
-        await until(ready_file.exists, 30)
+        await service.until_ready()
         os.close(reading)
-        async with LedgerClient(ready_file.read_text()) as client:
+        async with LedgerClient(service.address) as client:
             ledger = await client.create_ledger("Unheard")
             assert (await client.get_ledger(ledger.id)).name == "Unheard"
-        process.terminate()
-        async with asyncio.timeout(15):
-            await process.wait()
+        service.process.terminate()
+        await service.stopped()
 
 
 def _other_major_version(data: Path) -> None:
