@@ -76,7 +76,7 @@ from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
 from ledger_client.v1.streams_pb2 import AccountBalances, BalanceChange, Event, EventKind, Heartbeat
 from ledger_client.v1.transactions_pb2 import ArchivedReason, Entry, Transaction, TransactionStatus
-from ledger_client.watch import BalanceStream, Snapshot, WatchMessage
+from ledger_client.watch import BalanceStream, EventMessage, EventStream, Snapshot, WatchMessage
 
 __all__ = [
     "UNCHANGED",
@@ -111,6 +111,8 @@ __all__ = [
     "ErrorReason",
     "Event",
     "EventKind",
+    "EventMessage",
+    "EventStream",
     "ExternalId",
     "ExternalIdTaken",
     "FailedPrecondition",

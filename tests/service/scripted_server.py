@@ -25,6 +25,7 @@ from ledger_client.v1.streams_pb2 import (
     SnapshotComplete,
     WatchBalancesRequest,
     WatchBalancesResponse,
+    WatchEventsRequest,
 )
 from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsRequest,
@@ -48,7 +49,7 @@ class Script:
     unary: list[grpc.StatusCode] = field(default_factory=list)
     """The status of each unary call in turn; OK when there is none left."""
     streams: list[Play] = field(default_factory=list)
-    """What each WatchBalances does in turn."""
+    """What each WatchBalances or WatchEvents does in turn."""
     received: list[Message] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,7 +62,7 @@ class Script:
             await context.abort(code, "as the script says")
         context.set_trailing_metadata((("replayed", "true"),))
 
-    async def watch(self, request: WatchBalancesRequest, context: Context) -> AsyncIterator[WatchBalancesResponse]:
+    async def watch(self, request: Any, context: Context) -> AsyncIterator[WatchBalancesResponse]:
         self.received.append(request)
         play = self.streams.pop(0)
         try:
@@ -99,6 +100,12 @@ async def start(script: Script, address: str = "127.0.0.1:0") -> tuple[grpc.aio.
         "WatchBalances": grpc.unary_stream_rpc_method_handler(
             script.watch,
             request_deserializer=WatchBalancesRequest.FromString,
+            response_serializer=WatchBalancesResponse.SerializeToString,
+        ),
+        # The responses of both streams are the same bytes.
+        "WatchEvents": grpc.unary_stream_rpc_method_handler(
+            script.watch,
+            request_deserializer=WatchEventsRequest.FromString,
             response_serializer=WatchBalancesResponse.SerializeToString,
         ),
     }

@@ -163,6 +163,11 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_streams__pb2.WatchBalancesRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_streams__pb2.WatchBalancesResponse.FromString,
                 _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/ledger.v1.LedgerService/WatchEvents',
+                request_serializer=ledger_dot_v1_dot_streams__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_streams__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer(object):
@@ -346,6 +351,14 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchEvents(self, request, context):
+        """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
+        Errors: those of WatchBalances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -468,6 +481,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.WatchBalances,
                     request_deserializer=ledger_dot_v1_dot_streams__pb2.WatchBalancesRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_streams__pb2.WatchBalancesResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=ledger_dot_v1_dot_streams__pb2.WatchEventsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_streams__pb2.WatchEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1123,6 +1141,33 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/WatchBalances',
             ledger_dot_v1_dot_streams__pb2.WatchBalancesRequest.SerializeToString,
             ledger_dot_v1_dot_streams__pb2.WatchBalancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.LedgerService/WatchEvents',
+            ledger_dot_v1_dot_streams__pb2.WatchEventsRequest.SerializeToString,
+            ledger_dot_v1_dot_streams__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

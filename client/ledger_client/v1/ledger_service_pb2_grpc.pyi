@@ -99,6 +99,10 @@ class LedgerServiceStub:
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
     SLOW_SUBSCRIBER.
     """
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]
+    """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
+    Errors: those of WatchBalances.
+    """
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -166,6 +170,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
     SLOW_SUBSCRIBER.
+    """
+    WatchEvents: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
+    Errors: those of WatchBalances.
     """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -375,6 +383,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
         heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
         SLOW_SUBSCRIBER.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _streams_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_streams_pb2.WatchEventsResponse], _abc.AsyncIterator[_streams_pb2.WatchEventsResponse]]:
+        """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
+        Errors: those of WatchBalances.
         """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

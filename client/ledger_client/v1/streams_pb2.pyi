@@ -132,6 +132,7 @@ class Event(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its number in the ledger: 1, 2, 3 … without gaps."""
     transaction_id: _builtins.str
@@ -144,6 +145,8 @@ class Event(_message.Message):
     """The caller's request_id; an atomic batch's commands share theirs."""
     account_id: _builtins.str
     """The account it created or updated; empty otherwise."""
+    ledger_id: _builtins.str
+    """The ledger it created; empty otherwise."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed, by the database's clock; never earlier than the event before it."""
@@ -163,10 +166,11 @@ class Event(_message.Message):
         request_id: _builtins.str = ...,
         changes: _abc.Iterable[Global___BalanceChange] | None = ...,
         account_id: _builtins.str = ...,
+        ledger_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "changes", b"changes", "kind", b"kind", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "changes", b"changes", "kind", b"kind", "ledger_id", b"ledger_id", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,12 +182,34 @@ class WatchBalancesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TransactionMetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
     AFTER_POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    TRANSACTION_METADATA_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Which ledger."""
     after_position: _builtins.int
@@ -204,6 +230,17 @@ class WatchBalancesRequest(_message.Message):
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """Silence after which a heartbeat is sent: 100 ms … 1 h. Default: 10 s."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
+        """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps."""
+
+    @_builtins.property
+    def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only changes made by transactions whose metadata held all these pairs as the command left it; empty: by all. The
+        server looks it up in the transaction's versions, which never change, so a resumed stream is filtered as the first
+        one was, and the log stays small; combined with account_ids it costs little. The lock_versions then have gaps.
+        """
+
     def __init__(
         self,
         *,
@@ -213,10 +250,12 @@ class WatchBalancesRequest(_message.Message):
         epoch: _builtins.str = ...,
         snapshot: _builtins.bool = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
+        kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
+        transaction_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "after_position", b"after_position", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "ledger_id", b"ledger_id", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "snapshot", b"snapshot", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_position: _TypeAlias = _typing.Literal["after_position"]  # noqa: Y015
     _WhichOneofArgType__after_position: _TypeAlias = _typing.Literal["_after_position", b"_after_position"]  # noqa: Y015
@@ -414,3 +453,119 @@ class WatchBalancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___WatchBalancesResponse: _TypeAlias = WatchBalancesResponse  # noqa: Y015
+
+@_typing.final
+class WatchEventsRequest(_message.Message):
+    """Opens a stream of events: all that was done in a ledger, also what moves no balance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TransactionMetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    AFTER_POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    TRANSACTION_METADATA_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """Which ledger; 00000000-0000-0000-0000-000000000000: the log of ledgers created."""
+    after_position: _builtins.int
+    """As in WatchBalancesRequest."""
+    epoch: _builtins.str
+    """As in WatchBalancesRequest."""
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only events that created, updated or moved one of these accounts; at most 10,000; empty: all. An unknown id is
+        NOT_FOUND.
+        """
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """Silence after which a heartbeat is sent: 100 ms … 1 h. Default: 10 s."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
+        """Only events of these kinds; empty: of all."""
+
+    @_builtins.property
+    def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only events of transactions whose metadata held all these pairs as the command left it; empty: all events."""
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        after_position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+        kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
+        transaction_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "after_position", b"after_position", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_position: _TypeAlias = _typing.Literal["after_position"]  # noqa: Y015
+    _WhichOneofArgType__after_position: _TypeAlias = _typing.Literal["_after_position", b"_after_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_position) -> _WhichOneofReturnType__after_position | None: ...
+
+Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchEventsResponse(_message.Message):
+    """One message of an event stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    FURTHER_EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___Event:
+        """One event, whole: with all its changes, whatever the filter."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """Nothing new, or nothing that passes the filter."""
+
+    @_builtins.property
+    def further_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """The events that follow `event`, when the stream is catching up; in order."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___Event | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
+        further_events: _abc.Iterable[Global___Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "further_events", b"further_events", "heartbeat", b"heartbeat", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["event", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015

@@ -11,7 +11,7 @@ from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.api.pieces import account_ref, transaction_ref
 from ledger_server.domain.commands import Ref
-from ledger_server.domain.model import TransactionStatus
+from ledger_server.domain.model import EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.events.subscription import Watch
 from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery
@@ -159,13 +159,36 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
 
 def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     problems = Problems()
+    watch = Watch(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        snapshot=request.snapshot,
+        **_watch(problems, request),
+    )
+    if request.snapshot and watch.after_position is not None:
+        problems.add("after_position", "cannot be given together with snapshot, which has a position of its own")
+    problems.raise_if_any()
+    return watch
+
+
+def watch_events(request: streams_pb2.WatchEventsRequest) -> Watch:
+    problems = Problems()
+    watch = Watch(
+        # Also the nil ledger's.
+        ledger_id=fields.object_id(problems, "ledger_id", request.ledger_id),
+        whole_events=True,
+        **_watch(problems, request),
+    )
+    problems.raise_if_any()
+    return watch
+
+
+def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | streams_pb2.WatchEventsRequest) -> Any:
+    """What both streams ask alike."""
     if len(request.account_ids) > WATCHED_ACCOUNTS_MAX:
         problems.add("account_ids", f"must be at most {WATCHED_ACCOUNTS_MAX}")
     after_position = None
     if request.HasField("after_position"):
         after_position = fields.count(problems, "after_position", request.after_position)
-        if request.snapshot:
-            problems.add("after_position", "cannot be given together with snapshot, which has a position of its own")
     heartbeat_seconds = HEARTBEAT_SECONDS_DEFAULT
     if request.HasField("heartbeat_interval"):
         heartbeat_seconds = fields.seconds(
@@ -175,16 +198,14 @@ def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
             least=HEARTBEAT_SECONDS_MIN,
             most=HEARTBEAT_SECONDS_MAX,
         )
-    watch = Watch(
-        ledger_id=fields.ledger_id(problems, request.ledger_id),
-        account_ids=frozenset(_ids(problems, "account_ids", request.account_ids[:WATCHED_ACCOUNTS_MAX])),
-        after_position=after_position,
-        epoch=fields.object_id(problems, "epoch", request.epoch) if request.epoch else "",
-        snapshot=request.snapshot,
-        heartbeat_seconds=heartbeat_seconds,
-    )
-    problems.raise_if_any()
-    return watch
+    return {
+        "account_ids": frozenset(_ids(problems, "account_ids", request.account_ids[:WATCHED_ACCOUNTS_MAX])),
+        "kinds": _kinds(problems, request.kinds),
+        "transaction_metadata": fields.metadata(problems, request.transaction_metadata, "transaction_metadata"),
+        "after_position": after_position,
+        "epoch": fields.object_id(problems, "epoch", request.epoch) if request.epoch else "",
+        "heartbeat_seconds": heartbeat_seconds,
+    }
 
 
 def _ids(problems: Problems, field: str, values: Sequence[str]) -> list[str]:
@@ -197,6 +218,13 @@ def _min_position(problems: Problems, request: Any) -> int | None:
 
 def _bound(problems: Problems, request: Any, field: str) -> datetime | None:
     return fields.time(problems, field, getattr(request, field)) if request.HasField(field) else None
+
+
+def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
+    known = [_known(problems, f"kinds[{n}]", value, EventKind) for n, value in enumerate(values)]
+    if 0 in values:
+        problems.add("kinds", "must not name UNSPECIFIED")
+    return frozenset(int(kind) for kind in known if kind is not None)
 
 
 def _statuses(problems: Problems, values: Sequence[int]) -> frozenset[TransactionStatus]:

@@ -143,6 +143,9 @@ class LedgerService:
     async def WatchBalances(self, request: streams_pb2.WatchBalancesRequest, context: Context) -> None:
         await self._hub.deliver(queries.watch_balances(request), context.write)
 
+    async def WatchEvents(self, request: streams_pb2.WatchEventsRequest, context: Context) -> None:
+        await self._hub.deliver(queries.watch_events(request), context.write)
+
     # One way in for every write.
 
     async def _write(self, command: Command, context: Context, validate_only: bool = False) -> Written:

@@ -96,6 +96,8 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     )
     if effect.account is not None and effect.kind in (EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED):
         event.account_id = effect.account.account.id
+    if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
+        event.ledger_id = effect.ledger.id
     parts = [event.SerializeToString(deterministic=True)]
     for before, after in effect.changes:
         change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (

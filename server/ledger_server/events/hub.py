@@ -8,6 +8,7 @@ What a stream goes through, in order:
 | opening   | the snapshot's parts and its end, or a heartbeat                 | snapshot.py     |
 | catch-up  | pages of the log, until near its end                             | log.read_page   |
 | live      | what the tailer hands out; back to catch-up if read too slowly   | tailer.py       |
+| metadata  | of both only what transactions of that metadata did, if asked    | log.read_match… |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ledger_server.events.log import (
     epoch_changed,
     ledger_not_found,
     read_heads,
+    read_matching,
     read_page,
     read_start,
     seen_at,
@@ -132,7 +134,7 @@ class Hub:
                     await stream.athrow(_StalledError())
 
     async def watch(self, watch: Watch) -> AsyncGenerator[bytes, None]:
-        """A stream: serialized WatchBalancesResponses, for ever.
+        """A stream: serialized WatchBalancesResponses, or WatchEventsResponses for whole events, for ever.
 
         Close it (`contextlib.aclosing`) to leave at once. Raises LedgerNotFound, AccountNotFound, EpochChanged,
         PositionInFuture, PositionPruned, SlowSubscriber, ShuttingDown, DatabaseUnavailable.
@@ -156,6 +158,8 @@ class Hub:
                     sendable = await self._catch_up(tailer, subscription)
                 else:
                     sendable = subscription.take()
+                if sendable and watch.transaction_metadata:
+                    sendable = await self._matching(watch, sendable)
                 for position, message in messages.responses(sendable):
                     yield message
                     subscription.position = position
@@ -229,6 +233,10 @@ class Hub:
         tailer.saw(page.head)
         tailer.join(subscription)
         return subscription.select_from(page.payloads)
+
+    async def _matching(self, watch: Watch, deliveries: list[messages.Delivery]) -> list[messages.Delivery]:
+        async with self._reading():
+            return await read_matching(self._pool, watch.ledger_id, deliveries, watch.transaction_metadata)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ where the one before ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger_server.domain.errors import AccountNotFound, EpochChanged, LedgerNotFound, PositionInFuture, PositionPruned
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.events.messages import Delivery
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
 
@@ -73,7 +73,7 @@ async def read_start(
     """
     async with answering(pool) as connection:
         row = await connection.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
-    if row is None or ledger_id == NIL_ID:
+    if row is None:
         raise ledger_not_found(ledger_id)
     head = Head(row["position"], row["epoch"], row["time"])
     if unknown := row["unknown_account_ids"]:
@@ -124,6 +124,25 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
             f"{row['first_position']} to {row['last_position']}"
         )
     return Page(payloads, last_position, row["last_time"], head)
+
+
+async def read_matching(
+    pool: Pool, ledger_id: str, deliveries: Iterable[Delivery], metadata: Mapping[str, str]
+) -> list[Delivery]:
+    """Those of transactions whose metadata held these pairs as the event left it."""
+    written = [delivery for delivery in deliveries if delivery.transaction_id]
+    if not written:
+        return []
+    async with answering(pool) as connection:
+        rows = await connection.fetch(
+            sql.filter_events,
+            ledger_id,
+            [delivery.transaction_id for delivery in written],
+            [delivery.position for delivery in written],
+            metadata,
+        )
+    matching = {row["position"] for row in rows}
+    return [delivery for delivery in written if delivery.position in matching]
 
 
 def seen_at(page: Page) -> datetime:

@@ -2,6 +2,7 @@
 
 Protobuf allows to concatenate: a message is the bytes of its fields one after another. So an event with some of its
 changes is its other fields' bytes and those changes' bytes, and a response is a tag and a length before each event.
+WatchBalancesResponse and WatchEventsResponse number what they share alike, so one set of bytes serves as either.
 """
 
 from __future__ import annotations
@@ -36,12 +37,23 @@ class Delivery(NamedTuple):
 
     position: int
     event: bytes
+    transaction_id: str = ""
 
 
 class LoggedEvent:
     """An event of the log, parsed once for all subscribers."""
 
-    __slots__ = ("_changes", "_message", "_selections", "account_ids", "payload", "position")
+    __slots__ = (
+        "_changes",
+        "_message",
+        "_selections",
+        "account_id",
+        "account_ids",
+        "kind",
+        "payload",
+        "position",
+        "transaction_id",
+    )
 
     def __init__(self, payload: bytes) -> None:
         self._message = Event.FromString(payload)
@@ -49,17 +61,25 @@ class LoggedEvent:
         self._selections: dict[tuple[int, ...], bytes] = {}
         self.payload = payload
         self.position = self._message.position
+        self.kind = int(self._message.kind)
+        self.transaction_id = self._message.transaction_id
+        # The account it created or updated, and those whose balances it moved.
+        self.account_id = self._message.account_id
         self.account_ids = [change.account_id for change in self._message.changes]
+
+    def whole(self) -> Delivery:
+        """The event as it was logged."""
+        return Delivery(self.position, self.payload, self.transaction_id)
 
     def select(self, changes: Sequence[int]) -> Delivery:
         """The event with only the changes of these indexes, in ascending order; built once for each choice."""
         if len(changes) == len(self.account_ids):
-            return Delivery(self.position, self.payload)
+            return self.whole()
         choice = tuple(changes)
         event = self._selections.get(choice)
         if event is None:
             event = self._selections[choice] = self._build(choice)
-        return Delivery(self.position, event)
+        return Delivery(self.position, event, self.transaction_id)
 
     def _build(self, choice: tuple[int, ...]) -> bytes:
         if not self._changes:

@@ -8,8 +8,8 @@ table still has everything, and memory stays bounded however slowly somebody rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_server.domain.errors import LedgerError
@@ -24,10 +24,17 @@ _NEEDLES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a caller asks for. No account_ids: the whole ledger. No epoch: it is not checked."""
+    """What a caller asks for. No account_ids: the whole ledger. No epoch: it is not checked.
+
+    whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter.
+    kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any.
+    """
 
     ledger_id: str
     account_ids: frozenset[str] = frozenset()
+    whole_events: bool = False
+    kinds: frozenset[int] = frozenset()
+    transaction_metadata: Mapping[str, str] = field(default_factory=dict)
     after_position: int | None = None
     epoch: str = ""
     snapshot: bool = False
@@ -44,6 +51,8 @@ class Subscription:
 
     def __init__(self, watch: Watch, position: int, time: datetime) -> None:
         self.account_ids = watch.account_ids
+        self._kinds = watch.kinds
+        self._whole_events = watch.whole_events
         self.position = position
         self.cursor = position
         self.time = time
@@ -54,11 +63,20 @@ class Subscription:
         self._buffer_bytes = 0
         self._news = asyncio.Event()
 
-    def select(self, event: LoggedEvent) -> Sequence[int]:
-        """Which of an event's changes pass the filter."""
+    def select(self, event: LoggedEvent) -> Delivery | None:
+        """What passes the filter of an event, if anything."""
         if not self.account_ids:
-            return range(len(event.account_ids))
-        return [n for n, account_id in enumerate(event.account_ids) if account_id in self.account_ids]
+            return self.accept(event, range(len(event.account_ids)))
+        changes = [n for n, account_id in enumerate(event.account_ids) if account_id in self.account_ids]
+        return self.accept(event, changes) if changes or event.account_id in self.account_ids else None
+
+    def accept(self, event: LoggedEvent, changes: Sequence[int]) -> Delivery | None:
+        """As `select`, where the accounts pass already: those of these changes, or the one that the event is about."""
+        if self._kinds and event.kind not in self._kinds:
+            return None
+        if self._whole_events:
+            return event.whole()
+        return event.select(changes) if changes else None
 
     def select_from(self, payloads: Sequence[bytes]) -> list[Delivery]:
         """What passes the filter of a page of the log."""
@@ -66,9 +84,8 @@ class Subscription:
         for payload in payloads:
             if self._needles and not any(needle in payload for needle in self._needles):
                 continue
-            event = LoggedEvent(payload)
-            if changes := self.select(event):
-                deliveries.append(event.select(changes))
+            if delivery := self.select(LoggedEvent(payload)):
+                deliveries.append(delivery)
         return deliveries
 
     def offer(self, delivery: Delivery) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 
 import structlog
 
 from ledger_server.domain.errors import Internal, LedgerError
 from ledger_server.events.log import DATABASE_AWAY, Head, Page, epoch_changed, read_page, seen_at
-from ledger_server.events.messages import LoggedEvent
+from ledger_server.events.messages import Delivery, LoggedEvent
 from ledger_server.events.subscription import Subscription
 from ledger_server.storage.pool import Pool
 
@@ -84,8 +83,8 @@ class Tailer:
         else:
             self._whole_ledger.add(subscription)
         for event in self._recent:
-            if event.position > cursor and (changes := subscription.select(event)):
-                self._offer(subscription, event, changes)
+            if event.position > cursor and (delivery := subscription.select(event)):
+                self._offer(subscription, delivery)
         return not subscription.is_behind
 
     def leave(self, subscription: Subscription) -> None:
@@ -151,14 +150,15 @@ class Tailer:
         for n, account_id in enumerate(event.account_ids):
             for subscription in self._by_account.get(account_id, ()):
                 wanted.setdefault(subscription, []).append(n)
-        for subscription, changes in wanted.items():
-            self._offer(subscription, event, changes)
-        if event.account_ids:
-            for subscription in list(self._whole_ledger):
-                self._offer(subscription, event, range(len(event.account_ids)))
+        for subscription in self._by_account.get(event.account_id, ()):
+            wanted.setdefault(subscription, [])
+        every = range(len(event.account_ids))
+        for subscription, changes in [*wanted.items(), *((each, every) for each in self._whole_ledger)]:
+            if delivery := subscription.accept(event, changes):
+                self._offer(subscription, delivery)
 
-    def _offer(self, subscription: Subscription, event: LoggedEvent, changes: Sequence[int]) -> None:
-        subscription.offer(event.select(changes))
+    def _offer(self, subscription: Subscription, delivery: Delivery) -> None:
+        subscription.offer(delivery)
         if subscription.is_behind:
             self.leave(subscription)
 
