@@ -74,7 +74,15 @@ from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balance, BalanceKind, Balances, Direction, NormalBalance, Operator
 from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
-from ledger_client.v1.streams_pb2 import AccountBalances, BalanceChange, Event, EventKind, Heartbeat
+from ledger_client.v1.streams_pb2 import (
+    AccountBalances,
+    BalanceChange,
+    ConflatedChange,
+    ConflatedChanges,
+    Event,
+    EventKind,
+    Heartbeat,
+)
 from ledger_client.v1.transactions_pb2 import ArchivedReason, Entry, Transaction, TransactionStatus
 from ledger_client.watch import BalanceStream, EventMessage, EventStream, Snapshot, WatchMessage
 
@@ -100,6 +108,8 @@ __all__ = [
     "Balances",
     "Cancelled",
     "ConditionFailed",
+    "ConflatedChange",
+    "ConflatedChanges",
     "Contention",
     "DataLoss",
     "DatabaseUnavailable",

@@ -15,7 +15,7 @@ import grpc.aio
 from ledger_client.channel import BACKOFF_LIMIT_SECONDS, Connection, backoff_seconds, raise_if_closed
 from ledger_client.errors import EpochChanged, LedgerError, Unavailable, is_lost_connection
 from ledger_client.statuses import error_from_rpc
-from ledger_client.v1.streams_pb2 import Event, WatchBalancesRequest, WatchEventsRequest
+from ledger_client.v1.streams_pb2 import ConflatedChanges, Event, WatchBalancesRequest, WatchEventsRequest
 
 logger = logging.getLogger("ledger_client")
 
@@ -173,7 +173,8 @@ class Stream(Generic[_Request, _Message, _Response]):
         """Whether it was handed out before, or would take the reader back."""
         if self._position is None:
             return False
-        return message.position < self._position or (isinstance(message, Event) and message.position == self._position)
+        is_event = isinstance(message, Event | ConflatedChanges)
+        return message.position < self._position or (is_event and message.position == self._position)
 
     def _check_epoch(self, epoch: str) -> None:
         if self._epoch and epoch != self._epoch:

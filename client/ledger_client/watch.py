@@ -1,6 +1,7 @@
 """Watching balances and events: streams that outlive their connection.
 
 What happened on the wire            → what the reader of the stream sees
+several events folded into one       → ``ConflatedChanges``, once, in order; only if asked for
 parts of a snapshot, then its end    → one ``Snapshot``, whole, once; a connection lost before it was whole
                                        begins it anew, and nothing of the first attempt is shown
 events, one or many in a message     → ``Event`` after ``Event``, each position once, in order
@@ -28,6 +29,7 @@ from ledger_client.errors import StreamGap
 from ledger_client.streaming import Stream
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
+    ConflatedChanges,
     Event,
     EventKind,
     Heartbeat,
@@ -52,7 +54,7 @@ class Snapshot:
     """By account id."""
 
 
-WatchMessage = Snapshot | Event | Heartbeat
+WatchMessage = Snapshot | Event | ConflatedChanges | Heartbeat
 EventMessage = Event | Heartbeat
 
 
@@ -110,6 +112,8 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
             case "changes":
                 self._undelivered.append(response.changes)
                 self._undelivered.extend(response.further_changes)
+            case "conflated":
+                self._undelivered.append(response.conflated)
             case "heartbeat":
                 self._undelivered.append(response.heartbeat)
             case None:  # a kind of message that is newer than this client
@@ -118,15 +122,19 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
     def _check(self, message: WatchMessage) -> None:
         if isinstance(message, Event):
             for change in message.changes:
-                self._check_version(change.account_id, change.lock_version, message.position)
+                self._check_version(change.account_id, change.lock_version, 1, message.position)
+            return
+        if isinstance(message, ConflatedChanges):
+            for fold in message.changes:
+                self._check_version(fold.account_id, fold.lock_version, fold.folded, message.position)
             return
         self._check_epoch(message.epoch)
         if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:
             self._lock_versions = {id_: account.lock_version for id_, account in message.accounts.items()}
 
-    def _check_version(self, account_id: str, lock_version: int, position: int) -> None:
+    def _check_version(self, account_id: str, lock_version: int, moves: int, position: int) -> None:
         last = self._lock_versions.get(account_id)
-        if last is not None and (lock_version <= last or (self._is_dense and lock_version != last + 1)):
+        if last is not None and (lock_version < last + moves or (self._is_dense and lock_version != last + moves)):
             raise StreamGap(
                 f"account {account_id} went from lock_version {last} to {lock_version} at position {position}"
             )
@@ -145,6 +153,7 @@ class WatchCalls(Connection):
         kinds: Iterable[EventKind.ValueType] = (),
         transaction_metadata: Mapping[str, str] | None = None,
         snapshot: bool = False,
+        conflate: bool = False,
         after_position: int | None = None,
         epoch: str = "",
         heartbeat_interval: float = DEFAULT_HEARTBEAT_SECONDS,
@@ -165,6 +174,7 @@ class WatchCalls(Connection):
             kinds: only changes by commands of these kinds; none: all.
             transaction_metadata: only changes by transactions whose metadata held all these pairs.
             snapshot: begin with a Snapshot.
+            conflate: when this reader falls behind, fold what waits into ConflatedChanges, account by account.
             after_position: begin right after this position; 0: with the oldest event. Not with snapshot.
             epoch: the epoch of after_position, as ``stream.epoch`` said it; empty: not checked.
             heartbeat_interval: seconds of silence, 0.1 … 3,600, after which the server says that it is alive.
@@ -186,6 +196,7 @@ class WatchCalls(Connection):
             after_position=after_position,
             epoch=epoch,
             snapshot=snapshot,
+            conflate=conflate,
             heartbeat_interval=_duration(heartbeat_interval),
         )
         return BalanceStream(self, request, reconnect_timeout)

@@ -12,6 +12,7 @@ from ledger_server.events.messages import (
     RESPONSE_EVENTS_MAX,
     Delivery,
     LoggedEvent,
+    conflated,
     responses,
 )
 
@@ -64,3 +65,24 @@ def test_responses_hold_all_events_in_order(sent: list[Event], times: int) -> No
         assert len(part) == 1 or sum(event.ByteSize() for event in part) <= RESPONSE_BYTES_MAX
         received += part
     assert received == sent
+
+
+@given(st.lists(events, min_size=2, max_size=8))
+def test_a_fold_goes_from_the_first_change_to_the_last(sent: list[Event]) -> None:
+    deliveries = [Delivery(event.position, event.SerializeToString(deterministic=True)) for event in sent]
+    ((position, message),) = conflated(deliveries)
+    fold = WatchBalancesResponse.FromString(message).conflated
+    assert (fold.first_position, fold.position, fold.folded) == (sent[0].position, position, len(sent))
+    changes = [(event.position, change) for event in sent for change in event.changes]
+    assert [one.account_id for one in fold.changes] == sorted({change.account_id for _, change in changes})
+    for one in fold.changes:
+        own = [(at, change) for at, change in changes if change.account_id == one.account_id]
+        assert (one.first_position, one.last_position, one.folded) == (own[0][0], own[-1][0], len(own))
+        assert (one.before, one.after) == (own[0][1].before, own[-1][1].after)
+        assert one.lock_version == own[-1][1].lock_version
+
+
+@given(st.lists(events, max_size=1))
+def test_a_single_event_is_not_folded(sent: list[Event]) -> None:
+    deliveries = [Delivery(event.position, event.SerializeToString(deterministic=True)) for event in sent]
+    assert list(conflated(deliveries)) == list(responses(deliveries))

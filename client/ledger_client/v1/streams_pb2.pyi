@@ -210,6 +210,7 @@ class WatchBalancesRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     TRANSACTION_METADATA_FIELD_NUMBER: _builtins.int
+    CONFLATE_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Which ledger."""
     after_position: _builtins.int
@@ -221,6 +222,10 @@ class WatchBalancesRequest(_message.Message):
     snapshot: _builtins.bool
     """First send the watched accounts' balances, all at one position, then the changes after it. INVALID_ARGUMENT
     together with after_position.
+    """
+    conflate: _builtins.bool
+    """Fold the changes of events that wait for a reader who falls behind, account by account; what the reader keeps up
+    with comes event by event.
     """
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -252,10 +257,11 @@ class WatchBalancesRequest(_message.Message):
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
         transaction_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        conflate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "after_position", b"after_position", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "snapshot", b"snapshot", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "conflate", b"conflate", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "snapshot", b"snapshot", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_position: _TypeAlias = _typing.Literal["after_position"]  # noqa: Y015
     _WhichOneofArgType__after_position: _TypeAlias = _typing.Literal["_after_position", b"_after_position"]  # noqa: Y015
@@ -405,6 +411,98 @@ class Heartbeat(_message.Message):
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
+class ConflatedChange(_message.Message):
+    """What several commands changed on one account, folded into one change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    FOLDED_FIELD_NUMBER: _builtins.int
+    FIRST_POSITION_FIELD_NUMBER: _builtins.int
+    LAST_POSITION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    lock_version: _builtins.int
+    """The account's lock_version after the last of them; without a filter of kinds or metadata, `folded` above the one
+    before the first of them.
+    """
+    folded: _builtins.int
+    """How many changes were folded; at least 1."""
+    first_position: _builtins.int
+    """The position of the first of them."""
+    last_position: _builtins.int
+    """The position of the last of them."""
+    @_builtins.property
+    def before(self) -> _balances_pb2.Balances:
+        """Its balances before the first of them."""
+
+    @_builtins.property
+    def after(self) -> _balances_pb2.Balances:
+        """Its balances after the last of them."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        lock_version: _builtins.int | None = ...,
+        before: _balances_pb2.Balances | None = ...,
+        after: _balances_pb2.Balances | None = ...,
+        folded: _builtins.int = ...,
+        first_position: _builtins.int = ...,
+        last_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "after", b"after", "before", b"before", "lock_version", b"lock_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "first_position", b"first_position", "folded", b"folded", "last_position", b"last_position", "lock_version", b"lock_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
+    _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+
+Global___ConflatedChange: _TypeAlias = ConflatedChange  # noqa: Y015
+
+@_typing.final
+class ConflatedChanges(_message.Message):
+    """Several consecutive events that pass the filter, folded account by account. No event is torn apart: the changes
+    of each are in it together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    FIRST_POSITION_FIELD_NUMBER: _builtins.int
+    FOLDED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The last of the events; a position to resume from."""
+    first_position: _builtins.int
+    """The first of the events."""
+    folded: _builtins.int
+    """How many events were folded; at least 2."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConflatedChange]:
+        """The accounts that they changed, by account id."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        first_position: _builtins.int = ...,
+        folded: _builtins.int = ...,
+        changes: _abc.Iterable[Global___ConflatedChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "first_position", b"first_position", "folded", b"folded", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflatedChanges: _TypeAlias = ConflatedChanges  # noqa: Y015
+
+@_typing.final
 class WatchBalancesResponse(_message.Message):
     """One message of a balance stream."""
 
@@ -414,6 +512,7 @@ class WatchBalancesResponse(_message.Message):
     SNAPSHOT_COMPLETE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    CONFLATED_FIELD_NUMBER: _builtins.int
     FURTHER_CHANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___BalancesSnapshot:
@@ -432,6 +531,10 @@ class WatchBalancesResponse(_message.Message):
         """Nothing new, or nothing that passes the filter."""
 
     @_builtins.property
+    def conflated(self) -> Global___ConflatedChanges:
+        """Several events folded into one message; only if asked for."""
+
+    @_builtins.property
     def further_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
         """The events that follow `changes`, when the stream is catching up; in order, each like `changes`."""
 
@@ -442,13 +545,14 @@ class WatchBalancesResponse(_message.Message):
         snapshot_complete: Global___SnapshotComplete | None = ...,
         changes: Global___Event | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        conflated: Global___ConflatedChanges | None = ...,
         further_changes: _abc.Iterable[Global___Event] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "conflated", b"conflated", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "further_changes", b"further_changes", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "conflated", b"conflated", "further_changes", b"further_changes", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "snapshot_complete", "changes", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "snapshot_complete", "changes", "heartbeat", "conflated"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

@@ -162,6 +162,7 @@ def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     watch = Watch(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         snapshot=request.snapshot,
+        conflate=request.conflate,
         **_watch(problems, request),
     )
     if request.snapshot and watch.after_position is not None:

@@ -143,6 +143,7 @@ class Hub:
         position = head.position if watch.after_position is None else watch.after_position
         subscription = Subscription(watch, position, head.time)
         tailer = self._enter(watch.ledger_id, head, subscription)
+        pack = messages.conflated if watch.conflate else messages.responses
         try:
             if watch.snapshot:
                 async with aclosing(self._snapshot(watch, subscription, head)) as parts:
@@ -160,7 +161,7 @@ class Hub:
                     sendable = subscription.take()
                 if sendable and watch.transaction_metadata:
                     sendable = await self._matching(watch, sendable)
-                for position, message in messages.responses(sendable):
+                for position, message in pack(sendable):
                     yield message
                     subscription.position = position
                     heard_at = time.monotonic()

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
     BalancesSnapshot,
+    ConflatedChange,
+    ConflatedChanges,
     Event,
     Heartbeat,
     SnapshotComplete,
@@ -105,6 +107,33 @@ def responses(deliveries: Iterable[Delivery]) -> Iterator[tuple[int, bytes]]:
         position = delivery.position
     if parts:
         yield position, b"".join(parts)
+
+
+def conflated(deliveries: Sequence[Delivery]) -> Iterator[tuple[int, bytes]]:
+    """One event as it is, several folded account by account into one response."""
+    if len(deliveries) < 2:
+        yield from responses(deliveries)
+        return
+    folds: dict[str, ConflatedChange] = {}
+    for delivery in deliveries:
+        for change in Event.FromString(delivery.event).changes:
+            fold = folds.get(change.account_id)
+            if fold is None:
+                fold = folds[change.account_id] = ConflatedChange(
+                    account_id=change.account_id, before=change.before, first_position=delivery.position
+                )
+            fold.lock_version = change.lock_version
+            fold.after.CopyFrom(change.after)
+            fold.folded += 1
+            fold.last_position = delivery.position
+    position = deliveries[-1].position
+    message = ConflatedChanges(
+        position=position,
+        first_position=deliveries[0].position,
+        folded=len(deliveries),
+        changes=[folds[account_id] for account_id in sorted(folds)],
+    )
+    yield position, WatchBalancesResponse(conflated=message).SerializeToString()
 
 
 def heartbeat(position: int, epoch: str, time: datetime, lag: int) -> bytes:

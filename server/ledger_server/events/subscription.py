@@ -28,6 +28,7 @@ class Watch:
 
     whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter.
     kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any.
+    conflate: events that wait together are folded into one message.
     """
 
     ledger_id: str
@@ -39,6 +40,7 @@ class Watch:
     epoch: str = ""
     snapshot: bool = False
     heartbeat_seconds: float = 10.0
+    conflate: bool = False
 
 
 class Subscription:
