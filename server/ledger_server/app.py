@@ -11,6 +11,7 @@ import asyncpg
 from ledger_server.api.server import serving
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
+from ledger_server.events.retention import pruning
 from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.worker import Worker
@@ -66,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             Hub(dsn, pool).running() as hub,
             Lanes(workers, pool, hub.committed).running() as lanes,
             sweeping(pool, lanes),
+            pruning(dsn, settings.event_retention),
             serving(
                 LedgerService(lanes, Reader(pool), hub), hub, settings.listen, credentials, settings.drain_seconds
             ) as port,

@@ -6,6 +6,7 @@ import ipaddress
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Settings:
     lanes: connections for writing; readers: connections for reading, at most.
     ready_file: written with the address once the server serves, removed when it stops.
     log_format: `pretty`, `json`, or `auto`: pretty on a terminal. log_level: debug, info, warning or error.
+    event_retention: how long events can be watched, at least; default: for ever. In the environment seconds, or a
+        number of `s`, `m`, `h` or `d`, as in `30d`.
     drain_seconds: how long calls under way may go on once the server is told to stop.
     """
 
@@ -40,6 +43,7 @@ class Settings:
     ready_file: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
+    event_retention: timedelta | None = None
     drain_seconds: float = 10.0
 
     @classmethod
@@ -114,6 +118,19 @@ def _seconds(name: str, value: str) -> float:
     return seconds
 
 
+def _retention(name: str, value: str) -> timedelta:
+    unit_seconds = _UNITS_SECONDS.get(value[-1])
+    number = value if unit_seconds is None else value[:-1]
+    seconds = int(number) * (unit_seconds or 1) if number.isdecimal() and len(number) <= 10 else 0
+    if not 0 < seconds <= _CENTURY_SECONDS:
+        raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not a time such as 3600, 90m, 12h or 30d")
+    return timedelta(seconds=seconds)
+
+
+_UNITS_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_CENTURY_SECONDS = 36_525 * 86_400
+
+
 def _flag(name: str, value: str) -> bool:
     if value.lower() not in ("0", "1", "true", "false"):
         raise SettingsError(f"LEDGER_{name.upper()}={value!r} is not 0 or 1")
@@ -138,5 +155,6 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "lanes": _number,
     "readers": _number,
     "ready_file": _path,
+    "event_retention": _retention,
     "drain_seconds": _seconds,
 }

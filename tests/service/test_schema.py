@@ -206,6 +206,26 @@ FORBIDDEN = [
         "UPDATE events SET position = 0 WHERE ledger_id = $1 AND position = 1",
         "event_position_positive",
     ),
+    (
+        "a checkpoint before the first event",
+        "INSERT INTO log_checkpoints VALUES ($1, 0, sha256(''))",
+        "checkpoint_position_positive",
+    ),
+    (
+        "a checkpoint with a short digest",
+        "INSERT INTO log_checkpoints VALUES ($1, 1, '')",
+        "checkpoint_digest_is_sha256",
+    ),
+    (
+        "two checkpoints of a ledger",
+        "INSERT INTO log_checkpoints SELECT $1, n, sha256('') FROM generate_series(1, 2) AS n",
+        "log_checkpoints_pkey",
+    ),
+    (
+        "a checkpoint of no ledger",
+        f"INSERT INTO log_checkpoints SELECT {NOBODY}, 1, sha256('') FROM ledgers WHERE ledger_id = $1",
+        "checkpoint_of_a_ledger",
+    ),
     ("an event with a short digest", "UPDATE events SET digest = '' WHERE ledger_id = $1", "event_digest_is_sha256"),
     (
         "one request_id with two outcomes",

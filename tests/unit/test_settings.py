@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_every_kind_of_value_is_read() -> None:
             "LEDGER_DATA_DIRECTORY": "/var/lib/ledger",
             "LEDGER_LANES": "2",
             "LEDGER_DRAIN_SECONDS": "0.5",
+            "LEDGER_EVENT_RETENTION": "30d",
             "LEDGER_LOG_FORMAT": "json",
             "LEDGER_READY_FILE": "",
             "PATH": "/usr/bin",
@@ -38,8 +40,15 @@ def test_every_kind_of_value_is_read() -> None:
         data_directory=Path("/var/lib/ledger"),
         lanes=2,
         drain_seconds=0.5,
+        event_retention=timedelta(days=30),
         log_format="json",
     )
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("3600", 3600), ("5s", 5), ("90m", 5400), ("12h", 43200)])
+def test_times_may_have_a_unit(value: str, seconds: int) -> None:
+    settings = Settings.from_environment({"LEDGER_EVENT_RETENTION": value})
+    assert settings.event_retention == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,10 @@ def test_who_can_reach_an_address(listen: str, is_loopback: bool) -> None:
         pytest.param({"LEDGER_DRAIN_SECONDS": "soon"}, "is not a number of seconds", id="no number of seconds"),
         pytest.param({"LEDGER_DRAIN_SECONDS": "-1"}, "LEDGER_DRAIN_SECONDS", id="less than no seconds"),
         pytest.param({"LEDGER_DRAIN_SECONDS": "nan"}, "LEDGER_DRAIN_SECONDS", id="seconds that are no number"),
+        *(
+            pytest.param({"LEDGER_EVENT_RETENTION": value}, "is not a time such as", id=f"no time: {value}")
+            for value in ("d", "0", "-1d", "1.5h", "30 days", "99999d", "9999999999d")
+        ),
         pytest.param({"LEDGER_LOG_FORMAT": "xml"}, "LEDGER_LOG_FORMAT must be", id="an unknown log format"),
         pytest.param({"LEDGER_LOG_LEVEL": "loud"}, "LEDGER_LOG_LEVEL must be", id="an unknown log level"),
     ],

@@ -1,0 +1,130 @@
+"""Retention: old events go, from the log's beginning, and what is left can still be watched and verified."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger_client import Account, Event, Ledger, LedgerClient, PositionPruned, commands, credit, debit
+from ledger_server.events import retention
+from ledger_server.settings import Settings
+from tests import audit
+from tests.conftest import new_server
+
+MONTH = Settings(drain_seconds=1.0, event_retention=timedelta(days=30))
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+async def new_books(client: LedgerClient) -> tuple[Ledger, Account, Account]:
+    ledger = await client.create_ledger(name="Test")
+    a, b = [
+        await client.create_account(ledger.id, name, normal_balance="credit", currency="USD") for name in ("a", "b")
+    ]
+    return ledger, a, b
+
+
+async def transfers(client: LedgerClient, a: Account, b: Account, count: int) -> int:
+    writes = [commands.create_transaction([debit(a, 1), credit(b, 1)], status="posted") for _ in range(count)]
+    response = await client.batch_write_transactions(a.ledger_id, writes)
+    return response.results[-1].transaction.position
+
+
+async def age(connection: Any, ledger: Ledger, up_to: int) -> None:
+    """Makes the oldest events older than a month."""
+    await connection.execute(
+        "UPDATE events SET time = time - interval '31 days' WHERE ledger_id = $1 AND position <= $2", ledger.id, up_to
+    )
+
+
+async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> None:
+    async with asyncio.timeout(20):
+        while await connection.fetchval("SELECT min(position) FROM events WHERE ledger_id = $1", ledger.id) != position:
+            await asyncio.sleep(0.02)
+
+
+async def test_old_events_go_and_the_rest_can_be_watched_and_verified(
+    database: str, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(retention, "BITE_EVENTS", 50)
+    async with AsyncExitStack() as stack:
+        # Two servers, both of which prune.
+        servers = [await stack.enter_async_context(new_server(database, MONTH)) for _ in range(2)]
+        client = await stack.enter_async_context(LedgerClient(servers[0].address))
+        ledger, a, b = await new_books(client)
+        last = await transfers(client, a, b, 500)
+        await age(connection, ledger, 333)
+        await until_oldest_is(connection, ledger, 334)
+        assert await audit.findings(database) == []
+        with pytest.raises(PositionPruned) as caught:
+            async with client.watch_balances(ledger.id, after_position=332):
+                pytest.fail("entered")
+        assert caught.value.metadata["oldest_position"] == "334"
+        async with client.watch_events(ledger.id, after_position=333) as stream:
+            last = await transfers(client, a, b, 100)
+            told = []
+            while stream.position != last:
+                message = await anext(stream)
+                told += [message.position] if isinstance(message, Event) else []
+        assert told == list(range(334, last + 1))
+        # Writers go on behind a log of which only the newest event is left.
+        await age(connection, ledger, last)
+        await until_oldest_is(connection, ledger, last)
+        assert await audit.findings(database) == []
+        await transfers(client, a, b, 1)
+        assert await audit.findings(database) == []
+
+
+async def test_without_a_setting_nothing_is_pruned(database: str, connection: Any) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger, _, _ = await new_books(client)
+        await age(connection, ledger, 1)
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "pruning"]
+
+
+async def test_the_auditor_starts_at_the_checkpoint_and_does_not_believe_it(
+    database: str, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS_MAX", 0.1)
+    async with new_server(database, MONTH) as server, LedgerClient(server.address) as client:
+        ledger, a, b = await new_books(client)
+        await transfers(client, a, b, 10)
+        await age(connection, ledger, 5)
+        await until_oldest_is(connection, ledger, 6)
+    for tamper, finding in (
+        ("UPDATE log_checkpoints SET digest = sha256('x') WHERE ledger_id = $1", "the hash chain breaks at event 6"),
+        ("UPDATE log_checkpoints SET position = 4 WHERE ledger_id = $1", "event 5 is missing: 6 comes next"),
+        ("DELETE FROM log_checkpoints WHERE ledger_id = $1", "event 1 is missing: 6 comes next"),
+        ("DELETE FROM events WHERE ledger_id = $1", "the newest must stay"),
+    ):
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(tamper, ledger.id)
+        rows = await audit._read(connection, ledger.id)
+        await transaction.rollback()
+        assert any(finding in found for found in audit.audit(rows)), tamper
+
+
+async def test_a_lost_database_is_waited_for(database: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS_MAX", 0.1)
+    async with new_server(database, MONTH) as server, LedgerClient(server.address) as client:
+        ledger, a, b = await new_books(client)
+        await transfers(client, a, b, 10)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await age(connection, ledger, 5)
+        await until_oldest_is(connection, ledger, 6)
