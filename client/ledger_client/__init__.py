@@ -55,6 +55,7 @@ from ledger_client.errors import (
     VersionMismatch,
     Violation,
 )
+from ledger_client.following import FollowedBalances
 from ledger_client.importing import Acknowledgement, ImportSummary, RefusedCommand
 from ledger_client.inputs import (
     UNCHANGED,
@@ -126,6 +127,7 @@ __all__ = [
     "ExternalId",
     "ExternalIdTaken",
     "FailedPrecondition",
+    "FollowedBalances",
     "Heartbeat",
     "ImportSummary",
     "Internal",

@@ -14,7 +14,9 @@ from decimal import Decimal
 from ledger_client import (
     Account,
     BalanceStream,
+    ConflatedChanges,
     Event,
+    EventKind,
     ExternalId,
     ExternalIdTaken,
     Heartbeat,
@@ -82,8 +84,17 @@ async def main() -> None:
                         print(message.accounts[cash.id].lock_version + 1)
                     case Event():
                         print(message.changes[0].after.pending.amount.upper())
+                    case ConflatedChanges():
+                        print(message.changes[0].folded + message.first_position)
                     case Heartbeat():
                         break
+        kinds = [EventKind.EVENT_KIND_ACCOUNT_CREATED]
+        async with ledger.watch_events(books.id, kinds=kinds, transaction_metadata={"shop": "7"}) as events:
+            async for happened in events:
+                print(happened.account_id if isinstance(happened, Event) else happened.lag)
+        async with ledger.follow_balances(books.id, account_ids=[cash.id]) as followed:
+            balances = await followed.reached(booked.position, timeout=1)
+            print(balances[cash.id].balances.available.amount, followed.position + 1)
 
 
 asyncio.run(main())
