@@ -62,6 +62,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     if version is None:
         raise accounts_not_found([command.account])
     old = version.account
+    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
     if command.status == AccountStatus.CLOSED:
         _refuse_not_empty(version)
     if command.external_id:
@@ -71,7 +72,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
         name=either(command.name, old.name),
         description=either(command.description, old.description),
         external_id=old.external_id if command.external_id is None else command.external_id or None,
-        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        metadata=metadata,
         status=either(command.status, old.status),
         limits=either(command.limits, old.limits),
         updated_at=time,

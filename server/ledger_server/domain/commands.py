@@ -35,6 +35,11 @@ class Ref(NamedTuple):
         return {f"{noun}_id": self.id} if self.id is not None else {f"{noun}_external_id": str(self.external_id)}
 
 
+    def values(self, noun: str) -> Values:
+        """The name as a command's values."""
+        return ((f"{noun}_id", self.id), (f"{noun}_external_id", self.external_id))
+
+
 class BalanceCondition(NamedTuple):
     """`<balance> <operator> <amount>` must hold after the command."""
 
@@ -187,7 +192,7 @@ class UpdateAccount(Command):
 
     def values(self) -> Values:
         return (
-            ("account", tuple(self.account)),
+            *self.account.values("account"),
             ("name", self.name),
             ("description", self.description),
             ("external_id", self.external_id),
@@ -243,7 +248,7 @@ class UpdateTransaction(Command):
 
     def values(self) -> Values:
         return (
-            ("transaction", tuple(self.transaction)),
+            *self.transaction.values("transaction"),
             ("version", self.version),
             ("description", self.description),
             ("effective_at", _time(self.effective_at)),
@@ -268,7 +273,7 @@ class PostTransaction(Command):
 
     def values(self) -> Values:
         return (
-            ("transaction", tuple(self.transaction)),
+            *self.transaction.values("transaction"),
             ("version", self.version),
             ("entries", None if self.entries is None else _entries(self.entries)),
             ("effective_at", _time(self.effective_at)),
@@ -288,7 +293,7 @@ class ArchiveTransaction(Command):
 
     def values(self) -> Values:
         return (
-            ("transaction", tuple(self.transaction)),
+            *self.transaction.values("transaction"),
             ("version", self.version),
             ("metadata", _patch(self.metadata)),
         )
@@ -325,7 +330,7 @@ class PartialPostTransaction(Command):
 
     def values(self) -> Values:
         return (
-            ("transaction", tuple(self.transaction)),
+            *self.transaction.values("transaction"),
             ("version", self.version),
             ("entries", _partial_entries(self.entries)),
             ("effective_at", _time(self.effective_at)),
@@ -355,7 +360,7 @@ class ReverseTransaction(Command):
 
     def values(self) -> Values:
         return (
-            ("transaction", tuple(self.transaction)),
+            *self.transaction.values("transaction"),
             ("version", self.version),
             ("status", int(self.status)),
             ("entries", None if self.entries is None else _partial_entries(self.entries)),
@@ -377,7 +382,7 @@ class ExpireTransaction(Command):
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
     def values(self) -> Values:
-        return (("transaction", tuple(self.transaction)),)
+        return (*self.transaction.values("transaction"),)
 
 
 TransactionCommand = (

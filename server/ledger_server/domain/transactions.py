@@ -105,6 +105,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     entries = command.entries or ()
     accounts = find_accounts(book, [entry.account for entry in entries])
     refuse_unbalanced(_legs(entries, accounts))
+    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
     refuse_edit(old, _changed_fields(command), time)
     if entries:
         refuse_new_entries_of_reversal(old)
@@ -120,7 +121,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
         effective_at=command.effective_at or old.effective_at,
         expires_at=command.expires_at[0] if command.expires_at else old.expires_at,
         external_id=old.external_id if command.external_id is None else command.external_id or None,
-        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        metadata=metadata,
         position=book.position + 1,
         updated_at=time,
     )
@@ -142,6 +143,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     entries = command.entries or ()
     accounts = find_accounts(book, [*(e.account for e in entries), *(c.account for c in command.conditions)])
     refuse_unbalanced(_legs(entries, accounts))
+    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
     refuse_unless_pending(old, "posted")
     refuse_expired(old.id, old.expires_at, time)
     if entries:
@@ -160,7 +162,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
         version=old.version + 1,
         status=POSTED,
         effective_at=effective_at,
-        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        metadata=metadata,
         position=book.position + 1,
         updated_at=time,
         posted_at=time,
@@ -171,11 +173,10 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
 
 def archive_transaction(book: Book, command: ArchiveTransaction, time: datetime) -> Effect:
     old = find_transaction(book, command.transaction)
+    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
     refuse_unless_pending(old, "archived")
     refuse_version(old, command.version)
-    new = _archived(old, ArchivedReason.REQUESTED, book.position + 1, time)
-    if command.metadata:
-        new = new._replace(metadata=command.metadata.apply(old.metadata))
+    new = _archived(old, ArchivedReason.REQUESTED, book.position + 1, time)._replace(metadata=metadata)
     return _archive(book, command, old, new, command.first_entry_id)
 
 

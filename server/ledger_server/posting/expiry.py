@@ -17,6 +17,8 @@ from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 0.25
+# While the database is away.
+INTERVAL_SECONDS_MAX = 5.0
 BITE_TRANSACTIONS = 500
 
 
@@ -32,14 +34,16 @@ async def sweeping(pool: Pool, lanes: Lanes) -> AsyncIterator[None]:
 
 
 async def _sweep_for_ever(pool: Pool, lanes: Lanes) -> None:
+    interval_seconds = INTERVAL_SECONDS
     while True:
         try:
             count = await _sweep(pool, lanes)
+            interval_seconds = INTERVAL_SECONDS
         except (LedgerError, *CONNECTION_ERRORS) as error:
             log.info("sweep_failed", error=type(error).__name__)
-            count = 0
+            count, interval_seconds = 0, min(2 * interval_seconds, INTERVAL_SECONDS_MAX)
         if count < BITE_TRANSACTIONS:
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(interval_seconds)
 
 
 async def _sweep(pool: Pool, lanes: Lanes) -> int:

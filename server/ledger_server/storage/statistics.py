@@ -21,6 +21,7 @@ from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_la
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 0.2
+AGAIN_SECONDS = 10.0
 # Grown by this factor since the planner last looked.
 GROWTH = 4
 LARGE_PAGES = 2_000
@@ -39,15 +40,18 @@ async def fresh_statistics(dsn: str) -> AsyncIterator[None]:
 
 async def _watch(dsn: str) -> None:
     """An accelerator: whatever goes wrong here, the books are right without it."""
-    try:
-        connection = await connect_lane(dsn)
+    while True:
         try:
-            while not await _analyze_grown(connection):
-                await asyncio.sleep(INTERVAL_SECONDS)
-        finally:
-            connection.terminate()
-    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-        log.info("statistics_not_watched", error=type(error).__name__)
+            connection = await connect_lane(dsn)
+            try:
+                while not await _analyze_grown(connection):
+                    await asyncio.sleep(INTERVAL_SECONDS)
+                return
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
+            log.info("statistics_not_watched", error=type(error).__name__)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _analyze_grown(connection: Connection) -> bool:
