@@ -225,7 +225,9 @@ def test_every_value_of_every_command_is_tried() -> None:
     for command, others in COMMANDS:
         names = [name for name, _ in command.values()]
         named = [name.removesuffix("_id") for name in names if name.removesuffix("_id") in ("account", "transaction")]
-        tried = [part for name in others for part in ([f"{name}_id", f"{name}_external_id"] if name in named else [name])]
+        tried = [
+            part for name in others for part in ([f"{name}_id", f"{name}_external_id"] if name in named else [name])
+        ]
         assert names == tried, command.method
 
 
