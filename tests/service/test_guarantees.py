@@ -137,7 +137,9 @@ async def test_a_reader_by_sequence_loses_events_and_order(database: str) -> Non
     await pool.close()
     history = [moved(row["id"], **{row["account_id"]: row["version"]}) for row in rows]
     assert len(history) == WRITERS * 20
-    assert {"reliable", "ordered"} <= broken(recording, history).keys()
+    assert "reliable" in broken(recording, history)
+    # Also one who reads when all is over, and so loses nothing.
+    assert broken(Recording(sessions=[Session(0, [*history])]), history).keys() == {"ordered"}
 
 
 # --- the real thing ---
