@@ -17,6 +17,7 @@ from ledger_server.storage.embedded import EmbeddedPostgres
 from tests.benchmarks.measure import Run
 from tests.benchmarks.processes import Processes, Server, running_server
 from tests.benchmarks.reference import Reference
+from tests.benchmarks.streams import Streams
 from tests.benchmarks.workloads import TIMEOUT_SECONDS, Workloads
 
 COLD_SECONDS = 10.0
@@ -35,6 +36,11 @@ NAMES = (
     "batch_500",
     "single_statements",
     "unary_single",
+    "watch_cost",
+    "watch_delay",
+    "watch_delay_across",
+    "bare_stream",
+    "watch_catchup",
     "cold",
 )
 GROWN_NAMES = ("empty_unary_uniform", "grown_unary_uniform", "empty_batch_500", "grown_batch_500")
@@ -84,6 +90,7 @@ class Plan:
         await reference.create()
         seconds = self._options.seconds
         async with self._service() as (server, service):
+            streams = Streams(service, server, Processes(self._postgres.pid, server.pid), self._directory)
             await self._repeat(
                 {
                     "naive_uniform": lambda label: reference.naive(label, seconds),
@@ -96,6 +103,11 @@ class Plan:
                     "batch_500": lambda label: service.batch_500(label, seconds),
                     "single_statements": lambda label: service.single_statements(label, seconds / 2),
                     "unary_single": lambda label: service.unary(label, seconds / 2, callers=1),
+                    "watch_cost": lambda label: streams.cost(label, seconds),
+                    "watch_delay": lambda label: streams.delay(label, seconds),
+                    "watch_delay_across": lambda label: streams.delay_across(label, seconds),
+                    "bare_stream": streams.bare_stream,
+                    "watch_catchup": streams.catchup,
                     "cold": self._cold,
                 }
             )

@@ -76,7 +76,7 @@ async def running_server(dsn: str, directory: Path, name: str) -> AsyncIterator[
             sys.executable, "-m", "ledger_server", env=environment, stdout=log, stderr=log
         )
     try:
-        yield Server(await _address(process, ready_file), process.pid, dsn)
+        yield Server(await ready_address(process, ready_file), process.pid, dsn)
     except Exception as error:
         surprises = [line for line in log_file.read_text().splitlines() if '"code": "OK"' not in line]
         error.add_note("\n".join(["What the server's log says:", *surprises[-20:]]))
@@ -85,7 +85,8 @@ async def running_server(dsn: str, directory: Path, name: str) -> AsyncIterator[
         await _stop(process)
 
 
-async def _address(process: asyncio.subprocess.Process, ready_file: Path) -> str:
+async def ready_address(process: asyncio.subprocess.Process, ready_file: Path) -> str:
+    """What a server writes into its ready file."""
     deadline = time.monotonic() + _START_SECONDS
     while not ready_file.exists():
         if process.returncode is not None or time.monotonic() > deadline:

@@ -37,6 +37,8 @@ TARGETS = (
     Target("batch_500", "pg_limit", 0.2, 0.4),
     Target("conditions_hot", "unary_hot", 0.85, 0.95),
     Target("pending_post", "unary_uniform", 0.45, 0.5),
+    Target("watch_cost", "unary_uniform", 0.85, 0.95),
+    Target("watch_catchup", "bare_stream", 2.0, 3.0),
     Target("cold", "unary_uniform", 0.9, 1.0),
     Target("grown_unary_uniform", "empty_unary_uniform", 0.8, 0.95),
     Target("grown_batch_500", "empty_batch_500", 0.8, 0.95),

@@ -37,15 +37,15 @@ class Workloads:
     """A ledger with its accounts on a running server. Each workload audits the books before its figures count."""
 
     def __init__(self, client: LedgerClient, server: Server, processes: Processes) -> None:
-        self._client = client
+        self.client = client
         self._server = server
         self._processes = processes
-        self._ledger_id = ""
-        self._account_ids: list[str] = []
+        self.ledger_id = ""
+        self.account_ids: list[str] = []
 
     async def create(self) -> None:
         """Makes the ledger, its accounts, and the hot account's funds."""
-        self._ledger_id, self._account_ids = await self._new_ledger()
+        self.ledger_id, self.account_ids = await self._new_ledger()
 
     async def unary(self, label: str, seconds: float, *, callers: int = CALLERS, hot: bool = False) -> Run:
         """CreateTransaction, posted."""
@@ -62,11 +62,11 @@ class Workloads:
 
         async def call() -> int:
             order = next(stream)
-            await self._client.create_transaction(
-                self._ledger_id,
+            await self.client.create_transaction(
+                self.ledger_id,
                 [
-                    debit(self._account_ids[order.debit], order.amount, conditions=conditions),
-                    credit(self._account_ids[order.credit], order.amount),
+                    debit(self.account_ids[order.debit], order.amount, conditions=conditions),
+                    credit(self.account_ids[order.credit], order.amount),
                 ],
                 status="posted",
                 external_id=order.external_id,
@@ -83,16 +83,16 @@ class Workloads:
 
         async def call() -> int:
             order = next(stream)
-            pending = await self._client.create_transaction(
-                self._ledger_id,
+            pending = await self.client.create_transaction(
+                self.ledger_id,
                 [
-                    debit(self._account_ids[order.debit], order.amount),
-                    credit(self._account_ids[order.credit], order.amount),
+                    debit(self.account_ids[order.debit], order.amount),
+                    credit(self.account_ids[order.credit], order.amount),
                 ],
                 external_id=order.external_id,
                 metadata=order.metadata,
             )
-            await self._client.post_transaction(self._ledger_id, pending.id)
+            await self.client.post_transaction(self.ledger_id, pending.id)
             return 1
 
         async with self._audited(commands_each=2) as finish:
@@ -113,8 +113,8 @@ class Workloads:
         stream = orders(label)
 
         async def call() -> int:
-            response = await self._client.batch_write_transactions(
-                self._ledger_id, [self._request(order, self._account_ids) for order in islice(stream, BATCH)]
+            response = await self.client.batch_write_transactions(
+                self.ledger_id, [self._request(order, self.account_ids) for order in islice(stream, BATCH)]
             )
             return sum(result.HasField("transaction") for result in response.results)
 
@@ -162,20 +162,20 @@ class Workloads:
         return request
 
     async def _new_ledger(self) -> tuple[str, list[str]]:
-        ledger = await self._client.create_ledger("Benchmark")
+        ledger = await self.client.create_ledger("Benchmark")
         account_ids = [""] * ACCOUNTS
         numbers = iter(range(ACCOUNTS))
 
         async def call() -> int:
             number = next(numbers)
-            account = await self._client.create_account(
+            account = await self.client.create_account(
                 ledger.id, f"Account {number}", normal_balance="credit", currency="USD"
             )
             account_ids[number] = account.id
             return 1
 
         await exhaust([call] * 50, ACCOUNTS // 50)
-        await self._client.create_transaction(
+        await self.client.create_transaction(
             ledger.id, [debit(account_ids[-1], FUNDS), credit(account_ids[HOT], FUNDS)], status="posted"
         )
         return ledger.id, account_ids
@@ -185,13 +185,13 @@ class Workloads:
         """Compares the books with what was acknowledged within; adds what the database grew by to the run."""
         connection = await asyncpg.connect(self._server.dsn)
         try:
-            position, transactions = await books.standing(connection, self._ledger_id)
+            position, transactions = await books.standing(connection, self.ledger_id)
             size = await database_bytes(connection)
 
             async def finish(run: Run) -> Run:
                 grown = await database_bytes(connection) - size
                 count = run.acknowledged
-                await books.audit(connection, self._ledger_id, position + commands_each * count, transactions + count)
+                await books.audit(connection, self.ledger_id, position + commands_each * count, transactions + count)
                 return replace(run, extra=run.extra | {"bytes_per_transaction": grown / count})
 
             yield finish
