@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         authority = options.tls_ca.read_bytes() if options.tls_ca else None
     except OSError as error:
         parser.error(str(error))
+    # A shell starts background jobs with SIGINT ignored; an import is meant to be stoppable all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with file:
             summary = asyncio.run(_import(options, file, authority))

@@ -68,9 +68,9 @@ class Script:
         try:
             async for response in play(request, context):
                 yield response
-        except asyncio.CancelledError:
+        finally:
+            # Cancelled within the play, or closed between two messages.
             self.ended.set()
-            raise
 
 
 def unary(

@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 
-from ledger_server.domain.commands import (
-    Command,
-    CreateAccount,
-    CreateLedger,
-    CreateTransaction,
-    EntryInput,
-    PostTransaction,
-    Ref,
-)
+from ledger_server.domain.commands import Command, CreateAccount, CreateLedger, CreateTransaction, PostTransaction
 from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.inputs import EntryInput, Ref
 from ledger_server.domain.model import Ledger, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.posting.lanes import Lanes

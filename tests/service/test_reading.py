@@ -16,17 +16,12 @@ import pytest
 
 from ledger_server.domain.commands import (
     ArchiveTransaction,
-    BalanceCondition,
     Command,
     CreateAccount,
     CreateLedger,
     CreateTransaction,
-    EntryInput,
-    MetadataPatch,
-    PartialEntry,
     PartialPostTransaction,
     PostTransaction,
-    Ref,
     ReverseTransaction,
     UpdateTransaction,
 )
@@ -40,6 +35,7 @@ from ledger_server.domain.errors import (
     TransactionNotFound,
 )
 from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountVersion, ArchivedReason, Ledger, Transaction, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.posting.lanes import Lanes
@@ -330,6 +326,11 @@ def touches(versions: list[Transaction], account_id: str) -> bool:
     )
 
 
+def first_touch(versions: list[Transaction], account_id: str) -> int:
+    """The position at which it first moved the account."""
+    return min((version.position for version in versions if touches([version], account_id)), default=0)
+
+
 # What was written is what is read.
 
 
@@ -426,7 +427,12 @@ async def test_transactions_by_any_filters(history: Books) -> None:
         )
         expected = [
             history.newest(versions)
-            for versions in reversed(history.versions.values())
+            for versions in sorted(
+                history.versions.values(),
+                key=lambda versions: (
+                    -versions[0].position if account is None else -first_touch(versions, account.account.id)
+                ),
+            )
             if (account is None or touches(versions, account.account.id))
             and (
                 query.external_id is None

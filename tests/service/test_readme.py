@@ -54,8 +54,7 @@ async def test_the_first_call_from_anywhere_answers_as_the_readme_shows(server: 
 def test_the_settings_are_those_there_are() -> None:
     documented = set(re.findall(r"`LEDGER_([A-Z_]+)`", README.split("## Settings")[1].split("## The map")[0]))
     existing = {field.name.upper() for field in dataclasses.fields(Settings)}
-    # For packagers; `make run` finds the binaries by itself.
-    assert documented == existing - {"POSTGRES_BIN"}
+    assert documented == existing
 
 
 def _without_what_varies(text: str) -> str:

@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 
 from ledger_server.domain.commands import (
-    AccountCondition,
     ArchiveTransaction,
     AtomicBatch,
-    BalanceCondition,
     Command,
     CreateAccount,
     CreateLedger,
     CreateTransaction,
-    EntryInput,
-    MetadataPatch,
-    PartialEntry,
     PartialPostTransaction,
     PostTransaction,
-    Ref,
     ReverseTransaction,
     UpdateAccount,
     UpdateLedger,
@@ -31,6 +25,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.ids import new_id
+from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_server.domain.commands import Ref
 from ledger_server.domain.errors import InvalidPageToken
 from ledger_server.domain.ids import new_id
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery

@@ -12,17 +12,12 @@ from hypothesis import HealthCheck, given, note, settings
 
 from ledger_server.domain.book import Book
 from ledger_server.domain.commands import (
-    AccountCondition,
     ArchiveTransaction,
-    BalanceCondition,
     Command,
     CreateAccount,
     CreateTransaction,
-    EntryInput,
-    PartialEntry,
     PartialPostTransaction,
     PostTransaction,
-    Ref,
     ReverseTransaction,
     UpdateAccount,
     UpdateLedger,
@@ -30,6 +25,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound
 from ledger_server.domain.ids import new_id
+from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.domain.posting import decide

@@ -75,7 +75,7 @@ class ListEntriesRequest(_message.Message):
     ledger_id: _builtins.str
     """The ledger that holds them."""
     account_id: _builtins.str
-    """Entries written on this account, newest first."""
+    """Entries written on this account, newest first, without those that a failed condition archived."""
     account_external_id: _builtins.str
     """Entries written on the account with this external id, newest first."""
     transaction_id: _builtins.str

@@ -108,13 +108,18 @@ class BalanceChange(_message.Message):
         before: _balances_pb2.Balances | None = ...,
         after: _balances_pb2.Balances | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "after", b"after", "before", b"before", "lock_version", b"lock_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
 Global___BalanceChange: _TypeAlias = BalanceChange  # noqa: Y015
 
@@ -454,13 +459,18 @@ class ConflatedChange(_message.Message):
         first_position: _builtins.int = ...,
         last_position: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "after", b"after", "before", b"before", "lock_version", b"lock_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "first_position", b"first_position", "folded", b"folded", "last_position", b"last_position", "lock_version", b"lock_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "first_position", b"first_position", "folded", b"folded", "last_position", b"last_position", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
 Global___ConflatedChange: _TypeAlias = ConflatedChange  # noqa: Y015
 

@@ -146,7 +146,9 @@ class Entry(_message.Message):
     status: Global___TransactionStatus.ValueType
     """The transaction's status when this entry was written."""
     account_lock_version: _builtins.int
-    """The account's lock_version after the command that wrote this entry; several entries on one account share it."""
+    """The account's lock_version after the command that wrote this entry; several entries on one account share it. An
+    entry of a transaction that a failed condition archived moved nothing: the lock_version as it stood.
+    """
     reverses_entry_id: _builtins.str
     """The entry that this entry of a reversal reverses; empty otherwise."""
     @_builtins.property

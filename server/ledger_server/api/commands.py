@@ -25,7 +25,6 @@ from ledger_server.domain.commands import (
     CreateAccount,
     CreateLedger,
     CreateTransaction,
-    EntryInput,
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
@@ -36,6 +35,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import Unbalanced
 from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.inputs import EntryInput
 from ledger_server.domain.model import AccountStatus, TransactionStatus
 from ledger_server.domain.money import (
     Direction,

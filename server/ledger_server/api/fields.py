@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_server.domain.commands import METADATA_BYTES_MAX, METADATA_KEYS_MAX
 from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.ids import NIL_ID, parse_id
+from ledger_server.domain.inputs import METADATA_BYTES_MAX, METADATA_KEYS_MAX
 
 TEXT_CHARACTERS_MAX = 1_000
 EXTERNAL_ID_CHARACTERS_MAX = 180

@@ -11,15 +11,8 @@ from google.protobuf.message import Message
 from ledger_client.v1 import accounts_pb2, balances_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.domain.commands import (
-    AccountCondition,
-    BalanceCondition,
-    EntryInput,
-    MetadataPatch,
-    PartialEntry,
-    Ref,
-)
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
+from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits
 from ledger_server.domain.money import (
     BalanceKind,

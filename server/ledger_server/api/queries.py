@@ -10,7 +10,7 @@ from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.api.pieces import account_ref, transaction_ref
-from ledger_server.domain.commands import Ref
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.events.subscription import Watch

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ledger_server.domain.commands import Command, Ref
+from ledger_server.domain.commands import Command
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import (
     Account,
     AccountVersion,

@@ -8,93 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.ids import new_first_entry_id, new_id
+from ledger_server.domain.inputs import (
+    AccountCondition,
+    EntryInput,
+    MetadataPatch,
+    PartialEntry,
+    Ref,
+    TimePatch,
+    Values,
+    account_conditions_value,
+    entries_value,
+    items_value,
+    limits_value,
+    partial_entries_value,
+    patch_value,
+    time_value,
+)
 from ledger_server.domain.model import AccountStatus, BalanceLimits, Metadata, TransactionStatus
-from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
-
-METADATA_KEYS_MAX = 50
-METADATA_BYTES_MAX = 16 * 1024
-
-Value = object
-# A change of an optional time: None leaves it, (None,) removes it, (time,) sets it.
-TimePatch = tuple[datetime | None] | None
-Values = tuple[tuple[str, Value], ...]
-
-
-class Ref(NamedTuple):
-    """Names an object by its id or by its external id; exactly one is set."""
-
-    id: str | None
-    external_id: str | None
-
-    def describe(self, noun: str) -> dict[str, str]:
-        """The name as error metadata: `{"account_id": …}` or `{"account_external_id": …}`."""
-        return {f"{noun}_id": self.id} if self.id is not None else {f"{noun}_external_id": str(self.external_id)}
-
-
-    def values(self, noun: str) -> Values:
-        """The name as a command's values."""
-        return ((f"{noun}_id", self.id), (f"{noun}_external_id", self.external_id))
-
-
-class BalanceCondition(NamedTuple):
-    """`<balance> <operator> <amount>` must hold after the command."""
-
-    balance: BalanceKind
-    operator: Operator
-    amount: int
-
-
-class EntryInput(NamedTuple):
-    """A line to write."""
-
-    account: Ref
-    direction: Direction
-    amount: int
-    metadata: Metadata | None = None
-    lock_version: int | None = None
-    conditions: tuple[BalanceCondition, ...] = ()
-
-
-class AccountCondition(NamedTuple):
-    """What must hold on an account of the ledger, in it or not."""
-
-    account: Ref
-    lock_version: int | None
-    conditions: tuple[BalanceCondition, ...]
-
-
-class MetadataPatch(NamedTuple):
-    """A change of metadata: replace all, or set some keys and remove others."""
-
-    replaces: bool
-    set: Metadata
-    removed: tuple[str, ...] = ()
-
-    def apply(self, metadata: Metadata) -> Metadata:
-        """The metadata after the change; InvalidField if it would outgrow its limits."""
-        if self.replaces:
-            return self.set
-        merged = {key: value for key, value in metadata.items() if key not in self.removed} | dict(self.set)
-        check_metadata_size(merged)
-        return merged
-
-    def values(self) -> Value:
-        return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
-
-
-def check_metadata_size(metadata: Metadata) -> None:
-    """InvalidField if there are more than 50 keys or more than 16 KiB."""
-    if len(metadata) > METADATA_KEYS_MAX:
-        raise InvalidField.of(
-            [Violation("metadata", f"has {len(metadata)} keys; at most {METADATA_KEYS_MAX} are allowed")]
-        )
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
-    if size > METADATA_BYTES_MAX:
-        raise InvalidField.of([Violation("metadata", f"has {size} bytes; at most {METADATA_BYTES_MAX} are allowed")])
+from ledger_server.domain.money import NormalBalance
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +62,7 @@ class CreateLedger(Command):
     new_epoch: str = field(default_factory=new_id)
 
     def values(self) -> Values:
-        return (("name", self.name), ("description", self.description), ("metadata", _items(self.metadata)))
+        return (("name", self.name), ("description", self.description), ("metadata", items_value(self.metadata)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,8 +78,8 @@ class UpdateLedger(Command):
         return (
             ("name", self.name),
             ("description", self.description),
-            ("metadata", _patch(self.metadata)),
-            ("closed_before", self.closed_before and ("to", _time(self.closed_before[0]))),
+            ("metadata", patch_value(self.metadata)),
+            ("closed_before", self.closed_before and ("to", time_value(self.closed_before[0]))),
         )
 
 
@@ -171,8 +105,8 @@ class CreateAccount(Command):
             ("currency", self.currency),
             ("currency_exponent", self.currency_exponent),
             ("external_id", self.external_id),
-            ("metadata", _items(self.metadata)),
-            ("limits", _limits(self.limits)),
+            ("metadata", items_value(self.metadata)),
+            ("limits", limits_value(self.limits)),
         )
 
 
@@ -196,9 +130,9 @@ class UpdateAccount(Command):
             ("name", self.name),
             ("description", self.description),
             ("external_id", self.external_id),
-            ("metadata", _patch(self.metadata)),
+            ("metadata", patch_value(self.metadata)),
             ("status", self.status and int(self.status)),
-            ("limits", None if self.limits is None else _limits(self.limits)),
+            ("limits", None if self.limits is None else limits_value(self.limits)),
         )
 
 
@@ -221,12 +155,12 @@ class CreateTransaction(Command):
         return (
             ("status", int(self.status)),
             ("description", self.description),
-            ("effective_at", _time(self.effective_at)),
+            ("effective_at", time_value(self.effective_at)),
             ("external_id", self.external_id),
-            ("metadata", _items(self.metadata)),
-            ("entries", _entries(self.entries)),
+            ("metadata", items_value(self.metadata)),
+            ("entries", entries_value(self.entries)),
             ("archive_on_condition_failure", self.archive_on_condition_failure),
-            ("expires_at", _time(self.expires_at)),
+            ("expires_at", time_value(self.expires_at)),
         )
 
 
@@ -251,11 +185,11 @@ class UpdateTransaction(Command):
             *self.transaction.values("transaction"),
             ("version", self.version),
             ("description", self.description),
-            ("effective_at", _time(self.effective_at)),
+            ("effective_at", time_value(self.effective_at)),
             ("external_id", self.external_id),
-            ("metadata", _patch(self.metadata)),
-            ("entries", None if self.entries is None else _entries(self.entries)),
-            ("expires_at", self.expires_at and ("to", _time(self.expires_at[0]))),
+            ("metadata", patch_value(self.metadata)),
+            ("entries", None if self.entries is None else entries_value(self.entries)),
+            ("expires_at", self.expires_at and ("to", time_value(self.expires_at[0]))),
         )
 
 
@@ -275,10 +209,10 @@ class PostTransaction(Command):
         return (
             *self.transaction.values("transaction"),
             ("version", self.version),
-            ("entries", None if self.entries is None else _entries(self.entries)),
-            ("effective_at", _time(self.effective_at)),
-            ("metadata", _patch(self.metadata)),
-            ("conditions", _account_conditions(self.conditions)),
+            ("entries", None if self.entries is None else entries_value(self.entries)),
+            ("effective_at", time_value(self.effective_at)),
+            ("metadata", patch_value(self.metadata)),
+            ("conditions", account_conditions_value(self.conditions)),
         )
 
 
@@ -295,20 +229,8 @@ class ArchiveTransaction(Command):
         return (
             *self.transaction.values("transaction"),
             ("version", self.version),
-            ("metadata", _patch(self.metadata)),
+            ("metadata", patch_value(self.metadata)),
         )
-
-
-class PartialEntry(NamedTuple):
-    """A part of an existing entry: named by its id, or by its account and direction if no other entry has these."""
-
-    entry_id: str | None
-    account: Ref | None
-    direction: Direction | None
-    amount: int
-    metadata: Metadata | None = None
-    lock_version: int | None = None
-    conditions: tuple[BalanceCondition, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -332,11 +254,11 @@ class PartialPostTransaction(Command):
         return (
             *self.transaction.values("transaction"),
             ("version", self.version),
-            ("entries", _partial_entries(self.entries)),
-            ("effective_at", _time(self.effective_at)),
+            ("entries", partial_entries_value(self.entries)),
+            ("effective_at", time_value(self.effective_at)),
             ("description", self.description),
             ("external_id", self.external_id),
-            ("metadata", _items(self.metadata)),
+            ("metadata", items_value(self.metadata)),
         )
 
 
@@ -363,12 +285,12 @@ class ReverseTransaction(Command):
             *self.transaction.values("transaction"),
             ("version", self.version),
             ("status", int(self.status)),
-            ("entries", None if self.entries is None else _partial_entries(self.entries)),
-            ("effective_at", _time(self.effective_at)),
+            ("entries", None if self.entries is None else partial_entries_value(self.entries)),
+            ("effective_at", time_value(self.effective_at)),
             ("description", self.description),
             ("external_id", self.external_id),
-            ("metadata", _items(self.metadata)),
-            ("conditions", _account_conditions(self.conditions)),
+            ("metadata", items_value(self.metadata)),
+            ("conditions", account_conditions_value(self.conditions)),
         )
 
 
@@ -426,57 +348,3 @@ class BatchCreateAccounts(AtomicBatch):
 @dataclass(slots=True, kw_only=True)
 class ImportChunk(Batch):
     method = "ImportTransactions"
-
-
-def _items(metadata: Metadata | None) -> Value:
-    return tuple(sorted(metadata.items())) if metadata else ()
-
-
-def _patch(patch: MetadataPatch | None) -> Value:
-    return patch and patch.values()
-
-
-def _time(time: datetime | None) -> Value:
-    return time and time.isoformat()
-
-
-def _limits(limits: BalanceLimits) -> Value:
-    return tuple((int(limit.kind), limit.min, limit.max) for limit in limits)
-
-
-def _account_conditions(conditions: tuple[AccountCondition, ...]) -> Value:
-    return tuple((tuple(c.account), c.lock_version, _conditions(c.conditions)) for c in conditions)
-
-
-def _partial_entries(entries: tuple[PartialEntry, ...]) -> Value:
-    return tuple(
-        (
-            entry.entry_id,
-            entry.account and tuple(entry.account),
-            entry.direction and int(entry.direction),
-            entry.amount,
-            _items(entry.metadata),
-            entry.lock_version,
-            _conditions(entry.conditions),
-        )
-        for entry in entries
-    )
-
-
-def _conditions(conditions: tuple[BalanceCondition, ...]) -> Value:
-    return tuple((int(c.balance), int(c.operator), c.amount) for c in conditions)
-
-
-def _entries(entries: tuple[EntryInput, ...]) -> Value:
-    return tuple(
-        (
-            account.id,
-            account.external_id,
-            int(direction),
-            amount,
-            _items(metadata),
-            lock_version,
-            _conditions(conditions) if conditions else (),
-        )
-        for account, direction, amount, metadata, lock_version, conditions in entries
-    )

@@ -1,7 +1,7 @@
 """Fingerprints: how a repeated request is told from another request under the same request_id.
 
-16 bytes of BLAKE2b over the method and all values, then two bytes for each of them, by which the first field
-that differs can be named without keeping the request.
+16 bytes of BLAKE2b over the method and all values decide; two bytes for each of them name the first field that differs
+without keeping the request (in one of 65,536 cases a later one).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
-from ledger_server.domain.commands import Command, EntryInput
+from ledger_server.domain.commands import Command
+from ledger_server.domain.inputs import EntryInput
 from ledger_server.domain.model import (
     AccountVersion,
     BalanceChange,

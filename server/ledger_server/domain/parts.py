@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_server.domain.book import Book, Effect, Reversed
-from ledger_server.domain.commands import PartialEntry, PartialPostTransaction, ReverseTransaction
+from ledger_server.domain.commands import PartialPostTransaction, ReverseTransaction
 from ledger_server.domain.errors import (
     AmountExceeded,
     EntryNotFound,
@@ -15,6 +15,7 @@ from ledger_server.domain.errors import (
     TransactionNotPosted,
     Violation,
 )
+from ledger_server.domain.inputs import PartialEntry
 from ledger_server.domain.model import AccountVersion, ArchivedReason, Entry, EventKind, Transaction, TransactionStatus
 from ledger_server.domain.money import Direction
 from ledger_server.domain.moves import (

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_server.domain.book import Book
-from ledger_server.domain.commands import BalanceCondition, Ref
 from ledger_server.domain.errors import (
     AccountNotFound,
     AccountNotOpen,
@@ -25,6 +24,7 @@ from ledger_server.domain.errors import (
     VersionMismatch,
     Violation,
 )
+from ledger_server.domain.inputs import BalanceCondition, Ref
 from ledger_server.domain.model import AccountStatus, AccountVersion, BalanceLimit, Transaction, TransactionStatus
 from ledger_server.domain.money import OPERATOR_SYMBOLS, BalanceKind, Direction, Operator, balance
 

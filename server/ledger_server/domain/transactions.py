@@ -8,15 +8,14 @@ from datetime import datetime
 from ledger_server.domain.accounts import either
 from ledger_server.domain.book import Book, Effect, Reversed
 from ledger_server.domain.commands import (
-    AccountCondition,
     ArchiveTransaction,
     CreateTransaction,
-    EntryInput,
     ExpireTransaction,
     PostTransaction,
     UpdateTransaction,
 )
 from ledger_server.domain.errors import ConditionFailed, LimitExceeded, TransactionNotPending
+from ledger_server.domain.inputs import AccountCondition, EntryInput
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,

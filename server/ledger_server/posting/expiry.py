@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from ledger_server.domain.commands import ExpireTransaction, Ref
+from ledger_server.domain.commands import ExpireTransaction
 from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.inputs import Ref
 from ledger_server.posting.lanes import Lanes
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Pool

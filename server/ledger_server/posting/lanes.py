@@ -165,8 +165,17 @@ class Lanes:
             lane.is_scheduled = False
             if lane.tickets:
                 self._schedule(lane)
-            elif len(self._lanes) > REMEMBERED_LEDGERS_MAX:
-                del self._lanes[lane.ledger_id]
+            else:
+                self._rest(lane)
+
+    def _rest(self, lane: Lane) -> None:
+        """Remembers an idle lane if there is something to remember, and of all the idle ones those used last."""
+        self._lanes.pop(lane.ledger_id)
+        if lane.book is not None or lane.lost_at is not None:
+            self._lanes[lane.ledger_id] = lane
+        if len(self._lanes) > REMEMBERED_LEDGERS_MAX:
+            idle = (other for other in self._lanes.values() if not other.is_scheduled)
+            self._lanes.pop(next(idle).ledger_id)
 
     def _schedule(self, lane: Lane) -> None:
         if not lane.is_scheduled:

@@ -16,12 +16,12 @@ from ledger_server.domain.commands import (
     CreateTransaction,
     ExpireTransaction,
     PartialPostTransaction,
-    Ref,
     ReverseTransaction,
     UpdateAccount,
     UpdateLedger,
     UpdateTransaction,
 )
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.money import ISO_4217
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ledger_server.domain.commands import Ref
 from ledger_server.domain.errors import AccountNotFound, Violation
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has

@@ -9,17 +9,13 @@ from ledger_server.domain.model import AccountVersion, Entry, TransactionStatus
 from ledger_server.domain.money import Counters, Direction
 from ledger_server.reading.accounts import accounts_by_id, get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import Found, all_at_once, fill
+from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill
 from ledger_server.reading.queries import EntryQuery
 from ledger_server.reading.results import ListedEntry, Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transactions import statuses_of, transaction_head
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row
-
-# A bite of an account's versions; they may be of transactions with a thousand entries each, so it starts small.
-BITE_VERSIONS_MIN = 100
-BITE_VERSIONS_MAX = 3_200
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:

@@ -18,6 +18,9 @@ from ledger_server.storage.rows import Row
 # How long one page is looked for: well within the second that a snapshot may be held.
 SCAN_SECONDS = 0.4
 BITE_ROWS = 10_000
+# A bite of an account's versions; they may be of transactions with a thousand entries each, so it starts small.
+BITE_VERSIONS_MIN = 100
+BITE_VERSIONS_MAX = 3_200
 # A peer takes messages of 4 MiB unless told otherwise. Weights are estimates of what a row becomes on the wire.
 PAGE_BYTES_MAX = 3 * 1024 * 1024
 ROW_BYTES = 500

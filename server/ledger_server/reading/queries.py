@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger_server.domain.commands import Ref
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import Metadata, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 

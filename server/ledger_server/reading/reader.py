@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from ledger_server.domain.commands import Ref
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Ledger, Transaction
 from ledger_server.reading import accounts, entries, ledgers, transactions
 from ledger_server.reading.queries import (

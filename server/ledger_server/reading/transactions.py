@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ledger_server.domain.commands import Ref
 from ledger_server.domain.errors import TransactionNotFound
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, cut, fill, has
+from ledger_server.reading.paging import BITE_ROWS, BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill, has
 from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -51,7 +51,7 @@ async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
 
 
 async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Transaction]:
-    """A page of the ledger's transactions, by the most selective way to them. Keyed by created_position."""
+    """A page of the ledger's transactions, newest first, by the most selective way to them."""
     start = from_token(query, HIGHEST)
     account = None if query.account is None else await get_account(at, query.account)
     if query.external_id is not None:
@@ -100,32 +100,28 @@ async def _by_external_id(at: Snapshot, query: TransactionQuery, start: Key, acc
 
 
 async def _by_account(at: Snapshot, query: TransactionQuery, start: Key, account: AccountVersion) -> Found:
-    """By the account's versions from the newest back, as far as the page needs, twice as far each time."""
-    size = query.page_size + 1
-    # A pending and a posting version to a transaction.
-    span = 2 * size
-    while True:
-        least = max(account.lock_version - span, 0)
-        last = await at.connection.fetchval(sql.position_of_account_version, at.ledger_id, account.account.id, least)
-        if last < start.number:
-            rows = await at.connection.fetch(
-                sql.list_transactions_of_account,
-                at.ledger_id,
-                account.account.id,
-                least,
-                start.number,
-                # The first version is the account's creation: no transaction that touched it is out of reach, even
-                # one older than the account.
-                last if least else LOWEST.number,
-                statuses_of(query.statuses),
-                dict(query.metadata),
-                size,
-            )
-            if len(rows) == size:
-                return cut(rows[:-1], _key(rows[-2]), _key)
-            if least == 0:
-                return cut(rows, None, _key)
-        span *= 2
+    """In the order in which they first touched the account. Keyed by the lock_version at which they did."""
+    bite_versions = BITE_VERSIONS_MIN
+
+    async def bite(before: Key) -> Key | None:
+        nonlocal bite_versions
+        last = min(before.number, account.lock_version + 1) - bite_versions
+        bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
+        return Key(last) if last > 1 else None
+
+    async def read(before: Key, last: Key | None, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.list_transactions_of_account,
+            at.ledger_id,
+            account.account.id,
+            before.number,
+            LOWEST.number if last is None else last.number,
+            statuses_of(query.statuses),
+            dict(query.metadata),
+            count,
+        )
+
+    return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"]))
 
 
 async def _by_creation(at: Snapshot, query: TransactionQuery, start: Key) -> Found:

@@ -1,0 +1,159 @@
+"""What commands are made of: names of objects, lines to write, conditions, changes of metadata.
+
+`…_value` functions turn them into the plain tuples by which two requests are "the same".
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger_server.domain.errors import InvalidField, Violation
+from ledger_server.domain.model import BalanceLimits, Metadata
+from ledger_server.domain.money import BalanceKind, Direction, Operator
+
+METADATA_KEYS_MAX = 50
+METADATA_BYTES_MAX = 16 * 1024
+
+Value = object
+# A change of an optional time: None leaves it, (None,) removes it, (time,) sets it.
+TimePatch = tuple[datetime | None] | None
+Values = tuple[tuple[str, Value], ...]
+
+
+class Ref(NamedTuple):
+    """Names an object by its id or by its external id; exactly one is set."""
+
+    id: str | None
+    external_id: str | None
+
+    def describe(self, noun: str) -> dict[str, str]:
+        """The name as error metadata: `{"account_id": …}` or `{"account_external_id": …}`."""
+        return {f"{noun}_id": self.id} if self.id is not None else {f"{noun}_external_id": str(self.external_id)}
+
+    def values(self, noun: str) -> Values:
+        """The name as a command's values."""
+        return ((f"{noun}_id", self.id), (f"{noun}_external_id", self.external_id))
+
+
+class BalanceCondition(NamedTuple):
+    """`<balance> <operator> <amount>` must hold after the command."""
+
+    balance: BalanceKind
+    operator: Operator
+    amount: int
+
+
+class EntryInput(NamedTuple):
+    """A line to write."""
+
+    account: Ref
+    direction: Direction
+    amount: int
+    metadata: Metadata | None = None
+    lock_version: int | None = None
+    conditions: tuple[BalanceCondition, ...] = ()
+
+
+class AccountCondition(NamedTuple):
+    """What must hold on an account of the ledger, in it or not."""
+
+    account: Ref
+    lock_version: int | None
+    conditions: tuple[BalanceCondition, ...]
+
+
+class PartialEntry(NamedTuple):
+    """A part of an existing entry: named by its id, or by its account and direction if no other entry has these."""
+
+    entry_id: str | None
+    account: Ref | None
+    direction: Direction | None
+    amount: int
+    metadata: Metadata | None = None
+    lock_version: int | None = None
+    conditions: tuple[BalanceCondition, ...] = ()
+
+
+class MetadataPatch(NamedTuple):
+    """A change of metadata: replace all, or set some keys and remove others."""
+
+    replaces: bool
+    set: Metadata
+    removed: tuple[str, ...] = ()
+
+    def apply(self, metadata: Metadata) -> Metadata:
+        """The metadata after the change; InvalidField if it would outgrow its limits."""
+        if self.replaces:
+            return self.set
+        merged = {key: value for key, value in metadata.items() if key not in self.removed} | dict(self.set)
+        check_metadata_size(merged)
+        return merged
+
+    def values(self) -> Value:
+        return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
+
+
+def check_metadata_size(metadata: Metadata) -> None:
+    """InvalidField if there are more than 50 keys or more than 16 KiB."""
+    if len(metadata) > METADATA_KEYS_MAX:
+        raise InvalidField.of(
+            [Violation("metadata", f"has {len(metadata)} keys; at most {METADATA_KEYS_MAX} are allowed")]
+        )
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size > METADATA_BYTES_MAX:
+        raise InvalidField.of([Violation("metadata", f"has {size} bytes; at most {METADATA_BYTES_MAX} are allowed")])
+
+
+def items_value(metadata: Metadata | None) -> Value:
+    return tuple(sorted(metadata.items())) if metadata else ()
+
+
+def patch_value(patch: MetadataPatch | None) -> Value:
+    return patch and patch.values()
+
+
+def time_value(time: datetime | None) -> Value:
+    return time and time.isoformat()
+
+
+def limits_value(limits: BalanceLimits) -> Value:
+    return tuple((int(limit.kind), limit.min, limit.max) for limit in limits)
+
+
+def account_conditions_value(conditions: tuple[AccountCondition, ...]) -> Value:
+    return tuple((tuple(c.account), c.lock_version, conditions_value(c.conditions)) for c in conditions)
+
+
+def partial_entries_value(entries: tuple[PartialEntry, ...]) -> Value:
+    return tuple(
+        (
+            entry.entry_id,
+            entry.account and tuple(entry.account),
+            entry.direction and int(entry.direction),
+            entry.amount,
+            items_value(entry.metadata),
+            entry.lock_version,
+            conditions_value(entry.conditions),
+        )
+        for entry in entries
+    )
+
+
+def conditions_value(conditions: tuple[BalanceCondition, ...]) -> Value:
+    return tuple((int(c.balance), int(c.operator), c.amount) for c in conditions)
+
+
+def entries_value(entries: tuple[EntryInput, ...]) -> Value:
+    return tuple(
+        (
+            account.id,
+            account.external_id,
+            int(direction),
+            amount,
+            items_value(metadata),
+            lock_version,
+            conditions_value(conditions) if conditions else (),
+        )
+        for account, direction, amount, metadata, lock_version, conditions in entries
+    )
