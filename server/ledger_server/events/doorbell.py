@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 CHANNEL = "ledger_committed"
 # Each ring is a commit, so those that come closer together are one.
-RING_INTERVAL_SECONDS = 0.01
+RING_INTERVAL_SECONDS = 0.02
 CHECK_SECONDS = 10.0
 ECHO_SECONDS = 5.0
 BACKOFF_SECONDS_MIN = 0.2
