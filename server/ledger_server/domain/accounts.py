@@ -9,6 +9,7 @@ from typing import TypeVar
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import CreateAccount, CreateLedger, UpdateAccount, UpdateLedger
 from ledger_server.domain.errors import AccountNotEmpty, InvalidField, Violation
+from ledger_server.domain.inputs import patched
 from ledger_server.domain.model import Account, AccountStatus, AccountVersion, EventKind, Ledger
 from ledger_server.domain.money import ISO_4217, Counters
 from ledger_server.domain.refusals import accounts_not_found, refuse_taken
@@ -27,7 +28,7 @@ def update_ledger(book: Book, command: UpdateLedger, time: datetime) -> Effect:
         old,
         name=either(command.name, old.name),
         description=either(command.description, old.description),
-        metadata=command.metadata.apply(old.metadata) if command.metadata else old.metadata,
+        metadata=patched(old.metadata, command.metadata),
         closed_before=command.closed_before[0] if command.closed_before else old.closed_before,
         updated_at=time,
     )
@@ -62,7 +63,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     if version is None:
         raise accounts_not_found([command.account])
     old = version.account
-    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
+    metadata = patched(old.metadata, command.metadata)
     if command.status == AccountStatus.CLOSED:
         _refuse_not_empty(version)
     if command.external_id:

@@ -71,7 +71,6 @@ class Book:
     ledger: Ledger
     epoch: str
     position: int
-    event_time: datetime
     digest: bytes
     accounts: dict[str, AccountVersion] = field(default_factory=dict)
     account_ids: dict[str, str] = field(default_factory=dict)

@@ -94,6 +94,11 @@ class MetadataPatch(NamedTuple):
         return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
 
 
+def patched(metadata: Metadata, patch: MetadataPatch | None) -> Metadata:
+    """The metadata after a change, or as it is if there is none."""
+    return metadata if patch is None else patch.apply(metadata)
+
+
 def check_metadata_size(metadata: Metadata) -> None:
     """InvalidField if there are more than 50 keys or more than 16 KiB."""
     if len(metadata) > METADATA_KEYS_MAX:

@@ -13,6 +13,7 @@ from ledger_server.domain.errors import (
     AccountNotOpen,
     ConditionFailed,
     ExternalIdTaken,
+    LedgerNotFound,
     LimitExceeded,
     LockVersionMismatch,
     PeriodClosed,
@@ -53,14 +54,22 @@ def accounts_not_found(refs: Sequence[Ref]) -> AccountNotFound:
     )
 
 
+def ledger_not_found(ledger_id: str) -> LedgerNotFound:
+    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
+
+
 def find_transaction(book: Book, ref: Ref) -> Transaction:
     transaction = book.find_transaction(ref)
     if transaction is None:
-        metadata = ref.describe("transaction")
-        raise TransactionNotFound(
-            f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
-        )
+        raise transaction_not_found(ref)
     return transaction
+
+
+def transaction_not_found(ref: Ref) -> TransactionNotFound:
+    metadata = ref.describe("transaction")
+    return TransactionNotFound(
+        f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
+    )
 
 
 def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:

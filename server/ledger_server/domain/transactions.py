@@ -15,7 +15,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.errors import ConditionFailed, LimitExceeded, TransactionNotPending
-from ledger_server.domain.inputs import AccountCondition, EntryInput
+from ledger_server.domain.inputs import AccountCondition, EntryInput, patched
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,
@@ -104,7 +104,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     entries = command.entries or ()
     accounts = find_accounts(book, [entry.account for entry in entries])
     refuse_unbalanced(_legs(entries, accounts))
-    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
+    metadata = patched(old.metadata, command.metadata)
     refuse_edit(old, _changed_fields(command), time)
     if entries:
         refuse_new_entries_of_reversal(old)
@@ -142,7 +142,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     entries = command.entries or ()
     accounts = find_accounts(book, [*(e.account for e in entries), *(c.account for c in command.conditions)])
     refuse_unbalanced(_legs(entries, accounts))
-    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
+    metadata = patched(old.metadata, command.metadata)
     refuse_unless_pending(old, "posted")
     refuse_expired(old.id, old.expires_at, time)
     if entries:
@@ -172,7 +172,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
 
 def archive_transaction(book: Book, command: ArchiveTransaction, time: datetime) -> Effect:
     old = find_transaction(book, command.transaction)
-    metadata = command.metadata.apply(old.metadata) if command.metadata else old.metadata
+    metadata = patched(old.metadata, command.metadata)
     refuse_unless_pending(old, "archived")
     refuse_version(old, command.version)
     new = _archived(old, ArchivedReason.REQUESTED, book.position + 1, time)._replace(metadata=metadata)

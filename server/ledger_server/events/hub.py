@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 import structlog
 
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
+from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
 from ledger_server.events.doorbell import Doorbell
 from ledger_server.events.log import (
@@ -28,7 +29,6 @@ from ledger_server.events.log import (
     Head,
     LogBrokenError,
     epoch_changed,
-    ledger_not_found,
     read_heads,
     read_matching,
     read_page,

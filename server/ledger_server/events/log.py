@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger_server.domain.errors import AccountNotFound, EpochChanged, LedgerNotFound, PositionInFuture, PositionPruned
+from ledger_server.domain.errors import AccountNotFound, EpochChanged, PositionInFuture, PositionPruned
+from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events.messages import Delivery
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
@@ -148,10 +149,6 @@ async def read_matching(
 def seen_at(page: Page) -> datetime:
     """When the ledger stood where the page ends: at the page's moment if that is the head, else when it was written."""
     return page.head.time if page.last_position == page.head.position else page.last_time
-
-
-def ledger_not_found(ledger_id: str) -> LedgerNotFound:
-    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
 
 
 def epoch_changed(epoch: str) -> EpochChanged:

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
-from ledger_server.domain.errors import LedgerError, LedgerNotFound, RequestIdReused, error_from_record
+from ledger_server.domain.errors import LedgerError, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.domain.posting import decide
+from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.outcomes import (
@@ -72,38 +73,42 @@ async def write_batch(
     Raises what the database raises; nothing is written then, unless it was raised by COMMIT itself.
     The book passed in is spoilt by a failure: forget it.
     """
+    items = flatten(commands)
     await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
     try:
-        locked = await _ledger(connection, sql.lock_ledger, ledger_id, commands)
+        locked = await _ledger(connection, sql.lock_ledger, ledger_id, commands, items)
         if locked is None:
             await connection.execute(commit)
-            return [_ledger_not_found(ledger_id) for _ in commands], None
+            return [ledger_not_found(ledger_id) for _ in commands], None
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
-        applied = await apply_batch(connection, book, locked, commands)
+        applied = await apply_batch(connection, book, locked, commands, items)
         if applied.rows:
             await applied.rows.write(connection)
     except BaseException:
         await _roll_back(connection)
         raise
     await connection.execute(commit)
-    book.digest, book.event_time = applied.rows.digest, applied.rows.now
+    book.digest = applied.rows.digest
     return applied.answers, book
 
 
 async def validate(connection: Connection, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
     """What the commands would be answered, on the snapshot of the caller's read-only transaction; nothing is kept."""
-    row = await _ledger(connection, sql.read_ledger, ledger_id, commands)
+    items = flatten(commands)
+    row = await _ledger(connection, sql.read_ledger, ledger_id, commands, items)
     if row is None:
-        return [_ledger_not_found(ledger_id) for _ in commands]
-    return (await apply_batch(connection, new_book(ledger_id, row), row, commands)).answers
+        return [ledger_not_found(ledger_id) for _ in commands]
+    return (await apply_batch(connection, new_book(ledger_id, row), row, commands, items)).answers
 
 
-async def apply_batch(connection: Connection, book: Book, row: Any, commands: Sequence[Command]) -> Applied:
-    """Loads what the commands need, then decides them one after another."""
+async def apply_batch(
+    connection: Connection, book: Book, row: Any, commands: Sequence[Command], items: Sequence[Command]
+) -> Applied:
+    """Loads what the commands need, then decides them one after another; `items` are they with batches opened."""
     in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
     known = await _known_requests(connection, book, row["known_request_ids"], in_full)
-    await load(connection, book, flatten(commands), row["known_external_ids"])
+    await load(connection, book, items, row["known_external_ids"])
     rows = Rows(book.ledger.id, row["now"], book.position, book.digest)
     answers = [_answer(book, command, row["now"], rows, known) for command in commands]
     return Applied(answers, rows)
@@ -244,15 +249,13 @@ async def _transaction_version(
     return transaction
 
 
-async def _ledger(connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command]) -> Any:
+async def _ledger(
+    connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command], items: Sequence[Command]
+) -> Any:
     request_ids = [command.request_id for command in commands if command.request_id]
-    external_ids = transaction_external_ids(flatten(commands))
+    external_ids = transaction_external_ids(items)
     rows = await connection.fetch(statement, ledger_id, quoted_literal(request_ids), quoted_literal(external_ids))
     return rows[0] if rows else None
-
-
-def _ledger_not_found(ledger_id: str) -> LedgerNotFound:
-    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -44,7 +44,7 @@ def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
 
 def new_book(ledger_id: str, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
-    return Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["event_time"], row["digest"])
+    return Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["digest"])
 
 
 async def load(connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str]) -> None:

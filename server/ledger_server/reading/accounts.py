@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ledger_server.domain.errors import AccountNotFound, Violation
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion
+from ledger_server.domain.refusals import accounts_not_found
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has
 from ledger_server.reading.queries import AccountQuery
@@ -24,7 +24,7 @@ async def get_account(at: Snapshot, account: Ref) -> AccountVersion:
         rows = await at.connection.fetch(sql.load_accounts_by_external_id, at.ledger_id, [account.external_id])
         found = {row["account_id"]: account_version_from(row) for row in rows}
     if not found:
-        raise _not_found([account])
+        raise accounts_not_found([account])
     (version,) = found.values()
     return version
 
@@ -34,7 +34,7 @@ async def get_accounts(at: Snapshot, account_ids: Sequence[str]) -> list[Account
     found = await accounts_by_id(at, account_ids)
     missing = dict.fromkeys(account_id for account_id in account_ids if account_id not in found)
     if missing:
-        raise _not_found([Ref(account_id, None) for account_id in missing])
+        raise accounts_not_found([Ref(account_id, None) for account_id in missing])
     return [found[account_id] for account_id in account_ids]
 
 
@@ -95,12 +95,3 @@ def _passes(query: AccountQuery, start: Key, row: Row) -> bool:
 
 def _key(row: Row) -> Key:
     return Key(row["created_position"])
-
-
-def _not_found(accounts: Sequence[Ref]) -> AccountNotFound:
-    names = [name for account in accounts for name in account.describe("account").items()]
-    return AccountNotFound(
-        f"no such account in this ledger: {', '.join(value for _, value in names[:5])}",
-        metadata=dict(names[:1]),
-        violations=[Violation(value, f"no account of the ledger has this {key}", "NOT_FOUND") for key, value in names],
-    )

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from ledger_server.domain.errors import LedgerNotFound, PositionNotReached
+from ledger_server.domain.errors import PositionNotReached
 from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.reading.page_tokens import Key, to_token
 from ledger_server.reading.queries import PageQuery
 from ledger_server.reading.results import Page, Read
@@ -72,7 +73,3 @@ async def ledger_snapshot(
                 )
             await asyncio.sleep(min(poll_seconds, remaining_seconds))
             poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
-
-
-def ledger_not_found(ledger_id: str) -> LedgerNotFound:
-    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ledger_server.domain.errors import TransactionNotFound
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
+from ledger_server.domain.refusals import transaction_not_found
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import BITE_ROWS, BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill, has
@@ -43,10 +43,7 @@ async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
     statement = sql.load_transactions_by_external_id if transaction.id is None else sql.load_transactions
     rows = await at.connection.fetch(statement, at.ledger_id, [transaction.id or transaction.external_id])
     if not rows:
-        metadata = transaction.describe("transaction")
-        raise TransactionNotFound(
-            f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
-        )
+        raise transaction_not_found(transaction)
     return rows[0]
 
 
