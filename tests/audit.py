@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -49,6 +50,7 @@ class EntrySet:
     transaction_id: UUID
     version: int
     status: int
+    effective_at: datetime
     from_position: int
     until_position: int | None
     entry_count: int
@@ -79,6 +81,7 @@ def audit(books: Books) -> list[str]:
         *_transaction_versions(books),
         *_sums(books),
         *_counters(books),
+        *_effective_times(books),
         *_reversals(books),
         *_events(books),
         *_requests(books),
@@ -130,7 +133,14 @@ def _entry_sets(versions: list[Row], entries: Mapping[tuple[UUID, int], list[Row
         until = writers[n + 1]["position"] if n + 1 < len(writers) else None
         own = entries.get((row["transaction_id"], row["first_entry_id"].int >> 12), [])
         yield EntrySet(
-            row["transaction_id"], row["version"], row["status"], row["position"], until, row["entry_count"], own
+            row["transaction_id"],
+            row["version"],
+            row["status"],
+            row["effective_at"],
+            row["position"],
+            until,
+            row["entry_count"],
+            own,
         )
 
 
@@ -248,10 +258,54 @@ def _moves(books: Books) -> defaultdict[UUID, dict[int, Counters]]:
             amount = int(entry["amount"])
             for position, change in ((each.from_position, amount), (each.until_position, -amount)):
                 if position is not None:
-                    delta: Counters = tuple(change if n == side else 0 for n in range(4))  # type: ignore[assignment]
                     own = moves[entry["account_id"]]
-                    own[position] = _plus(own.get(position, ZERO), delta)
+                    own[position] = _plus(own.get(position, ZERO), _on(side, change))
     return moves
+
+
+def _effective_times(books: Books) -> Iterator[str]:
+    """Each version says from which effective times on its change counts, as the entries have it; and when it was."""
+    expected: defaultdict[tuple[UUID, int], defaultdict[datetime, Counters]] = defaultdict(lambda: defaultdict(_zero))
+    for each in books.entry_sets:
+        for entry in each.entries if each.status != ARCHIVED else ():
+            side = (0 if each.status == POSTED else 2) + entry["direction"] - 1
+            for position, sign in ((each.from_position, 1), (each.until_position, -1)):
+                if position is not None:
+                    own = expected[entry["account_id"], position]
+                    own[each.effective_at] = _plus(own[each.effective_at], _on(side, sign * int(entry["amount"])))
+    times = {event["position"]: event["time"] for event in books.events}
+    for account_id, rows in books.account_versions.items():
+        for before, after in pairwise(rows):
+            name = f"account {account_id} version {after['lock_version']}"
+            found: defaultdict[datetime, Counters] = defaultdict(_zero)
+            found[after["effective_at"]] = _plus(_of_row(after), _minus(_of_row(before)))
+            if after["discarded_effective_at"] is not None:
+                debits, credits = int(after["discarded_debits"]), int(after["discarded_credits"])
+                here, elsewhere = after["effective_at"], after["discarded_effective_at"]
+                found[here] = _plus(found[here], (0, 0, debits, credits))
+                found[elsewhere] = _plus(found[elsewhere], (0, 0, -debits, -credits))
+            by_entries = _nonzero(expected[account_id, after["position"]])
+            if _nonzero(found) != by_entries:
+                yield f"{name} counts by effective time {_nonzero(found)}, and by its entries {by_entries}"
+        for row in rows:
+            if row["written_at"] != times.get(row["position"], row["written_at"]):
+                yield f"account {account_id} version {row['lock_version']} is of another time than its event"
+
+
+def _zero() -> Counters:
+    return ZERO
+
+
+def _on(side: int, amount: int) -> Counters:
+    return tuple(amount if n == side else 0 for n in range(4))  # type: ignore[return-value]
+
+
+def _minus(one: Counters) -> Counters:
+    return tuple(-each for each in one)  # type: ignore[return-value]
+
+
+def _nonzero(sums: Mapping[datetime, Counters]) -> dict[str, Counters]:
+    return {time.isoformat(): each for time, each in sorted(sums.items()) if each != ZERO}
 
 
 def _plus(one: Counters, other: Counters) -> Counters:

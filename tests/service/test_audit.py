@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -15,6 +16,7 @@ from tests.conftest import Server
 POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'posted')"
 # An entry of a posted transaction, on the account that was created first.
 ENTRY = f"(SELECT entry_id FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} ORDER BY entry_id LIMIT 1)"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LAST = "(SELECT max(position) FROM events WHERE ledger_id = $1)"
 
 
@@ -28,6 +30,8 @@ async def new_books(client: LedgerClient) -> Ledger:
     edited = await client.create_transaction(ledger.id, entries, external_id="edited")
     await client.update_transaction(ledger.id, edited, entries=[debit(cash, 7), credit(owner, 7)])
     await client.post_transaction(ledger.id, edited)
+    moved = await client.create_transaction(ledger.id, entries, effective_at=LONG_AGO)
+    await client.post_transaction(ledger.id, moved, effective_at=LONG_AGO + timedelta(days=1))
     archived = await client.create_transaction(ledger.id, entries)
     await client.archive_transaction(ledger.id, archived)
     await client.stub.ReverseTransaction(
@@ -71,6 +75,23 @@ async def test_nothing_is_found_in_books_that_are_right(server: Server, client: 
             "UPDATE account_versions SET posted_credits = posted_credits + 1 WHERE ledger_id = $1 AND lock_version = 2",
             "and by its entries",
             id="a counter raised",
+        ),
+        pytest.param(
+            "UPDATE account_versions SET effective_at = effective_at + interval '1 s'"
+            " WHERE ledger_id = $1 AND lock_version = 1",
+            "counts by effective time",
+            id="a change counted a second later",
+        ),
+        pytest.param(
+            "UPDATE account_versions SET discarded_debits = discarded_debits + 1"
+            " WHERE ledger_id = $1 AND discarded_effective_at IS NOT NULL",
+            "counts by effective time",
+            id="too much discarded at another time",
+        ),
+        pytest.param(
+            "UPDATE account_versions SET written_at = written_at - interval '1 s' WHERE ledger_id = $1",
+            "of another time than its event",
+            id="versions written before their commands",
         ),
         pytest.param(
             "UPDATE account_versions SET position = position + 1 WHERE ledger_id = $1 AND lock_version = 3",

@@ -161,6 +161,16 @@ FORBIDDEN = [
         "version_position_positive",
     ),
     (
+        "pending amounts discarded at no time",
+        "UPDATE account_versions SET discarded_debits = 1, discarded_credits = 0 WHERE ledger_id = $1",
+        "version_discards_whole_or_nothing",
+    ),
+    (
+        "debits discarded at another time without credits",
+        "UPDATE account_versions SET discarded_effective_at = now(), discarded_debits = 1 WHERE ledger_id = $1",
+        "version_discards_whole_or_nothing",
+    ),
+    (
         "an entry at a lock_version that is not there",
         "UPDATE entries SET account_lock_version = 99 WHERE ledger_id = $1",
         "entry_of_an_account_version",

@@ -66,7 +66,8 @@ def test_balances_are_the_bytes_that_protobuf_makes(version: AccountVersion) -> 
 @given(versions(), versions(), st.integers(1, 2**62))
 def test_an_event_holds_its_changes_whole(before: AccountVersion, after: AccountVersion, position: int) -> None:
     command = CreateLedger(ledger_id=ACCOUNT_ID, actor="me", name="", description="", metadata={})
-    effect = Effect(command, EventKind.TRANSACTION_POSTED, position, NOW, changes=[BalanceChange(before, after)] * 2)
+    changes = [BalanceChange(before, after, NOW)] * 2
+    effect = Effect(command, EventKind.TRANSACTION_POSTED, position, NOW, changes=changes)
 
     event = Event.FromString(event_to_bytes(effect, "request"))
 

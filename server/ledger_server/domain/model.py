@@ -182,8 +182,18 @@ class Transaction(NamedTuple):
         return self.external_id is not None and self.status != TransactionStatus.ARCHIVED
 
 
+class Discarded(NamedTuple):
+    """Pending amounts of an account that were taken away at another effective time than the one written at."""
+
+    effective_at: datetime
+    debits: int
+    credits: int
+
+
 class BalanceChange(NamedTuple):
-    """What one command changed on one account."""
+    """What one command changed on one account: what it discarded counts at that time, the rest at `effective_at`."""
 
     before: AccountVersion
     after: AccountVersion
+    effective_at: datetime
+    discarded: Discarded | None = None

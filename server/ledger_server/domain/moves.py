@@ -12,6 +12,7 @@ from ledger_server.domain.inputs import EntryInput
 from ledger_server.domain.model import (
     AccountVersion,
     BalanceChange,
+    Discarded,
     Entry,
     EntrySet,
     EventKind,
@@ -119,14 +120,42 @@ def effect_of(
     reversed: Mapping[str, Reversed] | None = None,
 ) -> Effect:
     """The effect of a command that wrote these transactions, each with the version it replaces."""
+    accounts = book.accounts
+    first = writes[0][0]
+    effective_at = first.effective_at
+    discarded = _discarded_elsewhere(effective_at, writes)
     return Effect(
         command,
         kind,
         book.position + 1,
-        writes[0][0].updated_at,
+        first.updated_at,
         transactions=tuple(
             [TransactionWrite(new, old, old is None or old.entry_set is not new.entry_set) for new, old in writes]
         ),
-        changes=[BalanceChange(book.accounts[account_id], after[account_id]) for account_id in sorted(after)],
+        changes=[
+            BalanceChange(accounts[account_id], after[account_id], effective_at, discarded.get(account_id))
+            for account_id in sorted(after)
+        ],
         reversed=reversed or {},
     )
+
+
+def _discarded_elsewhere(
+    effective_at: datetime, writes: Sequence[tuple[Transaction, Transaction | None]]
+) -> Mapping[str, Discarded]:
+    """What was pending at another effective time than this one and is so no more, by account id."""
+    for new, old in writes:
+        if old is None or old.effective_at == effective_at or old.entry_set is new.entry_set:
+            continue
+        gone: dict[str, list[int]] = {}
+        # Of a partial post, the remainder keeps its time.
+        remaining = standing_lines(new) if new.status == PENDING and new.effective_at == old.effective_at else []
+        for lines, sign in ((standing_lines(old), 1), (remaining, -1)):
+            for line in lines:
+                gone.setdefault(line.account_id, [0, 0])[line.direction - 1] += sign * line.amount
+        return {
+            account_id: Discarded(old.effective_at, debits, credits)
+            for account_id, (debits, credits) in gone.items()
+            if debits or credits
+        }
+    return {}

@@ -99,7 +99,7 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
         event.ledger_id = effect.ledger.id
     parts = [event.SerializeToString(deterministic=True)]
-    for before, after in effect.changes:
+    for before, after, _, _ in effect.changes:
         change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (
             after.account.id.encode(),
             varint(after.lock_version),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ledger_server.domain.book import Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
-from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
+from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
 from ledger_server.domain.money import ISO_4217
 from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
 from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_or_null
@@ -66,8 +66,8 @@ class Rows:
             self._add_account(effect, effect.account)
         for write in effect.transactions:
             self._add_transaction(write)
-        for _, after in effect.changes:
-            self._add_account_version(after, effect.transactions[0].transaction.id)
+        for change in effect.changes:
+            self._add_account_version(change, effect.transactions[0].transaction.id)
         self._reversed.update(effect.reversed)
 
     async def write(self, connection: Connection) -> None:
@@ -160,7 +160,8 @@ class Rows:
                 for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries)
             ]
 
-    def _add_account_version(self, after: AccountVersion, transaction_id: str) -> None:
+    def _add_account_version(self, change: BalanceChange, transaction_id: str) -> None:
+        _, after, effective_at, discarded = change
         posted_debits, posted_credits, pending_debits, pending_credits = after.counters
         self._account_versions.append(
             (
@@ -172,6 +173,8 @@ class Rows:
                 str(posted_credits),
                 str(pending_debits),
                 str(pending_credits),
+                NULL if effective_at is self.now else effective_at.isoformat(),
+                *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
             )
         )
 
@@ -219,7 +222,7 @@ class Rows:
             self.position,
             self.digest,
             *literals([self._transaction_row(t) for t in self._new_transactions.values()], _TRANSACTION_WIDTH),
-            *literals(self._account_versions, 8),
+            *literals(self._account_versions, 12),
             *literals(self._entries, 10),
             "{" + ",".join(positions) + "}",
             payloads,
@@ -273,6 +276,11 @@ class Rows:
 _TRANSACTION_WIDTH = 18
 _NUMBERS = [str(number) for number in range(10)]
 _EMPTY_METADATA = quoted("{}")
+_NOTHING_DISCARDED = (NULL, NULL, NULL)
+
+
+def _discarded(discarded: Discarded) -> tuple[str, str, str]:
+    return (discarded.effective_at.isoformat(), str(discarded.debits), str(discarded.credits))
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:

@@ -160,16 +160,25 @@ CREATE TABLE transaction_versions (
 -- The counters of an account after each command that moved its lock_version, from 0 at its creation. Rows are only
 -- ever inserted: an account stands at its newest, and two writers cannot both write the next.
 CREATE TABLE account_versions (
-    ledger_id       uuid    NOT NULL,
-    account_id      uuid    NOT NULL,
-    lock_version    bigint  NOT NULL,
-    position        bigint  NOT NULL,
+    ledger_id       uuid        NOT NULL,
+    account_id      uuid        NOT NULL,
+    lock_version    bigint      NOT NULL,
+    position        bigint      NOT NULL,
     -- Null at lock_version 0.
     transaction_id  uuid,
-    posted_debits   numeric NOT NULL,
-    posted_credits  numeric NOT NULL,
-    pending_debits  numeric NOT NULL,
-    pending_credits numeric NOT NULL,
+    posted_debits   numeric     NOT NULL,
+    posted_credits  numeric     NOT NULL,
+    pending_debits  numeric     NOT NULL,
+    pending_credits numeric     NOT NULL,
+    -- The time of the command.
+    written_at      timestamptz NOT NULL,
+    -- The effective time of what the command changed: the difference of the counters to the version before.
+    effective_at    timestamptz NOT NULL,
+    -- Null unless pending amounts were taken away at another effective time than the one written at. These are they;
+    -- they count from that time on, and the rest of the difference from effective_at on.
+    discarded_effective_at timestamptz,
+    discarded_debits       numeric,
+    discarded_credits      numeric,
     -- Also the index by which an account's entries and transactions are found.
     CONSTRAINT account_versions_pkey PRIMARY KEY (ledger_id, account_id, lock_version),
     CONSTRAINT version_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
@@ -177,7 +186,12 @@ CREATE TABLE account_versions (
         CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
     CONSTRAINT version_lock_version_not_negative CHECK (lock_version >= 0),
     CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version = 0) = (transaction_id IS NULL)),
-    CONSTRAINT version_position_positive CHECK (position > 0)
+    CONSTRAINT version_position_positive CHECK (position > 0),
+    CONSTRAINT version_discards_whole_or_nothing CHECK (
+        discarded_effective_at IS NULL AND discarded_debits IS NULL AND discarded_credits IS NULL
+        OR discarded_effective_at IS NOT NULL AND discarded_debits >= 0 AND discarded_credits >= 0
+            AND discarded_debits + discarded_credits > 0
+    )
 );
 
 -- Accounts as they stand.

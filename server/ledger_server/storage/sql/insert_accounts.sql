@@ -5,9 +5,11 @@
 WITH new_versions AS (
     INSERT INTO account_versions (
         ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-        pending_credits
+        pending_credits, written_at, effective_at
     )
-    SELECT $1::uuid, r.account_id::uuid, 0, r.created_position::bigint, NULL, 0, 0, 0, 0
+    SELECT
+        $1::uuid, r.account_id::uuid, 0, r.created_position::bigint, NULL, 0, 0, 0, 0, $13::timestamptz,
+        $13::timestamptz
     FROM unnest($2::text[], $10::text[]) AS r (account_id, created_position)
 )
 INSERT INTO accounts (

@@ -8,14 +8,15 @@
 --   $17 descriptions, $18 external_ids, $19 metadatas, $20 expires_ats, $21 reverses_ids, $22 partially_posts_ids
 -- account_versions:
 --   $23 account_ids, $24 lock_versions, $25 positions, $26 transaction_ids, $27 posted_debits,
---   $28 posted_credits, $29 pending_debits, $30 pending_credits
+--   $28 posted_credits, $29 pending_debits, $30 pending_credits, $31 effective_ats, null: now,
+--   $32 discarded_effective_ats, $33 discarded_debits, $34 discarded_credits
 -- entries:
---   $31 entry_ids, $32 transaction_ids, $33 account_ids, $34 account_lock_versions, $35 transaction_versions,
---   $36 statuses, $37 directions, $38 amounts, $39 metadatas, $40 reverses_entry_ids
+--   $35 entry_ids, $36 transaction_ids, $37 account_ids, $38 account_lock_versions, $39 transaction_versions,
+--   $40 statuses, $41 directions, $42 amounts, $43 metadatas, $44 reverses_entry_ids
 -- events:
---   $41 positions, $42 payloads bytea[], $43 digests bytea[]
+--   $45 positions, $46 payloads bytea[], $47 digests bytea[]
 -- requests:
---   $44 request_ids, $45 fingerprints bytea[], $46 object_ids, $47 versions, $48 outcomes
+--   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
 WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -40,17 +41,20 @@ WITH new_transactions AS (
 new_versions AS (
     INSERT INTO account_versions (
         ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits,
-        pending_debits, pending_credits
+        pending_debits, pending_credits, written_at, effective_at, discarded_effective_at, discarded_debits,
+        discarded_credits
     )
     SELECT
         $1::uuid, r.account_id, r.lock_version, r.position, r.transaction_id, r.posted_debits, r.posted_credits,
-        r.pending_debits, r.pending_credits
+        r.pending_debits, r.pending_credits, $2::timestamptz, coalesce(r.effective_at, $2::timestamptz),
+        r.discarded_effective_at, r.discarded_debits, r.discarded_credits
     FROM unnest(
         $23::text::uuid[], $24::text::bigint[], $25::text::bigint[], $26::text::uuid[], $27::text::numeric[],
-        $28::text::numeric[], $29::text::numeric[], $30::text::numeric[]
+        $28::text::numeric[], $29::text::numeric[], $30::text::numeric[], $31::text::timestamptz[],
+        $32::text::timestamptz[], $33::text::numeric[], $34::text::numeric[]
     ) AS r (
         account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-        pending_credits
+        pending_credits, effective_at, discarded_effective_at, discarded_debits, discarded_credits
     )
 ),
 new_entries AS (
@@ -62,8 +66,8 @@ new_entries AS (
         $1::uuid, r.entry_id, r.transaction_id, r.account_id, r.account_lock_version, r.transaction_version,
         r.status, r.direction, r.amount, r.metadata, r.reverses_entry_id
     FROM unnest(
-        $31::text::uuid[], $32::text::uuid[], $33::text::uuid[], $34::text::bigint[], $35::text::bigint[],
-        $36::text::smallint[], $37::text::smallint[], $38::text::numeric[], $39::text::jsonb[], $40::text::uuid[]
+        $35::text::uuid[], $36::text::uuid[], $37::text::uuid[], $38::text::bigint[], $39::text::bigint[],
+        $40::text::smallint[], $41::text::smallint[], $42::text::numeric[], $43::text::jsonb[], $44::text::uuid[]
     ) AS r (
         entry_id, transaction_id, account_id, account_lock_version, transaction_version, status, direction, amount,
         metadata, reverses_entry_id
@@ -76,7 +80,7 @@ new_events AS (
     SELECT
         $1::uuid, r.position, r.payload, r.digest, $2::timestamptz
     FROM unnest(
-        $41::text::bigint[], $42::bytea[], $43::bytea[]
+        $45::text::bigint[], $46::bytea[], $47::bytea[]
     ) AS r (
         position, payload, digest
     )
@@ -88,7 +92,7 @@ new_requests AS (
     SELECT
         $1::uuid, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
     FROM unnest(
-        $44::text::text[], $45::bytea[], $46::text::uuid[], $47::text::bigint[], $48::text::jsonb[]
+        $48::text::text[], $49::bytea[], $50::text::uuid[], $51::text::bigint[], $52::text::jsonb[]
     ) AS r (
         request_id, fingerprint, object_id, version, outcome
     )
