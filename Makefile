@@ -13,7 +13,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-long check format bench bench-long proto lock install clean distclean
+.PHONY: help run demo test test-long check format bench bench-long faults faults-full fault-tools proto lock install clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,25 @@ bench: $(DEV) ## measure throughput and latency, briefly
 
 bench-long: $(DEV) ## measure throughput and latency for longer, on more accounts
 	$(BIN)/python -m tests.benchmarks --long
+
+faults: $(DEV) fault-tools ## break everything around the service, a tenth as often as faults-full
+	$(BIN)/python -m tests.faults
+
+faults-full: $(DEV) fault-tools ## break everything around the service, for up to two hours
+	$(BIN)/python -m tests.faults --full
+
+# For faults only: tools that break what Python cannot. Without one of them there is no verdict.
+fault-tools: ## install what make faults needs from Debian, as root
+	@missing=""; command -v strace >/dev/null || missing="strace"; \
+	test -n "$$(find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null)" || missing="$$missing libfaketime"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ]; then \
+			echo "make faults needs$$missing, and root (to mount a small disk, too)." >&2; \
+			echo "Run it as root, or first: apt-get install$$missing" >&2; exit 1; \
+		fi; \
+		echo "Installing$$missing …"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+	fi
+	@test "$$(id -u)" = 0 || { echo "make faults needs root, to mount a small disk that it fills." >&2; exit 1; }
 
 proto: $(CODEGEN)/.installed ## generate the Python stubs from protos/
 	$(CODEGEN)/bin/python protos/generate.py

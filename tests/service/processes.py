@@ -77,13 +77,19 @@ class Service:
 
 
 @asynccontextmanager
-async def starting(directory: Path, stderr: int | None = None, /, **settings: object) -> AsyncIterator[Service]:
-    """A service that may not be up yet; killed at the end if it still runs. Settings by their lower-case names."""
+async def starting(
+    directory: Path, stderr: int | None = None, prefix: tuple[str, ...] = (), /, **settings: object
+) -> AsyncIterator[Service]:
+    """A service that may not be up yet; killed at the end if it still runs. Settings by their lower-case names.
+
+    The prefix is a command that becomes the service, such as `env`.
+    """
     name = f"service-{time.monotonic_ns()}"
     ready_file, output = directory / f"{name}.ready", directory / f"{name}.log"
     given: dict[str, object] = {"listen": "127.0.0.1:0", "ready_file": ready_file}
     with output.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             *SERVICE,
             env=environment(**(given | settings)),
             cwd=directory,

@@ -1,0 +1,90 @@
+"""What has to be found: callers and writers that break the promises, under the same faults as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+
+from ledger_client import Account, LedgerClient, LedgerError, credit, debit, new_request_id
+from tests.faults.history import Call, History, Outcome, compare, read_recorded
+from tests.faults.report import Result
+from tests.faults.stage import Database
+from tests.faults.traffic import new_traffic
+from tests.service.processes import until
+
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+async def forgetful(result: Result, database: Database, fault: Callable[[], Awaitable[object]]) -> None:
+    """A writer with synchronous_commit off, which acknowledges what is not on the disk: some of it must be lost."""
+    connection = await asyncpg.connect(database.dsn, server_settings={"synchronous_commit": "off"})
+    await connection.execute("CREATE TABLE IF NOT EXISTS control (n bigint PRIMARY KEY)")
+    await connection.execute("CHECKPOINT")
+    acknowledged: list[int] = []
+
+    async def write() -> None:
+        with contextlib.suppress(*_AWAY):
+            for n in itertools.count():
+                await connection.execute("INSERT INTO control VALUES ($1)", n)
+                acknowledged.append(n)
+
+    task = asyncio.create_task(write())
+    await until(lambda: len(acknowledged) > 200, 20)
+    await fault()
+    await task
+    connection.terminate()
+    connection = await asyncpg.connect(database.dsn)
+    kept = {row[0] for row in await connection.fetch("SELECT n FROM control")}
+    await connection.execute("DROP TABLE control")
+    await connection.close()
+    lost = len(set(acknowledged) - kept)
+    result.expect(bool(lost), f"the control lost nothing of {len(acknowledged)}")
+    result.control = f"{lost} of {len(acknowledged)} lost with synchronous_commit off"
+
+
+async def impatient(
+    result: Result,
+    dsn: Callable[[], str],
+    addresses: Sequence[str],
+    fault: Callable[[], Awaitable[object]],
+    times: int = 20,
+) -> None:
+    """Callers who take a new request_id to ask again what is unknown: some of it must happen twice."""
+    for count in range(1, times + 1):
+        async with new_traffic(addresses, count) as traffic:
+            over = asyncio.Event()
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                for n in range(16):
+                    client = traffic.clients[n % len(traffic.clients)]
+                    group.create_task(_write_impatiently(client, traffic.accounts, traffic.history, over))
+                await traffic.history.reaches(100)
+                await fault()
+                over.set()
+            doubled = compare(traffic.history, await read_recorded(dsn(), traffic.history.ledger_id)).doubled
+        if doubled:
+            result.control = f"{len(doubled)} doubled under new request_ids, at fault {count}"
+            return
+    result.findings.append(f"the control doubled nothing in {times} faults")
+
+
+async def _write_impatiently(
+    client: LedgerClient, accounts: Sequence[Account], history: History, over: asyncio.Event
+) -> None:
+    while not over.is_set():
+        call = Call(f"impatient-{new_request_id()}", "")
+        history.calls.append(call)
+        while call.outcome is Outcome.UNKNOWN:
+            call.request_id = new_request_id()
+            entries = [debit(accounts[0], 1), credit(accounts[1], 1)]
+            try:
+                written = await client.create_transaction(
+                    history.ledger_id, entries, description=call.key, request_id=call.request_id, timeout=5
+                )
+            except LedgerError:
+                await asyncio.sleep(0.05)
+                continue
+            call.outcome, call.position, call.transaction_id = Outcome.ACKNOWLEDGED, written.position, written.id
