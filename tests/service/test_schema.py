@@ -18,6 +18,7 @@ from tests.conftest import Server
 # ("q"), and a reversal of the posted one.
 ANY_ACCOUNT = "(SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY created_position LIMIT 1)"
 POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'p')"
+OF_LEDGER = " WHERE ledger_id = $1"
 NOBODY = "'00000000-0000-7000-8000-000000000000'::uuid"
 
 FORBIDDEN = [
@@ -169,6 +170,12 @@ FORBIDDEN = [
         "debits discarded at another time without credits",
         "UPDATE account_versions SET discarded_effective_at = now(), discarded_debits = 1 WHERE ledger_id = $1",
         "version_discards_whole_or_nothing",
+    ),
+    (
+        "less than nothing discarded at another time",
+        "UPDATE account_versions SET discarded_effective_at = now(), discarded_debits = 1, discarded_credits = -1"
+        + OF_LEDGER,
+        "version_discards_no_less_than_nothing",
     ),
     (
         "an entry at a lock_version that is not there",

@@ -188,10 +188,9 @@ CREATE TABLE account_versions (
     CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version = 0) = (transaction_id IS NULL)),
     CONSTRAINT version_position_positive CHECK (position > 0),
     CONSTRAINT version_discards_whole_or_nothing CHECK (
-        discarded_effective_at IS NULL AND discarded_debits IS NULL AND discarded_credits IS NULL
-        OR discarded_effective_at IS NOT NULL AND discarded_debits >= 0 AND discarded_credits >= 0
-            AND discarded_debits + discarded_credits > 0
-    )
+        num_nulls(discarded_effective_at, discarded_debits, discarded_credits) IN (0, 3)
+    ),
+    CONSTRAINT version_discards_no_less_than_nothing CHECK (discarded_debits >= 0 AND discarded_credits >= 0)
 );
 
 -- Accounts as they stand.
