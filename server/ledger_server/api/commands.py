@@ -292,10 +292,15 @@ def _refuse_unbalanced(entries: Sequence[EntryInput]) -> None:
     """What needs no look at the accounts: both sides are there, and they balance over all currencies together."""
     if not entries:
         return
-    debits = sum([entry.amount for entry in entries if entry.direction == Direction.DEBIT])
-    credits = sum([entry.amount for entry in entries if entry.direction == Direction.CREDIT])
+    sums = {Direction.DEBIT: 0, Direction.CREDIT: 0}
+    directions = set()
+    for entry in entries:
+        directions.add(entry.direction)
+        sums[entry.direction] += entry.amount
+    debits, credits = sums.values()
+    if debits == credits and len(directions) == 2:
+        return
     metadata = {"debits": str(debits), "credits": str(credits)}
-    if len({entry.direction for entry in entries}) < 2:
+    if len(directions) < 2:
         raise Unbalanced("at least one debit and one credit are needed", metadata=metadata)
-    if debits != credits:
-        raise Unbalanced(f"debits and credits differ: {debits} and {credits}", metadata=metadata)
+    raise Unbalanced(f"debits and credits differ: {debits} and {credits}", metadata=metadata)

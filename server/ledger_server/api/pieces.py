@@ -60,15 +60,14 @@ def entries_of(problems: Problems, entries: Sequence[transactions_pb2.EntryInput
 
 def _plain_entry(entry: transactions_pb2.EntryInput) -> EntryInput | None:
     """An entry of nothing but a well-formed account_id, direction and amount, as nearly all are: the hot path."""
-    match entry.ListFields():
-        case [(account_field, account_id), (_, int(direction)), (_, str(text))] if account_field.number == _ACCOUNT_ID:
-            amount = parse_amount(text)
-            if amount is not None and direction in _DIRECTIONS and is_canonical_id(account_id):
-                return EntryInput(Ref(account_id, None), _DIRECTIONS[direction], amount)
-    return None
-
-
-_ACCOUNT_ID = transactions_pb2.EntryInput.ACCOUNT_ID_FIELD_NUMBER
+    account_id = entry.account_id
+    direction = _DIRECTIONS.get(entry.direction)
+    amount = parse_amount(entry.amount)
+    if direction is None or amount is None or not is_canonical_id(account_id):
+        return None
+    if entry.metadata or entry.conditions or entry.HasField("lock_version"):
+        return None
+    return EntryInput(Ref(account_id, None), direction, amount)
 
 
 def _entry(problems: Problems, n: int, entry: transactions_pb2.EntryInput) -> EntryInput:
