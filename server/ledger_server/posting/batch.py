@@ -13,6 +13,7 @@ Memory is used only while the locked row shows the position and the epoch that t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -47,15 +48,11 @@ from ledger_server.storage.pool import Connection
 
 # One command's answer; an atomic batch's is a list.
 Answer = Written | list[Written] | Acknowledgement | LedgerError
+# How many commands are decided while the ones before are written.
+CHUNK_COMMANDS = 250
+
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
-
-
-class Applied(NamedTuple):
-    """A batch applied to a book: the answers in order, and the rows that make them durable."""
-
-    answers: list[Answer]
-    rows: Rows
 
 
 class _Known(NamedTuple):
@@ -82,15 +79,13 @@ async def write_batch(
             return [ledger_not_found(ledger_id) for _ in commands], None
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
-        applied = await apply_batch(connection, book, locked, commands, items)
-        if applied.rows:
-            await applied.rows.write(connection)
+        known = await _load(connection, book, locked, commands, items)
+        answers = await _decide_and_write(connection, book, commands, locked["now"], known)
     except BaseException:
         await _roll_back(connection)
         raise
     await connection.execute(commit)
-    book.digest = applied.rows.digest
-    return applied.answers, book
+    return answers, book
 
 
 async def validate(connection: Connection, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
@@ -99,19 +94,50 @@ async def validate(connection: Connection, ledger_id: str, commands: Sequence[Co
     row = await _ledger(connection, sql.read_ledger, ledger_id, commands, items)
     if row is None:
         return [ledger_not_found(ledger_id) for _ in commands]
-    return (await apply_batch(connection, new_book(ledger_id, row), row, commands, items)).answers
+    book = new_book(ledger_id, row)
+    known = await _load(connection, book, row, commands, items)
+    rows = Rows(ledger_id, row["now"], book.position, book.digest)
+    return [_answer(book, command, row["now"], rows, known) for command in commands]
 
 
-async def apply_batch(
+async def _load(
     connection: Connection, book: Book, row: Any, commands: Sequence[Command], items: Sequence[Command]
-) -> Applied:
-    """Loads what the commands need, then decides them one after another; `items` are they with batches opened."""
+) -> dict[str, _Known]:
+    """Loads what the commands need, `items` being they with batches opened; what their request ids came to."""
     in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
     known = await _known_requests(connection, book, row["known_request_ids"], in_full)
     await load(connection, book, items, row["known_external_ids"])
-    rows = Rows(book.ledger.id, row["now"], book.position, book.digest)
-    answers = [_answer(book, command, row["now"], rows, known) for command in commands]
-    return Applied(answers, rows)
+    return known
+
+
+async def _decide_and_write(
+    connection: Connection, book: Book, commands: Sequence[Command], now: datetime, known: dict[str, _Known]
+) -> list[Answer]:
+    """The answers to the commands, in order, and their rows in the tables.
+
+    A long batch goes in chunks: while PostgreSQL writes the rows of one, the next is decided.
+    """
+    answers: list[Answer] = []
+    writing: asyncio.Task[None] | None = None
+    try:
+        for start in range(0, len(commands), CHUNK_COMMANDS):
+            rows = Rows(book.ledger.id, now, book.position, book.digest)
+            chunk = commands[start : start + CHUNK_COMMANDS]
+            answers += [_answer(book, command, now, rows, known) for command in chunk]
+            book.digest = rows.digest
+            if writing is not None:
+                await writing
+            if rows:
+                writing = asyncio.create_task(rows.write(connection))
+                # The statement is on its way before the next chunk takes the processor.
+                await asyncio.sleep(0)
+        if writing is not None:
+            await writing
+    except BaseException:
+        if writing is not None:
+            await asyncio.wait([writing])
+        raise
+    return answers
 
 
 def _answer(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, _Known]) -> Answer:
