@@ -7,6 +7,7 @@ One service for the session, and a new ledger for each test, which is all the is
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,10 +21,12 @@ from ledger_client import Ledger, LedgerClient
 from ledger_server.app import running
 from ledger_server.log import configure_logging
 from ledger_server.settings import Settings
-from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
+from ledger_server.storage import roles
+from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.migrate import migrate
 
-# Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut.
+# Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut. The service refuses
+# such a database unless it is told that it may lose data.
 FAST_AND_FORGETFUL = {"fsync": "off", "max_connections": "300"}
 
 # To run all tests on another PostgreSQL: LEDGER_POSTGRES_BIN=/usr/lib/postgresql/15/bin make test
@@ -32,7 +35,7 @@ POSTGRES_BIN = os.environ.get("LEDGER_POSTGRES_BIN")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A service under test."""
+    """A service under test, which works as a role that may do little. `dsn` is the owner's, for tests that meddle."""
 
     address: str
     dsn: str
@@ -49,7 +52,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
     directory: Path = tmp_path_factory.mktemp("postgres")
     async with embedded_postgres(directory, bin_directory=POSTGRES_BIN, settings=FAST_AND_FORGETFUL) as postgres:
         await _execute(postgres, 'CREATE DATABASE "template"')
-        await migrate(postgres.dsn("template"))
+        await migrate(postgres.dsn("template"), {SERVICE_USER: roles.SERVICE, PRUNING_USER: roles.PRUNING})
         yield postgres
 
 
@@ -66,10 +69,22 @@ async def new_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def new_server(dsn: str, settings: Settings | None = None) -> AsyncIterator[Server]:
-    """The service, in this process, on a free port."""
-    settings = replace(settings or Settings(drain_seconds=1.0), listen="127.0.0.1:0", database_url=dsn)
+    """The service, in this process, on a free port, as three roles of the owner's database."""
+    settings = replace(
+        settings or Settings(drain_seconds=1.0),
+        listen="127.0.0.1:0",
+        database_url=as_user(SERVICE_USER, dsn),
+        migration_database_url=dsn,
+        pruning_database_url=as_user(PRUNING_USER, dsn),
+        may_lose_data=True,
+    )
     async with running(settings) as app:
         yield Server(f"127.0.0.1:{app.port}", dsn)
+
+
+def as_user(user: str, dsn: str) -> str:
+    """The same database as another role."""
+    return re.sub(r"//\w*@", f"//{user}@", dsn)
 
 
 @pytest.fixture

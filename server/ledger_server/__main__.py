@@ -1,5 +1,9 @@
 """The process: settings, signals, and a few clear lines for whoever started it.
 
+    python -m ledger_server            serves
+    python -m ledger_server migrate    brings the database of LEDGER_DATABASE_URL up to date and ends, so that the
+                                       service itself needs no role that could change the schema
+
 | signal                           | what it does                                                              |
 |----------------------------------|---------------------------------------------------------------------------|
 | SIGINT or SIGTERM, while starting| gives up the start                                                        |
@@ -22,18 +26,21 @@ from typing import NoReturn
 import asyncpg
 
 from ledger_server.api.listening import ListenError
-from ledger_server.app import App, DatabaseUrlError, running
+from ledger_server.app import App, migrate_only, running
 from ledger_server.log import configure_logging
 from ledger_server.security.tls import CertificateError
 from ledger_server.settings import Settings, SettingsError
+from ledger_server.storage.databases import DatabaseUrlError
 from ledger_server.storage.embedded import EmbeddedPostgresError
 from ledger_server.storage.migrate import UnsupportedDatabaseError
+from ledger_server.storage.safety import UnsafeDatabaseError
 
 _EXPECTED_ERRORS = (
     SettingsError,
     CertificateError,
     EmbeddedPostgresError,
     DatabaseUrlError,
+    UnsafeDatabaseError,
     UnsupportedDatabaseError,
     ListenError,
 )
@@ -111,6 +118,7 @@ def _announcement(settings: Settings, app: App) -> list[str]:
         where = "the PostgreSQL of LEDGER_DATABASE_URL"
     wire = "TLS" if settings.tls_certificate else "no TLS"
     return [
+        *(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {risk}" for risk in app.risks),
         f"serving gRPC on {_address(settings, app)} ({wire}), ledger.v1.LedgerService, health and reflection",
         f"data in {where}",
         "try `make demo` in another terminal, or see README.md for a first call; Ctrl-C stops",
@@ -145,7 +153,13 @@ def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logging(settings.log_format, settings.log_level)
-        sys.exit(_run(settings))
+        match sys.argv[1:]:
+            case []:
+                sys.exit(_run(settings))
+            case ["migrate"]:
+                _migrate(settings)
+            case _:
+                sys.exit("usage: python -m ledger_server [migrate]")
     except _EXPECTED_ERRORS as error:
         sys.exit(f"ledger: {error}")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -157,6 +171,15 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _migrate(settings: Settings) -> None:
+    if not settings.database_url:
+        raise SettingsError(
+            "LEDGER_DATABASE_URL is not set; the embedded PostgreSQL is migrated when the service starts"
+        )
+    applied = asyncio.run(migrate_only(settings))
+    _say(f"{applied} migrations applied" if applied else "the database is up to date")
 
 
 def _run(settings: Settings) -> int:

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
-import asyncpg
-
 from ledger_server.api.server import serving
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
@@ -18,9 +16,9 @@ from ledger_server.posting.worker import Worker
 from ledger_server.reading import Reader
 from ledger_server.security.tls import server_credentials
 from ledger_server.settings import Settings
-from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
-from ledger_server.storage.migrate import migrate
-from ledger_server.storage.pool import CONNECT_SECONDS, read_pool
+from ledger_server.storage.databases import Database, Databases, Prepared, prepare
+from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
+from ledger_server.storage.pool import read_pool
 from ledger_server.storage.statistics import fresh_statistics
 
 
@@ -32,17 +30,16 @@ class App:
     dsn: str
     postgres: EmbeddedPostgres | None
     migrations_applied: int
-
-
-class DatabaseUrlError(Exception):
-    """The database of LEDGER_DATABASE_URL cannot be used; the message says why, without the URL's password."""
+    # What is unsafe about the database and was asked for by name.
+    risks: list[str]
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[App]:
     """Brings everything up in order, and down in the opposite one: last in, first drained.
 
-    Raises CertificateError, DatabaseUrlError, UnsupportedDatabaseError, ListenError, EmbeddedPostgresError.
+    Raises CertificateError, DatabaseUrlError, UnsafeDatabaseError, UnsupportedDatabaseError, ListenError,
+    EmbeddedPostgresError.
     """
     credentials = (
         server_credentials(settings.tls_certificate, settings.tls_key)
@@ -58,38 +55,46 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         if settings.ready_file:
             # Of a service that was killed. Not sooner: until here the files may still be another one's.
             settings.ready_file.unlink(missing_ok=True)
-        dsn = settings.database_url or (postgres.dsn() if postgres else "")
-        migrations_applied = await (_migrate_given(dsn) if settings.database_url else migrate(dsn))
+        databases = _databases(settings, postgres)
+        prepared = await _prepare(databases, settings)
+        dsn = databases.service.dsn
         workers = [Worker(dsn) for _ in range(settings.lanes)]
         async with (
-            fresh_statistics(dsn),
+            fresh_statistics(databases.migration.dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
             Hub(dsn, pool).running() as hub,
             Lanes(workers, pool, hub.committed).running() as lanes,
             sweeping(pool, lanes),
-            pruning(dsn, settings.event_retention),
+            pruning(databases.pruning.dsn, settings.event_retention),
             serving(
                 LedgerService(lanes, Reader(pool), hub), hub, settings.listen, credentials, settings.drain_seconds
             ) as port,
         ):
-            yield App(port, dsn, postgres, migrations_applied)
+            yield App(port, dsn, postgres, prepared.migrations_applied, prepared.risks)
 
 
-async def _migrate_given(dsn: str) -> int:
-    """Migrates a database that somebody named to us; whatever is wrong with it becomes a sentence."""
-    try:
-        return await migrate(dsn)
-    except asyncpg.ClientConfigurationError as error:
-        reason = str(error)
-    except ValueError:
-        # It quotes a piece of the URL, which may be one of the password.
-        reason = (
-            "this is not a URL; what is special in a password must be percent-encoded: / is %2F, # is %23, @ is %40"
+async def migrate_only(settings: Settings) -> int:
+    """Brings the database of the settings up to date, its roles too, and returns how many migrations were applied."""
+    return (await _prepare(_databases(settings, None), settings)).migrations_applied
+
+
+async def _prepare(databases: Databases, settings: Settings) -> Prepared:
+    will_prune = settings.event_retention is not None
+    return await prepare(databases, may_lose_data=settings.may_lose_data, will_prune=will_prune)
+
+
+def _databases(settings: Settings, postgres: EmbeddedPostgres | None) -> Databases:
+    """The embedded PostgreSQL as its three roles; a given one as many as were given."""
+    if postgres:
+        return Databases(
+            Database(postgres.dsn(user=SERVICE_USER)),
+            Database(postgres.dsn()),
+            Database(postgres.dsn(user=PRUNING_USER)),
         )
-    except TimeoutError:
-        reason = f"no answer within {CONNECT_SECONDS:g} s"
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        reason = str(error)
-    raise DatabaseUrlError(f"cannot use the PostgreSQL of LEDGER_DATABASE_URL: {reason}")
+    service = Database(settings.database_url or "", "LEDGER_DATABASE_URL")
+    migration, pruning = settings.migration_database_url, settings.pruning_database_url
+    return Databases(
+        service,
+        Database(migration, "LEDGER_MIGRATION_DATABASE_URL") if migration else service,
+        Database(pruning, "LEDGER_PRUNING_DATABASE_URL") if pruning else service,
+    )

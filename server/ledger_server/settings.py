@@ -21,6 +21,9 @@ class Settings:
 
     listen: `host:port` to serve gRPC on; port 0 picks a free one. Beyond loopback TLS is demanded, or `insecure`.
     database_url: a PostgreSQL 15-18 to use; without it an embedded one keeps its data in data_directory.
+    migration_database_url, pruning_database_url: the same database as the roles that change its schema and that remove
+        old events; default: as the role of database_url.
+    may_lose_data: use a PostgreSQL even if its settings lose acknowledged writes, as a test's may.
     postgres_bin: where the embedded PostgreSQL's binaries are; default: found by themselves.
     tls_certificate, tls_key: PEM files; both or neither.
     lanes: connections for writing; readers: connections for reading, at most.
@@ -36,6 +39,9 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     database_url: str | None = None
+    migration_database_url: str | None = None
+    pruning_database_url: str | None = None
+    may_lose_data: bool = False
     data_directory: Path = Path("data")
     postgres_bin: str | None = None
     lanes: int = 4
@@ -66,6 +72,11 @@ class Settings:
         """Refuses combinations that cannot be meant."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SettingsError("LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY must be set together")
+        if (self.migration_database_url or self.pruning_database_url) and not self.database_url:
+            raise SettingsError(
+                "LEDGER_MIGRATION_DATABASE_URL and LEDGER_PRUNING_DATABASE_URL name the database of "
+                "LEDGER_DATABASE_URL as other roles, and it is not set"
+            )
         if not self.is_loopback and self.tls_certificate is None and not self.insecure:
             raise SettingsError(
                 f"LEDGER_LISTEN={self.listen} is reachable from other machines, and without TLS everything on the wire "
@@ -149,6 +160,7 @@ def _address(name: str, value: str) -> str:
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "listen": _address,
     "insecure": _flag,
+    "may_lose_data": _flag,
     "tls_certificate": _path,
     "tls_key": _path,
     "data_directory": _path,

@@ -31,7 +31,12 @@ def environment(**settings: object) -> dict[str, str]:
         if (not name.startswith("LEDGER_") or name in KEPT_SETTINGS)
         and name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     }
-    return kept | {f"LEDGER_{name.upper()}": str(value) for name, value in settings.items()}
+    # The tests' own PostgreSQL forgets what a power cut would take.
+    return (
+        kept
+        | {"LEDGER_MAY_LOSE_DATA": "1"}
+        | {f"LEDGER_{name.upper()}": str(value) for name, value in settings.items()}
+    )
 
 
 @dataclass(slots=True)

@@ -43,9 +43,12 @@ async def transfers(client: LedgerClient, a: Account, b: Account, count: int) ->
 
 async def age(connection: Any, ledger: Ledger, up_to: int) -> None:
     """Makes the oldest events older than a month."""
-    await connection.execute(
-        "UPDATE events SET time = time - interval '31 days' WHERE ledger_id = $1 AND position <= $2", ledger.id, up_to
-    )
+    for table, column in (("events", "time"), ("account_versions", "written_at")):
+        await connection.execute(
+            f"UPDATE {table} SET {column} = {column} - interval '31 days' WHERE ledger_id = $1 AND position <= $2",
+            ledger.id,
+            up_to,
+        )
 
 
 async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> None:

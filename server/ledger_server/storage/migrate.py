@@ -1,12 +1,14 @@
-"""Migrations: the .sql files of migrations/, in order, each in a transaction of its own, each once."""
+"""Migrations: the .sql files of migrations/, in order, each in a transaction of its own, each once; then the grants."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 import asyncpg
 
 from ledger_server.storage.pool import CONNECT_SECONDS
+from ledger_server.storage.roles import grant
 
 # Any number will do, as long as all servers use the same one.
 _ADVISORY_LOCK = 0x1ED6E2
@@ -18,9 +20,11 @@ class UnsupportedDatabaseError(Exception):
     """The database cannot hold the books; the message says why."""
 
 
-async def migrate(dsn: str) -> int:
+async def migrate(dsn: str, decisions: Mapping[str, Mapping[str, str]]) -> int:
     """Brings the database to this code's schema; returns how many migrations were applied.
 
+    `decisions` say by role what each may do, see roles.py; the role of `dsn` itself, which owns the tables, needs none.
+    A role that owns nothing may come too, and finds out whether the schema is up to date.
     Safe to interrupt at any moment and to run from several servers at once: the second waits for the first.
     Raises UnsupportedDatabaseError for a PostgreSQL older than 15 or a schema newer than this code.
     """
@@ -34,17 +38,23 @@ async def migrate(dsn: str) -> int:
                 f"PostgreSQL {version.major} is too old; {MAJOR_VERSION_MIN} or newer is needed"
             )
         await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
-        return await _apply_missing(connection)
+        applied = await _apply_missing(connection)
+        owner = await connection.fetchval("SELECT current_user")
+        for role, decided in decisions.items():
+            if role != owner:
+                await grant(connection, role, decided)
+        return applied
     finally:
         # Closing the session releases the lock.
         await connection.close()
 
 
 async def _apply_missing(connection: asyncpg.Connection[asyncpg.Record]) -> int:
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migrations "
-        "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-    )
+    # Looked for, as not every role may even try to create one.
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        await connection.execute(
+            "CREATE TABLE schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
     applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
     known = {
         file.name: file.read_text()

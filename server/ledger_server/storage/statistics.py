@@ -3,7 +3,8 @@
 Until a table is first analyzed PostgreSQL takes all indexes that begin with ledger_id for equally good, and keeps the
 plan it guessed: checking one foreign key by the wrong index took 1 ms instead of 3 us. Autovacuum comes by once a
 minute; here new tables are analyzed within a second of their first rows, and again as they grow, which also
-makes every session plan anew. Once tables are large autovacuum does it alone.
+makes every session plan anew. Once tables are large autovacuum does it alone, as it does where only the owner of the
+tables may analyze them and LEDGER_MIGRATION_DATABASE_URL, which names it, is not given.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ async def _watch(dsn: str) -> None:
 
 
 async def _analyze_grown(connection: Connection) -> bool:
-    """Analyzes the tables that have outgrown their statistics; True once the entries are many."""
+    """Analyzes the tables that have outgrown their statistics; True once the entries are many, or nothing is ours."""
     tables = await connection.fetch(sql.read_table_sizes)
     for table in tables:
         if table["pages"] and (table["known_rows"] < 0 or table["pages"] >= GROWTH * max(table["known_pages"], 1)):
             await connection.execute(f'ANALYZE "{table["table_name"]}"')
-    return any(table["table_name"] == "entries" and table["pages"] > LARGE_PAGES for table in tables)
+    return not tables or any(t["table_name"] == "entries" and t["pages"] > LARGE_PAGES for t in tables)

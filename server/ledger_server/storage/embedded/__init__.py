@@ -29,7 +29,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ledger_server.storage.embedded.binaries import find_binaries, version_of
-from ledger_server.storage.embedded.cluster import Cluster, socket_dsn, stop
+from ledger_server.storage.embedded.cluster import PRUNING_USER, SERVICE_USER, USER, Cluster, socket_dsn, stop
 from ledger_server.storage.embedded.directory import (
     LOCK,
     PGDATA,
@@ -54,6 +54,8 @@ from ledger_server.storage.embedded.identity import choose_identity
 from ledger_server.storage.embedded.leftover import stop_leftover
 
 __all__ = [
+    "PRUNING_USER",
+    "SERVICE_USER",
     "SETTINGS",
     "BinariesNotFoundError",
     "DataDirectoryError",
@@ -111,9 +113,9 @@ class EmbeddedPostgres:
     started_in_seconds: float
     exited: "asyncio.Task[int]"
 
-    def dsn(self, database: str = "ledger") -> str:
+    def dsn(self, database: str = "ledger", user: str = USER) -> str:
         """A connection string for asyncpg and psql, over the private unix socket."""
-        return socket_dsn(self.socket_directory, database)
+        return socket_dsn(self.socket_directory, database, user)
 
 
 @asynccontextmanager

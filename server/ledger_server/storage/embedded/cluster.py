@@ -25,7 +25,8 @@ from ledger_server.storage.embedded.identity import Identity
 from ledger_server.storage.embedded.leftover import read_pid_file
 from ledger_server.storage.embedded.parent import setpriv_with_pdeathsig, stopped_with_us
 
-USER = "ledger"
+# Of migrations, the owner of everything; of the service; of pruning.
+USER, SERVICE_USER, PRUNING_USER = "ledger", "ledger_service", "ledger_pruning"
 _LOG_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -134,7 +135,7 @@ class Cluster:
         return [*with_us, *self.identity.command, *call]
 
     async def wait_until_ready(self, exited: "asyncio.Task[int]", timeout_seconds: float) -> None:
-        """Connect until it works, for as long as a crash recovery may take, and make `ledger`."""
+        """Connect until it works, for as long as a crash recovery may take, and make `ledger` and the roles."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             if exited.done():
@@ -156,6 +157,10 @@ class Cluster:
             known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = 'ledger'")
             if known is None:
                 await connection.execute("CREATE DATABASE ledger")
+            for user in (SERVICE_USER, PRUNING_USER):
+                if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", user):
+                    await connection.execute(f"CREATE ROLE {user} LOGIN")
+            await connection.execute("REVOKE TEMPORARY ON DATABASE ledger FROM PUBLIC")
         finally:
             await connection.close()
 
@@ -176,9 +181,9 @@ async def stop(process: asyncio.subprocess.Process, exited: "asyncio.Task[int]",
         process.stdin.close()
 
 
-def socket_dsn(socket_directory: Path, database: str) -> str:
+def socket_dsn(socket_directory: Path, database: str, user: str = USER) -> str:
     host = quote(str(socket_directory), safe="/")
-    return f"postgresql://{USER}@/{quote(database, safe='')}?host={host}&port=5432"
+    return f"postgresql://{user}@/{quote(database, safe='')}?host={host}&port=5432"
 
 
 @contextmanager

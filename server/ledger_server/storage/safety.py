@@ -1,0 +1,62 @@
+"""Settings of a PostgreSQL under which what was acknowledged can be lost, or the rules be broken: refused at start."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from ledger_server.storage.pool import CONNECT_SECONDS, connect_lane
+
+# What must not be set, and what it would do.
+_DANGERS = {
+    ("fsync", "off"): "a power cut loses acknowledged transactions, and can leave the books unreadable",
+    ("full_page_writes", "off"): "a power cut in the middle of a write can leave the books unreadable",
+    ("synchronous_commit", "off"): "a crash loses acknowledged transactions",
+    ("data_sync_retry", "on"): "after a failed write to the disk PostgreSQL goes on as if nothing were lost",
+}
+# What the service sets for its own sessions; a pooler in between may drop it.
+_SESSION = {"synchronous_commit": "on", "default_transaction_isolation": "serializable"}
+
+
+class UnsafeDatabaseError(Exception):
+    """The database must not hold the books as it is set up; the message says why and what to do."""
+
+
+async def find_risks(dsn: str) -> list[str]:
+    """What is dangerous about the settings of this PostgreSQL, each as a clause.
+
+    Raises UnsafeDatabaseError if it does not keep the settings that the service makes for its sessions.
+    """
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    try:
+        names = sorted({name for name, _ in _DANGERS})
+        rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", names)
+    finally:
+        await connection.close()
+    lane = await connect_lane(dsn)
+    try:
+        for name, wanted in _SESSION.items():
+            found = await lane.fetchval("SELECT current_setting($1)", name)
+            if found != wanted:
+                raise UnsafeDatabaseError(
+                    f"sessions of this PostgreSQL have {name} = {found}, although the service asks for {wanted} when "
+                    "it connects. Something in between drops what it asks for; connect to PostgreSQL directly, or let "
+                    "the pooler pass startup parameters on"
+                )
+    finally:
+        lane.terminate()
+    return [
+        f"{row['name']} is {row['setting']}: {_DANGERS[row['name'], row['setting']]}"
+        for row in rows
+        if (row["name"], row["setting"]) in _DANGERS
+    ]
+
+
+async def refuse_risks(dsn: str, *, may_lose_data: bool) -> list[str]:
+    """The risks that are taken because somebody asked for them by name; UnsafeDatabaseError if nobody did."""
+    risks = await find_risks(dsn)
+    if risks and not may_lose_data:
+        raise UnsafeDatabaseError(
+            f"the PostgreSQL is not set up to keep books: {'; '.join(risks)}. Correct it, or set "
+            "LEDGER_MAY_LOSE_DATA=1 where losing everything does not matter"
+        )
+    return risks

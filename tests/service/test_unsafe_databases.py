@@ -1,0 +1,77 @@
+"""A PostgreSQL that would lose what was acknowledged is refused, with a sentence that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
+from tests.conftest import POSTGRES_BIN, new_database
+from tests.service.processes import refused, started
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit", "data_sync_retry"])
+async def test_a_database_that_would_lose_data_is_refused(setting: str, tmp_path: Path) -> None:
+    value = "on" if setting == "data_sync_retry" else "off"
+    async with embedded_postgres(tmp_path / "data", bin_directory=POSTGRES_BIN, settings={setting: value}) as postgres:
+        said = await refused(tmp_path, database_url=postgres.dsn(), may_lose_data=0)
+        assert said.startswith(f"ledger: the PostgreSQL is not set up to keep books: {setting} is {value}: ")
+        assert len(said.splitlines()) == 1
+        connection = await asyncpg.connect(postgres.dsn())
+        tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        await connection.close()
+        assert tables == 0, "refused before anything was written"
+        async with started(tmp_path, database_url=postgres.dsn(), may_lose_data=1) as service:
+            assert service.said()[0].startswith(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {setting} is {value}")
+
+
+async def test_a_role_that_does_not_wait_for_the_disk_is_refused(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    async with new_database(postgres) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("CREATE ROLE hasty LOGIN SUPERUSER")
+        try:
+            await connection.execute("ALTER ROLE hasty SET synchronous_commit = off")
+            said = await refused(tmp_path, database_url=dsn.replace("//ledger@", "//hasty@"), may_lose_data=0)
+            assert "synchronous_commit is off" in said
+        finally:
+            await connection.execute("DROP ROLE hasty")
+            await connection.close()
+
+
+async def test_a_pooler_that_drops_the_sessions_settings_is_refused(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    """Also where losing data does not matter: without SERIALIZABLE the rules themselves are at stake."""
+    async with new_database(postgres) as dsn, dropping_proxy(dsn, tmp_path) as dropping:
+        said = await refused(tmp_path, database_url=dropping)
+    assert "default_transaction_isolation = read committed, although the service asks for serializable" in said
+
+
+@asynccontextmanager
+async def dropping_proxy(dsn: str, directory: Path) -> AsyncIterator[str]:
+    """The DSN of a way to the database on which a session begins with its user and database only, as some poolers do."""
+    socket_directory = dsn.partition("host=")[2].partition("&")[0]
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_unix_connection(f"{socket_directory}/.s.PGSQL.5432")
+        (length,) = struct.unpack("!i", await reader.readexactly(4))
+        message = await reader.readexactly(length - 4)
+        words = message[4:].rstrip(b"\0").split(b"\0")
+        kept = [n for n in range(0, len(words), 2) if words[n] in (b"user", b"database", b"client_encoding")]
+        parameters = b"".join(words[n] + b"\0" + words[n + 1] + b"\0" for n in kept) + b"\0"
+        there_writer.write(struct.pack("!i", 8 + len(parameters)) + message[:4] + parameters)
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+    async with await asyncio.start_unix_server(connect, directory / ".s.PGSQL.5432"):
+        yield dsn.replace(socket_directory, quote(str(directory), safe="/"))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
