@@ -45,7 +45,9 @@ async def test_a_role_that_does_not_wait_for_the_disk_is_refused(postgres: Embed
             await connection.close()
 
 
-async def test_a_pooler_that_drops_the_sessions_settings_is_refused(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+async def test_a_pooler_that_drops_what_a_session_asks_for_is_refused(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
     """Also where losing data does not matter: without SERIALIZABLE the rules themselves are at stake."""
     async with new_database(postgres) as dsn, dropping_proxy(dsn, tmp_path) as dropping:
         said = await refused(tmp_path, database_url=dropping)

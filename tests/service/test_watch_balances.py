@@ -383,6 +383,7 @@ async def other_process(dsn: str, directory: Path) -> AsyncIterator[str]:
     ready_file = directory / "ready"
     environment = os.environ | {
         "LEDGER_DATABASE_URL": dsn,
+        "LEDGER_MAY_LOSE_DATA": "1",
         "LEDGER_LISTEN": "127.0.0.1:0",
         "LEDGER_READY_FILE": str(ready_file),
         "LEDGER_LOG_LEVEL": "error",

@@ -85,6 +85,9 @@ def test_who_can_reach_an_address(listen: str, is_loopback: bool) -> None:
         pytest.param({"LEDGER_INSECURE": "yes"}, "LEDGER_INSECURE='yes' is not 0 or 1", id="neither 0 nor 1"),
         pytest.param({"LEDGER_TLS_KEY": "key.pem"}, "must be set together", id="a key without its certificate"),
         pytest.param({"LEDGER_TLS_CERTIFICATE": "c.pem"}, "must be set together", id="a certificate without its key"),
+        pytest.param(
+            {"LEDGER_PRUNING_DATABASE_URL": "postgresql://db/ledger"}, "and it is not set", id="roles of no database"
+        ),
         pytest.param({"LEDGER_LANES": "many"}, "LEDGER_LANES='many' is not a number", id="no number"),
         pytest.param({"LEDGER_LANES": "-1"}, "LEDGER_LANES='-1' is not a number", id="a negative number"),
         pytest.param({"LEDGER_LANES": "0"}, "LEDGER_LANES", id="no lane"),
