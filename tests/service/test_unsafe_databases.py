@@ -48,7 +48,7 @@ async def test_a_role_that_does_not_wait_for_the_disk_is_refused(postgres: Embed
 async def test_a_pooler_that_drops_what_a_session_asks_for_is_refused(
     postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    """Also where losing data does not matter: without SERIALIZABLE the rules themselves are at stake."""
+    """Also where losing data does not matter, for the rules themselves are at stake."""
     async with new_database(postgres) as dsn, dropping_proxy(dsn, tmp_path) as dropping:
         said = await refused(tmp_path, database_url=dropping)
     assert "default_transaction_isolation = read committed, although the service asks for serializable" in said
@@ -56,7 +56,7 @@ async def test_a_pooler_that_drops_what_a_session_asks_for_is_refused(
 
 @asynccontextmanager
 async def dropping_proxy(dsn: str, directory: Path) -> AsyncIterator[str]:
-    """The DSN of a way to the database on which a session begins with its user and database only, as some poolers do."""
+    """The DSN of a way to the database that takes a user and a database from a session, as some poolers do."""
     socket_directory = dsn.partition("host=")[2].partition("&")[0]
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
