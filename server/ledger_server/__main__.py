@@ -118,10 +118,10 @@ def _announcement(settings: Settings, app: App) -> list[str]:
         where = "the PostgreSQL of LEDGER_DATABASE_URL"
     wire = "TLS" if settings.tls_certificate else "no TLS"
     return [
-        *(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {risk}" for risk in app.risks),
         f"serving gRPC on {_address(settings, app)} ({wire}), ledger.v1.LedgerService, health and reflection",
         f"data in {where}",
         "try `make demo` in another terminal, or see README.md for a first call; Ctrl-C stops",
+        *(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {risk}" for risk in app.risks),
     ]
 
 

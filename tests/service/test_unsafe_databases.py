@@ -29,7 +29,7 @@ async def test_a_database_that_would_lose_data_is_refused(setting: str, tmp_path
         await connection.close()
         assert tables == 0, "refused before anything was written"
         async with started(tmp_path, database_url=postgres.dsn(), may_lose_data=1) as service:
-            assert service.said()[0].startswith(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {setting} is {value}")
+            assert service.said()[-1].startswith(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {setting} is {value}")
 
 
 async def test_a_role_that_does_not_wait_for_the_disk_is_refused(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
