@@ -1,7 +1,8 @@
 """Calls about accounts."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TypedDict, Unpack
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -11,15 +12,19 @@ from ledger_client.inputs import (
     AccountRef,
     AccountStatusWord,
     NormalBalanceWord,
+    VersionIntervalWord,
     account_status_value,
     metadata_changes,
     name_account,
     normal_balance_value,
+    timestamp,
+    version_interval_value,
 )
 from ledger_client.pages import every_page
 from ledger_client.v1.accounts_pb2 import (
     Account,
     AccountStatus,
+    AccountVersion,
     BalanceLimits,
     BatchCreateAccountsRequest,
     BatchCreateAccountsResponse,
@@ -29,13 +34,32 @@ from ledger_client.v1.accounts_pb2 import (
     GetAccountRequest,
     ListAccountsRequest,
     ListAccountsResponse,
+    ListAccountVersionsRequest,
+    ListAccountVersionsResponse,
     UpdateAccountRequest,
+    VersionInterval,
+    VersionOrder,
 )
 from ledger_client.v1.balances_pb2 import NormalBalance
 
 
-class AccountFilters(TypedDict, total=False):
-    """Which accounts to list; all that are given must hold."""
+class BalanceTime(TypedDict, total=False):
+    """Which entries balances count: by their effective time, and by what was known. Without any, every standing one."""
+
+    effective_at_lower_bound: datetime | None
+    """Only entries effective at this time or later."""
+    effective_at_upper_bound: datetime | None
+    """Only entries effective before this time."""
+    as_of: datetime | None
+    """Only entries effective at this time or before; not together with a bound."""
+    as_of_position: int | None
+    """Only what was known at this position; above the ledger's: PositionInFuture."""
+    known_at: datetime | None
+    """Only what was known at this time; not together with as_of_position."""
+
+
+class AccountFilters(BalanceTime, total=False):
+    """Which accounts to list, all that are given must hold; and with their balances as of which time."""
 
     currency: str
     """Of this currency code."""
@@ -136,15 +160,34 @@ class AccountCalls(Connection):
         ledger_id: str,
         account: AccountRef,
         *,
+        as_of_lock_version: int | None = None,
         min_position: int | None = None,
         timeout: float | None = None,
+        **time: Unpack[BalanceTime],
     ) -> Account:
-        """Read an account with its balances now.
+        """Read an account with its balances, now or as of another time.
+
+        An effective time and one of what was known can be combined: ``known_at=monday, as_of=sunday`` is what was known
+        on Monday about Sunday. Before the account was there its balances are zero.
+
+        Args:
+            ledger_id: the ledger that holds it.
+            account: which account.
+            as_of_lock_version: only what was known at this version; not together with as_of_position or known_at.
+            min_position: wait until the ledger stands at least here, else PositionNotReached.
+            timeout: deadline in seconds; None: the client's.
+            time: see ``BalanceTime``.
 
         Raises:
             AccountNotFound: no such account in this ledger.
+            LockVersionInFuture, PositionInFuture: there is no such version, or position, yet.
         """
-        request = GetAccountRequest(ledger_id=ledger_id, min_position=min_position)
+        request = GetAccountRequest(
+            ledger_id=ledger_id,
+            as_of_lock_version=as_of_lock_version,
+            min_position=min_position,
+            **_time_fields(time),
+        )
         name_account(request, account)
         return await self._call(self.stub.GetAccount, request, timeout)
 
@@ -155,13 +198,17 @@ class AccountCalls(Connection):
         *,
         min_position: int | None = None,
         timeout: float | None = None,
+        **time: Unpack[BalanceTime],
     ) -> BatchGetAccountsResponse:
-        """Read up to 1,000 accounts, all at one position, in the order of their ids here.
+        """Read up to 1,000 accounts, all at one position, in the order of their ids here; ``time`` as in `get_account`.
 
         Raises:
             AccountNotFound: one of them is not in this ledger.
+            PositionInFuture: there is no such position yet.
         """
-        request = BatchGetAccountsRequest(ledger_id=ledger_id, account_ids=account_ids, min_position=min_position)
+        request = BatchGetAccountsRequest(
+            ledger_id=ledger_id, account_ids=account_ids, min_position=min_position, **_time_fields(time)
+        )
         return await self._call(self.stub.BatchGetAccounts, request, timeout)
 
     async def list_accounts(
@@ -182,6 +229,7 @@ class AccountCalls(Connection):
             metadata=filters.get("metadata"),
             external_id=filters.get("external_id", ""),
             min_position=filters.get("min_position"),
+            **_time_fields(filters),
         )
         return await self._call(self.stub.ListAccounts, request, timeout)
 
@@ -194,6 +242,77 @@ class AccountCalls(Connection):
         async for page in every_page(fetch):
             for account in page.accounts:
                 yield account
+
+    async def list_account_versions(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        *,
+        newest_first: bool = False,
+        interval: VersionIntervalWord | VersionInterval.ValueType | None = None,
+        time_lower_bound: datetime | None = None,
+        time_upper_bound: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> ListAccountVersionsResponse:
+        """One page of an account's versions: its balances after each command that moved them.
+
+        Args:
+            ledger_id: the ledger that holds it.
+            account: which account.
+            newest_first: by descending lock_version; else by ascending.
+            interval: keep only the last version of each "hour", "day" or "month" (UTC), as charts need it.
+            time_lower_bound: only versions written at this time or later.
+            time_upper_bound: only versions written before this time.
+            page_size: 1..1,000; 0: 100.
+            page_token: that of the page before.
+            min_position: wait until the ledger stands at least here, else PositionNotReached.
+            timeout: deadline in seconds; None: the client's.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+        """
+        request = ListAccountVersionsRequest(
+            ledger_id=ledger_id,
+            order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
+            interval=version_interval_value(interval),
+            time_lower_bound=timestamp(time_lower_bound),
+            time_upper_bound=timestamp(time_upper_bound),
+            page_size=page_size,
+            page_token=page_token,
+            min_position=min_position,
+        )
+        name_account(request, account)
+        return await self._call(self.stub.ListAccountVersions, request, timeout)
+
+    async def account_versions(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        *,
+        newest_first: bool = False,
+        interval: VersionIntervalWord | VersionInterval.ValueType | None = None,
+        time_lower_bound: datetime | None = None,
+        time_upper_bound: datetime | None = None,
+    ) -> AsyncIterator[AccountVersion]:
+        """All versions of an account, page by page; see ``list_account_versions``."""
+
+        async def fetch(token: str) -> ListAccountVersionsResponse:
+            return await self.list_account_versions(
+                ledger_id,
+                account,
+                newest_first=newest_first,
+                interval=interval,
+                time_lower_bound=time_lower_bound,
+                time_upper_bound=time_upper_bound,
+                page_token=token,
+            )
+
+        async for page in every_page(fetch):
+            for version in page.versions:
+                yield version
 
     async def update_account(
         self,
@@ -254,3 +373,13 @@ class AccountCalls(Connection):
         )
         name_account(request, account)
         return await self._call(self.stub.UpdateAccount, request, timeout, outcome)
+
+
+def _time_fields(time: BalanceTime) -> dict[str, Any]:
+    return {
+        "effective_at_lower_bound": timestamp(time.get("effective_at_lower_bound")),
+        "effective_at_upper_bound": timestamp(time.get("effective_at_upper_bound")),
+        "as_of": timestamp(time.get("as_of")),
+        "as_of_position": time.get("as_of_position"),
+        "known_at": timestamp(time.get("known_at")),
+    }

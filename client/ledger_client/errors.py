@@ -10,7 +10,7 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
     │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
     │                          ReversalEntriesFixed, EpochChanged
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
-    ├── OutOfRange             PositionInFuture, PositionPruned
+    ├── OutOfRange             PositionInFuture, PositionPruned, LockVersionInFuture
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
     ├── ResourceExhausted      Overloaded, SlowSubscriber
     ├── Internal
@@ -243,7 +243,7 @@ class Contention(Aborted, reason=ErrorReason.ERROR_REASON_CONTENTION):
 
 
 class OutOfRange(LedgerError, code=grpc.StatusCode.OUT_OF_RANGE):
-    """The position is not in the ledger's log."""
+    """The position is not in the ledger's log, or the version not in the account's history."""
 
 
 class PositionInFuture(OutOfRange, reason=ErrorReason.ERROR_REASON_POSITION_IN_FUTURE):
@@ -252,6 +252,10 @@ class PositionInFuture(OutOfRange, reason=ErrorReason.ERROR_REASON_POSITION_IN_F
 
 class PositionPruned(OutOfRange, reason=ErrorReason.ERROR_REASON_POSITION_PRUNED):
     """Events after the position were pruned: take a new snapshot."""
+
+
+class LockVersionInFuture(OutOfRange, reason=ErrorReason.ERROR_REASON_LOCK_VERSION_IN_FUTURE):
+    """The account has not got to this lock_version."""
 
 
 class Unavailable(LedgerError, code=grpc.StatusCode.UNAVAILABLE):

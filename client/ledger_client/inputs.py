@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimit, BalanceLimits
+from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimit, BalanceLimits, VersionInterval
 from ledger_client.v1.balances_pb2 import BalanceCondition, BalanceKind, Direction, NormalBalance, Operator
 from ledger_client.v1.transactions_pb2 import (
     AccountCondition,
@@ -47,9 +47,15 @@ NormalBalanceWord = Literal["debit", "credit"]
 DirectionWord = Literal["debit", "credit"]
 StatusWord = Literal["pending", "posted", "archived"]
 AccountStatusWord = Literal["open", "debits_frozen", "credits_frozen", "frozen", "closed"]
+VersionIntervalWord = Literal["hour", "day", "month"]
 BalanceWord = Literal["pending", "posted", "available"]
 OperatorSign = Literal["<", "<=", "==", "!=", ">=", ">"]
 
+_VERSION_INTERVALS: dict[str, VersionInterval.ValueType] = {
+    "hour": VersionInterval.VERSION_INTERVAL_HOUR,
+    "day": VersionInterval.VERSION_INTERVAL_DAY,
+    "month": VersionInterval.VERSION_INTERVAL_MONTH,
+}
 _NORMAL_BALANCES: dict[str, NormalBalance.ValueType] = {
     "debit": NormalBalance.NORMAL_BALANCE_DEBIT,
     "credit": NormalBalance.NORMAL_BALANCE_CREDIT,
@@ -305,6 +311,13 @@ def status_values(
 ) -> list[TransactionStatus.ValueType]:
     """See normal_balance_value."""
     return [_STATUSES[word] if isinstance(word, str) else word for word in words]
+
+
+def version_interval_value(word: VersionIntervalWord | VersionInterval.ValueType | None) -> VersionInterval.ValueType:
+    """See normal_balance_value."""
+    if word is None:
+        return VersionInterval.VERSION_INTERVAL_UNSPECIFIED
+    return _VERSION_INTERVALS[word] if isinstance(word, str) else word
 
 
 def account_status_value(word: AccountStatusWord | AccountStatus.ValueType | None) -> AccountStatus.ValueType:

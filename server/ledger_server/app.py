@@ -14,6 +14,7 @@ from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.worker import Worker
 from ledger_server.reading import Reader
+from ledger_server.reading.timelines import Folding
 from ledger_server.security.tls import server_credentials
 from ledger_server.settings import Settings
 from ledger_server.storage.databases import Database, Databases, Prepared, prepare
@@ -63,11 +64,16 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             fresh_statistics(databases.migration.dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
             Hub(dsn, pool).running() as hub,
-            Lanes(workers, pool, hub.committed).running() as lanes,
+            Folding(dsn).running() as folding,
+            Lanes(workers, pool, hub.committed, folding.ask).running() as lanes,
             sweeping(pool, lanes),
             pruning(databases.pruning.dsn, settings.event_retention),
             serving(
-                LedgerService(lanes, Reader(pool), hub), hub, settings.listen, credentials, settings.drain_seconds
+                LedgerService(lanes, Reader(pool, folding.ask), hub),
+                hub,
+                settings.listen,
+                credentials,
+                settings.drain_seconds,
             ) as port,
         ):
             yield App(port, dsn, postgres, prepared.migrations_applied, prepared.risks)

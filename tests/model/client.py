@@ -54,6 +54,7 @@ from tests.model.operations import (
     UpdateLedger,
     Write,
 )
+from tests.model.reads import Question
 from tests.model.state import Answer, Done, Refused, View
 
 _FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -108,6 +109,37 @@ class ServiceLedger:
         """The ledger's position, and these accounts as they stand at it."""
         read = await self.client.batch_get_accounts(self.id, [self._ids[key] for key in keys])
         return read.position, [self._account_view(account) for account in read.accounts]
+
+    def id_of(self, key: str) -> str:
+        return self._ids[key]
+
+    async def balances_as_of(self, question: Question) -> list[View]:
+        """The accounts' lock_versions and balances as of a time."""
+        ids = [self._ids[key] for key in question.accounts]
+        time: Any = {
+            "effective_at_lower_bound": _time(question.lower),
+            "effective_at_upper_bound": _time(question.upper),
+            "as_of": _time(question.as_of),
+            "as_of_position": question.position,
+            "known_at": question.known_at,
+        }
+        if len(ids) > 1:
+            read = await self.client.batch_get_accounts(self.id, ids, **time)
+            return [_balances_view(account) for account in read.accounts]
+        account = await self.client.get_account(self.id, ids[0], as_of_lock_version=question.lock_version, **time)
+        return [_balances_view(account)]
+
+    async def account_versions(self, account: str, newest_first: bool) -> list[View]:
+        """All that the balances of an account ever were."""
+        versions = self.client.account_versions(self.id, self._ids[account], newest_first=newest_first)
+        return [
+            {
+                "position": version.position,
+                "lock_version": version.lock_version,
+                "balances": _balances(version.balances),
+            }
+            async for version in versions
+        ]
 
     async def transactions(self) -> list[View]:
         """All transactions as they stand, oldest first."""
@@ -402,6 +434,10 @@ class ServiceLedger:
             "lock_version": entry.account_lock_version,
             "balances": _balances(entry.resulting_balances),
         }
+
+
+def _balances_view(account: Account) -> View:
+    return {"lock_version": account.lock_version, "balances": _balances(account.balances)}
 
 
 def _refused(error: LedgerError) -> Refused:

@@ -392,7 +392,7 @@ class ModelLedger:
                 touching = [each for each in (version, *earlier[-1:]) if each.status != "archived"]
                 accounts |= {entry.account for each in touching for entry in each.entries}
         if accounts:
-            self.state.moves.append(frozenset(accounts))
+            self.state.moves.append((self.state.position + 1, frozenset(accounts)))
         if refusable:
             self._check_limits(before)
             self._check_conditions(demands)

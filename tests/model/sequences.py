@@ -84,7 +84,7 @@ _PATCHES: Sequence[Patch | None] = (
     Patch(False, (("k", None),)),
     Patch(False, (("k", "4"), ("l", None))),
 )
-_DAYS: Sequence[Day | None] = (None, None, None, 1, 2, 300)
+_DAYS: Sequence[Day | None] = (None, None, None, 1, 2, 300, FUTURE)
 
 
 def seeds(steps: int) -> SearchStrategy[list[int]]:

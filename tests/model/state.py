@@ -111,8 +111,8 @@ class State:
     exponents: dict[str, int] = field(default_factory=dict)
     # All versions of each transaction, oldest first.
     versions: dict[str, tuple[Version, ...]] = field(default_factory=dict)
-    # For each command that moved money: on which accounts.
-    moves: list[frozenset[str]] = field(default_factory=list)
+    # For each command that moved money: its position, and on which accounts.
+    moves: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     requests: dict[str, tuple[Body, Answer]] = field(default_factory=dict)
 
     def copy(self) -> State:
@@ -136,7 +136,9 @@ class State:
 
     def balances(self, account: str) -> dict[str, tuple[int, int, int]]:
         """(debits, credits, amount) of each of the three balances."""
-        sums = self.sums(account)
+        return self.balances_of(account, self.sums(account))
+
+    def balances_of(self, account: str, sums: dict[tuple[str, str], int]) -> dict[str, tuple[int, int, int]]:
         credit_normal = self.accounts[account]["normal_balance"] == "credit"
         posted_debits, posted_credits = sums["posted", "debit"], sums["posted", "credit"]
         all_debits = posted_debits + sums["pending", "debit"]
@@ -152,7 +154,7 @@ class State:
         }
 
     def lock_version(self, account: str) -> int:
-        return sum(account in moved for moved in self.moves)
+        return sum(account in moved for _, moved in self.moves)
 
     def account_view(self, account: str) -> View:
         return self.accounts[account] | {

@@ -680,7 +680,7 @@ async def test_a_read_ends_with_its_deadline_and_leaves_the_pool_whole(books: Bo
         await blocker.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
         for _ in range(6):
             with pytest.raises(TimeoutError):
-                await books.reader.get_account(books.ledger_id, Ref(new_id(), None), None, 0.1)
+                await books.reader.get_account(books.ledger_id, Ref(new_id(), None), timeout=0.1)
         # Without a deadline of its own it still holds no snapshot for longer than a second.
         with pytest.raises(DatabaseUnavailable):
             await books.reader.get_account(books.ledger_id, Ref(new_id(), None))

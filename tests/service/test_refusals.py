@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import grpc.aio
@@ -77,6 +78,14 @@ class Case:
 
 def malformed(sentence: str, method: str, request: Callable[[Books], bytes]) -> Case:
     return Case(sentence, method, request, "INVALID_ARGUMENT", "MESSAGE_MALFORMED")
+
+
+def account_as_of(books: Books, **time: Any) -> accounts_pb2.GetAccountRequest:
+    return accounts_pb2.GetAccountRequest(ledger_id=books.ledger_id, account_id=books.cash, **time)
+
+
+def versions_of(books: Books, **more: Any) -> accounts_pb2.ListAccountVersionsRequest:
+    return accounts_pb2.ListAccountVersionsRequest(ledger_id=books.ledger_id, account_id=books.cash, **more)
 
 
 def field(sentence: str, method: str, request: Callable[[Books], Message], named: str, item: int | None = None) -> Case:
@@ -667,6 +676,118 @@ STREAMS = [
         lambda b: WatchBalancesRequest(ledger_id=b.ledger_id, account_ids=[b.cash] * 10_001),
         "account_ids",
     ),
+    field(
+        "an instant and a window",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of=Timestamp(), effective_at_lower_bound=Timestamp()),
+        "as_of",
+    ),
+    field(
+        "a window that ends before it begins",
+        "GetAccount",
+        lambda b: account_as_of(b, effective_at_lower_bound=Timestamp(seconds=1), effective_at_upper_bound=Timestamp()),
+        "effective_at_upper_bound",
+    ),
+    field(
+        "two answers to what was known",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of_position=1, known_at=Timestamp()),
+        "known_at",
+    ),
+    field(
+        "a version and a position",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of_lock_version=0, as_of_position=1),
+        "known_at",
+    ),
+    field(
+        "a time beyond the year 9999",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of=Timestamp(seconds=2**40)),
+        "as_of",
+    ),
+    field(
+        "a negative version of an account",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of_lock_version=-1),
+        "as_of_lock_version",
+    ),
+    field(
+        "a negative position of accounts",
+        "BatchGetAccounts",
+        lambda b: accounts_pb2.BatchGetAccountsRequest(ledger_id=b.ledger_id, account_ids=[b.cash], as_of_position=-1),
+        "as_of_position",
+    ),
+    field(
+        "an instant and a window for a list",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(
+            ledger_id=b.ledger_id, as_of=Timestamp(), effective_at_upper_bound=Timestamp()
+        ),
+        "as_of",
+    ),
+    field(
+        "an unknown interval of versions",
+        "ListAccountVersions",
+        lambda b: versions_of(b, interval=9),
+        "interval",
+    ),
+    field("an unknown order", "ListAccountVersions", lambda b: versions_of(b, order=9), "order"),
+    field(
+        "versions of a time that ends before it begins",
+        "ListAccountVersions",
+        lambda b: versions_of(b, time_lower_bound=Timestamp(seconds=1), time_upper_bound=Timestamp()),
+        "time_upper_bound",
+    ),
+    Case(
+        "a page of another account's versions",
+        "ListAccountVersions",
+        lambda b: versions_of(b, page_token=b.accounts_page_token),
+        "INVALID_ARGUMENT",
+        "INVALID_PAGE_TOKEN",
+    ),
+    Case(
+        "the versions of an unknown account",
+        "ListAccountVersions",
+        lambda b: accounts_pb2.ListAccountVersionsRequest(ledger_id=b.ledger_id, account_id=UNKNOWN_ID),
+        "NOT_FOUND",
+        "ACCOUNT_NOT_FOUND",
+        f"account_id={UNKNOWN_ID}",
+    ),
+    Case(
+        "a version that an account has not got to",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of_lock_version=10**6),
+        "OUT_OF_RANGE",
+        "LOCK_VERSION_IN_FUTURE",
+        "lock_version",
+    ),
+    Case(
+        "an account at a future position",
+        "GetAccount",
+        lambda b: account_as_of(b, as_of_position=b.position + 1),
+        "OUT_OF_RANGE",
+        "POSITION_IN_FUTURE",
+        "position",
+    ),
+    Case(
+        "accounts at a future position",
+        "BatchGetAccounts",
+        lambda b: accounts_pb2.BatchGetAccountsRequest(
+            ledger_id=b.ledger_id, account_ids=[b.cash], as_of_position=b.position + 1
+        ),
+        "OUT_OF_RANGE",
+        "POSITION_IN_FUTURE",
+        "position",
+    ),
+    Case(
+        "a list of accounts at a future position",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, as_of_position=b.position + 1),
+        "OUT_OF_RANGE",
+        "POSITION_IN_FUTURE",
+        "position",
+    ),
     Case(
         "an unknown account watched",
         "WatchBalances",
@@ -1219,6 +1340,8 @@ async def told_of_nul(channel: grpc.aio.Channel, books: Books, method: str, path
         setattr(request, "request_id", request_id())  # noqa: B010
     if isinstance(request, Batch):
         request.atomic = True
+    if path == ("page_token",) and "account_id" in request.DESCRIPTOR.fields_by_name:
+        setattr(request, "account_id", books.cash)  # noqa: B010  # not every request has it
     if path == ("page_token",) and "transaction_external_id" in request.DESCRIPTOR.fields_by_name:
         setattr(request, "transaction_external_id", "held")  # noqa: B010  # not every request has it
     with_nul(request, path)

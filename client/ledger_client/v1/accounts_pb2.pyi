@@ -58,6 +58,58 @@ ACCOUNT_STATUS_CLOSED: AccountStatus.ValueType  # 5
 """Takes nothing; its posted amount is zero and nothing is pending. May be opened again."""
 Global___AccountStatus: _TypeAlias = AccountStatus  # noqa: Y015
 
+class _VersionInterval:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VersionIntervalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionInterval.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERSION_INTERVAL_UNSPECIFIED: _VersionInterval.ValueType  # 0
+    """Every version."""
+    VERSION_INTERVAL_HOUR: _VersionInterval.ValueType  # 1
+    """The last of each hour."""
+    VERSION_INTERVAL_DAY: _VersionInterval.ValueType  # 2
+    """The last of each day, UTC."""
+    VERSION_INTERVAL_MONTH: _VersionInterval.ValueType  # 3
+    """The last of each month, UTC."""
+
+class VersionInterval(_VersionInterval, metaclass=_VersionIntervalEnumTypeWrapper):
+    """What the versions of an account are thinned by, for a chart: the last one of each interval is kept."""
+
+VERSION_INTERVAL_UNSPECIFIED: VersionInterval.ValueType  # 0
+"""Every version."""
+VERSION_INTERVAL_HOUR: VersionInterval.ValueType  # 1
+"""The last of each hour."""
+VERSION_INTERVAL_DAY: VersionInterval.ValueType  # 2
+"""The last of each day, UTC."""
+VERSION_INTERVAL_MONTH: VersionInterval.ValueType  # 3
+"""The last of each month, UTC."""
+Global___VersionInterval: _TypeAlias = VersionInterval  # noqa: Y015
+
+class _VersionOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VersionOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERSION_ORDER_UNSPECIFIED: _VersionOrder.ValueType  # 0
+    """As OLDEST_FIRST."""
+    VERSION_ORDER_OLDEST_FIRST: _VersionOrder.ValueType  # 1
+    """By ascending lock_version."""
+    VERSION_ORDER_NEWEST_FIRST: _VersionOrder.ValueType  # 2
+    """By descending lock_version."""
+
+class VersionOrder(_VersionOrder, metaclass=_VersionOrderEnumTypeWrapper):
+    """Which end of an account's history comes first."""
+
+VERSION_ORDER_UNSPECIFIED: VersionOrder.ValueType  # 0
+"""As OLDEST_FIRST."""
+VERSION_ORDER_OLDEST_FIRST: VersionOrder.ValueType  # 1
+"""By ascending lock_version."""
+VERSION_ORDER_NEWEST_FIRST: VersionOrder.ValueType  # 2
+"""By descending lock_version."""
+Global___VersionOrder: _TypeAlias = VersionOrder  # noqa: Y015
+
 @_typing.final
 class BalanceLimit(_message.Message):
     """The bounds of one balance; a bound that is absent does not bind."""
@@ -190,7 +242,8 @@ class Account(_message.Message):
     """The caller's own id, up to 180 characters, unique among the ledger's accounts; empty when none was given."""
     lock_version: _builtins.int
     """0 for a new account, then one higher with each command that writes or discards a pending or posted
-    entry on it, however many entries. Metadata edits do not move it.
+    entry on it, however many entries. Metadata edits do not move it. In the answer to a read as of another time, the
+    last that was known then.
     """
     position: _builtins.int
     """The ledger's position: of the command in the answer to a write, of the snapshot in the answer to a read,
@@ -206,7 +259,7 @@ class Account(_message.Message):
 
     @_builtins.property
     def balances(self) -> _balances_pb2.Balances:
-        """The three balances at `lock_version`."""
+        """The three balances at `lock_version`; in the answer to a read by effective time, of the entries it asked for."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -416,7 +469,9 @@ Global___BatchCreateAccountsResponse: _TypeAlias = BatchCreateAccountsResponse  
 
 @_typing.final
 class GetAccountRequest(_message.Message):
-    """Reads one account with its balances now."""
+    """Reads one account with its balances, now or as of another time. What is not money about it is as it stands now. Before
+    the account was there its balances are zero, at lock_version 0.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,6 +479,12 @@ class GetAccountRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    AS_OF_POSITION_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     account_id: _builtins.str
@@ -432,6 +493,35 @@ class GetAccountRequest(_message.Message):
     """Its external id."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    as_of_lock_version: _builtins.int
+    """Only what was known at this lock_version of the account; OUT_OF_RANGE (LOCK_VERSION_IN_FUTURE) if it has not got
+    there. Not together with another of the three.
+    """
+    as_of_position: _builtins.int
+    """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
+    together with another of the three.
+    """
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Balances as of another time. Two questions may be asked, alone or together ("what did we know on Monday about
+        Sunday?"): which entries count by their effective time (as_of, or a window by its two bounds) and what was known (as_of_lock_version, as_of_position or known_at).
+        Without any, every standing entry counts, future ones included.
+
+        Only entries effective at this time or later, in microseconds.
+        """
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective before this time; not before the lower bound."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or before. Not together with a bound."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what was known at this time: at the last position whose time is not after it. Not together with another of the three."""
+
     def __init__(
         self,
         *,
@@ -439,15 +529,29 @@ class GetAccountRequest(_message.Message):
         account_id: _builtins.str = ...,
         account_external_id: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        as_of_lock_version: _builtins.int | None = ...,
+        as_of_position: _builtins.int | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_lock_version", b"_as_of_lock_version", "_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "as_of", b"as_of", "as_of_lock_version", b"as_of_lock_version", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_lock_version", b"_as_of_lock_version", "_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "as_of", b"as_of", "as_of_lock_version", b"as_of_lock_version", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__as_of_lock_version: _TypeAlias = _typing.Literal["as_of_lock_version"]  # noqa: Y015
+    _WhichOneofArgType__as_of_lock_version: _TypeAlias = _typing.Literal["_as_of_lock_version", b"_as_of_lock_version"]  # noqa: Y015
+    _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
+    _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
     _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
     _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_lock_version) -> _WhichOneofReturnType__as_of_lock_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_position) -> _WhichOneofReturnType__as_of_position | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
     @_typing.overload
@@ -457,20 +561,47 @@ Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
 
 @_typing.final
 class BatchGetAccountsRequest(_message.Message):
-    """Reads several accounts at one position."""
+    """Reads several accounts at one position, with their balances now or as of another time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_POSITION_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    as_of_position: _builtins.int
+    """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
+    together with known_at.
+    """
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1..1,000 account ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per mention."""
+
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Balances as of another time: see GetAccountRequest, and so for those that follow.
+        Only entries effective at this time or later, in microseconds.
+        """
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective before this time; not before the lower bound."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or before. Not together with a bound."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what was known at this time: at the last position whose time is not after it. Not together with as_of_position."""
 
     def __init__(
         self,
@@ -478,13 +609,23 @@ class BatchGetAccountsRequest(_message.Message):
         ledger_id: _builtins.str = ...,
         account_ids: _abc.Iterable[_builtins.str] | None = ...,
         min_position: _builtins.int | None = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        as_of_position: _builtins.int | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_ids", b"account_ids", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account_ids", b"account_ids", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
+    _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_position) -> _WhichOneofReturnType__as_of_position | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
 
 Global___BatchGetAccountsRequest: _TypeAlias = BatchGetAccountsRequest  # noqa: Y015
@@ -557,6 +698,11 @@ class ListAccountsRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_POSITION_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -571,9 +717,31 @@ class ListAccountsRequest(_message.Message):
     """Keep only the account with this external id; empty: all."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    as_of_position: _builtins.int
+    """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
+    together with known_at.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Keep only accounts whose metadata holds all of these pairs."""
+
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Balances as of another time: see GetAccountRequest, and so for those that follow.
+        Only entries effective at this time or later, in microseconds.
+        """
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective before this time; not before the lower bound."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or before. Not together with a bound."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what was known at this time: at the last position whose time is not after it. Not together with as_of_position."""
 
     def __init__(
         self,
@@ -586,13 +754,23 @@ class ListAccountsRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         external_id: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        as_of_position: _builtins.int | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
+    _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_position) -> _WhichOneofReturnType__as_of_position | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
 
 Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
@@ -726,3 +904,161 @@ class UpdateAccountRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
 
 Global___UpdateAccountRequest: _TypeAlias = UpdateAccountRequest  # noqa: Y015
+
+@_typing.final
+class ListAccountVersionsRequest(_message.Message):
+    """Lists the versions of an account: its balances after each command that moved them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    TIME_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    TIME_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds it."""
+    account_id: _builtins.str
+    """Its id."""
+    account_external_id: _builtins.str
+    """Its external id."""
+    page_size: _builtins.int
+    """1..1,000; 0 means 100. Larger is INVALID_ARGUMENT."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page of the same query; empty for the first."""
+    min_position: _builtins.int
+    """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    order: Global___VersionOrder.ValueType
+    """Default: oldest first."""
+    interval: Global___VersionInterval.ValueType
+    """Keep only the last version of each interval in which the account moved; of the one that is not over yet, the last so
+    far. Default: every version.
+    """
+    @_builtins.property
+    def time_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only versions written at this time or later."""
+
+    @_builtins.property
+    def time_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only versions written before this time; not before the lower bound."""
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        account_external_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        min_position: _builtins.int | None = ...,
+        order: Global___VersionOrder.ValueType = ...,
+        interval: Global___VersionInterval.ValueType = ...,
+        time_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        time_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "min_position", b"min_position", "time_lower_bound", b"time_lower_bound", "time_upper_bound", b"time_upper_bound"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "interval", b"interval", "ledger_id", b"ledger_id", "min_position", b"min_position", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "time_lower_bound", b"time_lower_bound", "time_upper_bound", b"time_upper_bound"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
+    _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___ListAccountVersionsRequest: _TypeAlias = ListAccountVersionsRequest  # noqa: Y015
+
+@_typing.final
+class AccountVersion(_message.Message):
+    """An account's balances after one command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
+    lock_version: _builtins.int
+    """0 for the account as it was created, then without gaps."""
+    position: _builtins.int
+    """The position of the command."""
+    transaction_id: _builtins.str
+    """The transaction that moved the balances, the new one if a command wrote two; empty at lock_version 0."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was written (database clock); not the effective time."""
+
+    @_builtins.property
+    def balances(self) -> _balances_pb2.Balances:
+        """The three balances, over all entries standing then, whatever their effective time."""
+
+    def __init__(
+        self,
+        *,
+        lock_version: _builtins.int | None = ...,
+        position: _builtins.int | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        transaction_id: _builtins.str = ...,
+        balances: _balances_pb2.Balances | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "lock_version", b"lock_version", "position", b"position", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "lock_version", b"lock_version", "position", b"position", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
+    _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___AccountVersion: _TypeAlias = AccountVersion  # noqa: Y015
+
+@_typing.final
+class ListAccountVersionsResponse(_message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    position: _builtins.int
+    """The ledger's position at which this page was read."""
+    epoch: _builtins.str
+    """The epoch of `position`."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountVersion]:
+        """At most page_size versions, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___AccountVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "epoch", b"epoch", "next_page_token", b"next_page_token", "position", b"position", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___ListAccountVersionsResponse: _TypeAlias = ListAccountVersionsResponse  # noqa: Y015

@@ -135,6 +135,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """OUT_OF_RANGE. Events after the position were pruned.
     Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: take a new snapshot.
     """
+    ERROR_REASON_LOCK_VERSION_IN_FUTURE: _ErrorReason.ValueType  # 52
+    """OUT_OF_RANGE. The account has not got to this lock_version.
+    Example: {"reason": "LOCK_VERSION_IN_FUTURE", "metadata": {"account_id": "…", "lock_version": "7"}}. Do: check which
+    account the version is of.
+    """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 60
     """UNAVAILABLE. The database cannot be reached or refuses to work. A write may or may not have been done.
     Example: {"reason": "DATABASE_UNAVAILABLE"}. Do: repeat with the same request_id.
@@ -268,6 +273,11 @@ Example: {"reason": "POSITION_IN_FUTURE", "metadata": {"position": "17"}}. Do: c
 ERROR_REASON_POSITION_PRUNED: ErrorReason.ValueType  # 51
 """OUT_OF_RANGE. Events after the position were pruned.
 Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: take a new snapshot.
+"""
+ERROR_REASON_LOCK_VERSION_IN_FUTURE: ErrorReason.ValueType  # 52
+"""OUT_OF_RANGE. The account has not got to this lock_version.
+Example: {"reason": "LOCK_VERSION_IN_FUTURE", "metadata": {"account_id": "…", "lock_version": "7"}}. Do: check which
+account the version is of.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 60
 """UNAVAILABLE. The database cannot be reached or refuses to work. A write may or may not have been done.

@@ -88,6 +88,11 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountsRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountsResponse.FromString,
                 _registered_method=True)
+        self.ListAccountVersions = channel.unary_unary(
+                '/ledger.v1.LedgerService/ListAccountVersions',
+                request_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.FromString,
+                _registered_method=True)
         self.UpdateAccount = channel.unary_unary(
                 '/ledger.v1.LedgerService/UpdateAccount',
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.UpdateAccountRequest.SerializeToString,
@@ -221,21 +226,29 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetAccount(self, request, context):
-        """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND.
+        """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
+        LOCK_VERSION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetAccounts(self, request, context):
-        """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND.
+        """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAccounts(self, request, context):
-        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccountVersions(self, request, context):
+        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -406,6 +419,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListAccounts,
                     request_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountsRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'ListAccountVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccountVersions,
+                    request_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.SerializeToString,
             ),
             'UpdateAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateAccount,
@@ -736,6 +754,33 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/ListAccounts',
             ledger_dot_v1_dot_accounts__pb2.ListAccountsRequest.SerializeToString,
             ledger_dot_v1_dot_accounts__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ListAccountVersions',
+            ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.SerializeToString,
+            ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

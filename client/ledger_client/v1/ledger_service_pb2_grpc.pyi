@@ -55,11 +55,15 @@ class LedgerServiceStub:
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]
-    """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND."""
+    """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
+    LOCK_VERSION_IN_FUTURE.
+    """
     BatchGetAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]
-    """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND."""
+    """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]
-    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    ListAccountVersions: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]
+    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
     UpdateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
@@ -127,11 +131,15 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
-    """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND."""
+    """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
+    LOCK_VERSION_IN_FUTURE.
+    """
     BatchGetAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]  # type: ignore[assignment]
-    """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND."""
+    """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]  # type: ignore[assignment]
-    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    ListAccountVersions: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
     UpdateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
@@ -238,7 +246,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.GetAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
-        """Reads an account with its balances. Errors: ACCOUNT_NOT_FOUND."""
+        """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
+        LOCK_VERSION_IN_FUTURE.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetAccounts(
@@ -246,7 +256,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.BatchGetAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.BatchGetAccountsResponse, _abc.Awaitable[_accounts_pb2.BatchGetAccountsResponse]]:
-        """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND."""
+        """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
 
     @_abc_1.abstractmethod
     def ListAccounts(
@@ -254,7 +264,15 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListAccountsResponse, _abc.Awaitable[_accounts_pb2.ListAccountsResponse]]:
-        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+
+    @_abc_1.abstractmethod
+    def ListAccountVersions(
+        self,
+        request: _accounts_pb2.ListAccountVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.ListAccountVersionsResponse, _abc.Awaitable[_accounts_pb2.ListAccountVersionsResponse]]:
+        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
 
     @_abc_1.abstractmethod
     def UpdateAccount(

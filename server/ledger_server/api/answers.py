@@ -13,7 +13,7 @@ from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, Ledger, Transaction
 from ledger_server.events.encode import balances_to, balances_to_bytes, delimited, timestamp_to
 from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
-from ledger_server.reading import LedgerPage, ListedEntry, Page, Read
+from ledger_server.reading import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
 
 
 def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
@@ -249,6 +249,24 @@ def accounts_page_to(page: Page[AccountVersion]) -> accounts_pb2.ListAccountsRes
 def transactions_page_to(page: Page[Transaction]) -> transactions_pb2.ListTransactionsResponse:
     return transactions_pb2.ListTransactionsResponse(
         transactions=[transaction_to(transaction, page.position, page.epoch) for transaction in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
+    )
+
+
+def account_versions_to(page: Page[ListedAccountVersion]) -> accounts_pb2.ListAccountVersionsResponse:
+    return accounts_pb2.ListAccountVersionsResponse(
+        versions=[
+            accounts_pb2.AccountVersion(
+                lock_version=listed.version.lock_version,
+                position=listed.version.position,
+                time=timestamp_to(listed.written_at),
+                transaction_id=listed.transaction_id or "",
+                balances=balances_to(listed.version),
+            )
+            for listed in page.items
+        ],
         next_page_token=page.next_page_token,
         position=page.position,
         epoch=page.epoch,

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import Any
 
 from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.pieces import account_ref, transaction_ref
+from ledger_server.api.pieces import account_ref, optional_count, optional_time, transaction_ref
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.events.subscription import Watch
-from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery
+from ledger_server.reading import (
+    AccountQuery,
+    AccountVersionQuery,
+    AsOf,
+    EntryQuery,
+    Interval,
+    LedgerQuery,
+    TransactionQuery,
+    VersionQuery,
+)
 
 BATCH_GET_MAX = 1_000
 WATCHED_ACCOUNTS_MAX = 10_000
 HEARTBEAT_SECONDS_DEFAULT = 10.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 0.1, 3_600.0
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class _Order(IntEnum):
+    OLDEST_FIRST = 1
+    NEWEST_FIRST = 2
+
+
+class _Interval(IntEnum):
+    HOUR = 1
+    DAY = 2
+    MONTH = 3
 
 
 def get_ledger(request: ledgers_pb2.GetLedgerRequest) -> tuple[str, int | None]:
@@ -40,24 +62,26 @@ def list_ledgers(request: ledgers_pb2.ListLedgersRequest) -> LedgerQuery:
     return query
 
 
-def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, int | None]:
+def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, AsOf, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         account_ref(problems, request),
+        _as_of(problems, request, optional_count(problems, request, "as_of_lock_version")),
         _min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
 
 
-def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[str, list[str], int | None]:
+def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[str, list[str], AsOf, int | None]:
     problems = Problems()
     if not 1 <= len(request.account_ids) <= BATCH_GET_MAX:
         problems.add("account_ids", f"must be 1 to {BATCH_GET_MAX}")
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         _ids(problems, "account_ids", request.account_ids),
+        _as_of(problems, request),
         _min_position(problems, request),
     )
     problems.raise_if_any()
@@ -77,6 +101,27 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
         normal_balance=_known(problems, "normal_balance", request.normal_balance, NormalBalance),
         metadata=fields.metadata(problems, request.metadata),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        as_of=_as_of(problems, request),
+    )
+    problems.raise_if_any()
+    return query
+
+
+def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> AccountVersionQuery:
+    problems = Problems()
+    lower, upper = _window(problems, request, "time_lower_bound", "time_upper_bound")
+    order = _known(problems, "order", request.order, _Order)
+    interval = _known(problems, "interval", request.interval, _Interval)
+    query = AccountVersionQuery(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        page_size=fields.page_size(problems, request.page_size),
+        page_token=request.page_token,
+        min_position=_min_position(problems, request),
+        account=account_ref(problems, request),
+        newest_first=order == _Order.NEWEST_FIRST,
+        interval=None if interval is None else Interval[interval.name],
+        time_lower_bound=lower,
+        time_upper_bound=upper,
     )
     problems.raise_if_any()
     return query
@@ -150,8 +195,8 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         direction=_known(problems, "direction", request.direction, Direction),
         statuses=_statuses(problems, request.statuses),
         include_discarded=request.include_discarded,
-        effective_at_lower_bound=_bound(problems, request, "effective_at_lower_bound"),
-        effective_at_upper_bound=_bound(problems, request, "effective_at_upper_bound"),
+        effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
+        effective_at_upper_bound=optional_time(problems, request, "effective_at_upper_bound"),
     )
     problems.raise_if_any()
     return query
@@ -214,11 +259,29 @@ def _ids(problems: Problems, field: str, values: Sequence[str]) -> list[str]:
 
 
 def _min_position(problems: Problems, request: Any) -> int | None:
-    return fields.count(problems, "min_position", request.min_position) if request.HasField("min_position") else None
+    return optional_count(problems, request, "min_position")
 
 
-def _bound(problems: Problems, request: Any, field: str) -> datetime | None:
-    return fields.time(problems, field, getattr(request, field)) if request.HasField(field) else None
+def _as_of(problems: Problems, request: Any, lock_version: int | None = None) -> AsOf:
+    """The time that balances are asked for as of: at most one answer to each of the two questions."""
+    lower, upper = _window(problems, request, "effective_at_lower_bound", "effective_at_upper_bound")
+    as_of = optional_time(problems, request, "as_of")
+    if as_of is not None and (lower or upper):
+        problems.add("as_of", "cannot be given together with effective_at_lower_bound or effective_at_upper_bound")
+    position = optional_count(problems, request, "as_of_position")
+    known_at = optional_time(problems, request, "known_at")
+    if sum(each is not None for each in (lock_version, position, known_at)) > 1:
+        problems.add("known_at", "as_of_position and as_of_lock_version say the same in other words: give one of them")
+    if as_of is not None and as_of < datetime.max.replace(tzinfo=UTC):
+        upper = as_of + _MICROSECOND
+    return AsOf(lower, upper, lock_version, position, known_at)
+
+
+def _window(problems: Problems, request: Any, lower: str, upper: str) -> tuple[datetime | None, datetime | None]:
+    start, end = optional_time(problems, request, lower), optional_time(problems, request, upper)
+    if start is not None and end is not None and start > end:
+        problems.add(upper, f"must not be before {lower}")
+    return start, end
 
 
 def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:

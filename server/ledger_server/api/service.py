@@ -64,6 +64,12 @@ class LedgerService:
         query = queries.list_accounts(request)
         return answers.accounts_page_to(await self._reader.list_accounts(query, context.time_remaining()))
 
+    async def ListAccountVersions(
+        self, request: accounts_pb2.ListAccountVersionsRequest, context: Context
+    ) -> accounts_pb2.ListAccountVersionsResponse:
+        query = queries.list_account_versions(request)
+        return answers.account_versions_to(await self._reader.list_account_versions(query, context.time_remaining()))
+
     async def BatchCreateAccounts(
         self, request: accounts_pb2.BatchCreateAccountsRequest, context: Context
     ) -> accounts_pb2.BatchCreateAccountsResponse:

@@ -20,6 +20,9 @@ from ledger_server.domain.model import (
     TransactionStatus,
 )
 
+# An account's versions are folded by effective time when there are so many more of them.
+TAIL_VERSIONS = 1_000
+
 
 class TransactionWrite(NamedTuple):
     """A transaction at its new version, the version it replaces, and whether new entries were written for it."""
@@ -80,6 +83,8 @@ class Book:
     transaction_ids: dict[str, str] = field(default_factory=dict)
     # Of entries of which something is reversed: by entry id.
     reversed: dict[str, Reversed] = field(default_factory=dict)
+    # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
+    grown: set[str] = field(default_factory=set)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
@@ -100,7 +105,10 @@ class Book:
         for transaction, replaced, _ in effect.transactions:
             self._apply_transaction(transaction, replaced)
         for change in effect.changes:
-            self._put(self.accounts, change.after.account.id, change.after)
+            after = change.after
+            self._put(self.accounts, after.account.id, after)
+            if not after.lock_version % TAIL_VERSIONS:
+                self.grown.add(after.account.id)
         for entry_id, amount in effect.reversed.items():
             self._put(self.reversed, entry_id, amount)
 

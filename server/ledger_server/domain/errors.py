@@ -8,7 +8,7 @@ LedgerError
 │                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
 │                            ConditionFailed  EpochChanged
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
-├── OutOfRange               PositionInFuture  PositionPruned
+├── OutOfRange               PositionInFuture  PositionPruned  LockVersionInFuture
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
 ├── ResourceExhausted        Overloaded  SlowSubscriber
 └── Internal                 a bug of ours
@@ -231,6 +231,10 @@ class PositionInFuture(OutOfRange):
 
 class PositionPruned(OutOfRange):
     reason = "POSITION_PRUNED"
+
+
+class LockVersionInFuture(OutOfRange):
+    reason = "LOCK_VERSION_IN_FUTURE"
 
 
 class Unavailable(LedgerError):

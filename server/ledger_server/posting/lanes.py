@@ -93,10 +93,18 @@ class Lane:
 class Lanes:
     """The front door of the write path."""
 
-    def __init__(self, workers: Sequence[Worker], pool: Pool, committed: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        pool: Pool,
+        committed: Callable[[str, int], None],
+        grown: Callable[[str, set[str]], None] = lambda _ledger_id, _account_ids: None,
+    ) -> None:
+        """`committed` is told the position of each commit, `grown` the accounts that have many new versions by it."""
         self._workers = workers
         self._pool = pool
         self._committed = committed
+        self._grown = grown
         self._lanes: dict[str, Lane] = {}
         self._scheduled: asyncio.PriorityQueue[tuple[float, int, Lane]] = asyncio.PriorityQueue()
         self._schedule_count = 0
@@ -201,6 +209,9 @@ class Lanes:
             return
         if book is not None:
             self._committed(lane.ledger_id, book.position)
+            if book.grown:
+                self._grown(lane.ledger_id, book.grown)
+                book.grown = set()
         done = 0
         for ticket in tickets:
             count = len(ticket.commands)

@@ -1,14 +1,29 @@
 """The read path: queries of the books, each one short snapshot of one ledger."""
 
-from ledger_server.reading.queries import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery
+from ledger_server.reading.queries import (
+    NOW,
+    AccountQuery,
+    AccountVersionQuery,
+    AsOf,
+    EntryQuery,
+    Interval,
+    LedgerQuery,
+    TransactionQuery,
+    VersionQuery,
+)
 from ledger_server.reading.reader import Reader
-from ledger_server.reading.results import LedgerPage, ListedEntry, Page, Read
+from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
 
 __all__ = [
+    "NOW",
     "AccountQuery",
+    "AccountVersionQuery",
+    "AsOf",
     "EntryQuery",
+    "Interval",
     "LedgerPage",
     "LedgerQuery",
+    "ListedAccountVersion",
     "ListedEntry",
     "Page",
     "Read",

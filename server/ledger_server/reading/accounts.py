@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import accounts_not_found
+from ledger_server.reading.balances import versions_as_of_in_time
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has
-from ledger_server.reading.queries import AccountQuery
+from ledger_server.reading.queries import NOW, AccountQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
@@ -45,7 +46,7 @@ async def accounts_by_id(at: Snapshot, account_ids: Iterable[str]) -> dict[str, 
 
 
 async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersion]:
-    """A page of the ledger's accounts. Keyed by created_position."""
+    """A page of the ledger's accounts, as they stand or as of a time. Keyed by created_position."""
     start = from_token(query, LOWEST)
     if query.external_id is not None:
         rows = await at.connection.fetch(sql.load_accounts_by_external_id, at.ledger_id, [query.external_id])
@@ -54,7 +55,12 @@ async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersio
         found = await _by_filters(at, query, start)
     else:
         found = await _by_creation(at, query, start)
-    return at.page(query, [account_version_from(row) for row in found.rows], found.key)
+    versions = [account_version_from(row) for row in found.rows]
+    if query.as_of == NOW:
+        return at.page(query, versions, found.key)
+    read = await versions_as_of_in_time(at, versions, query.as_of)
+    key = found.key if len(read) == len(versions) else _key(found.rows[len(read) - 1])
+    return at.page(query, read, key)
 
 
 async def _by_creation(at: Snapshot, query: AccountQuery, start: Key) -> Found:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ledger_server.domain.errors import EntryNotFound
 from ledger_server.domain.model import AccountVersion, Entry, TransactionStatus
-from ledger_server.domain.money import Counters, Direction
+from ledger_server.domain.money import Direction
 from ledger_server.reading.accounts import accounts_by_id, get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill
@@ -15,7 +15,7 @@ from ledger_server.reading.results import ListedEntry, Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transactions import statuses_of, transaction_head
 from ledger_server.storage import sql
-from ledger_server.storage.rows import Row
+from ledger_server.storage.rows import Row, counters_from
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
@@ -100,8 +100,7 @@ async def _with_accounts(at: Snapshot, rows: Sequence[Row]) -> list[ListedEntry]
 
 def _listed_entry(row: Row, accounts: Mapping[str, AccountVersion]) -> ListedEntry:
     account = accounts[row["account_id"]].account
-    counters = Counters(row["posted_debits"], row["posted_credits"], row["pending_debits"], row["pending_credits"])
-    after = AccountVersion(account, row["lock_version"], counters, row["balance_position"])
+    after = AccountVersion(account, row["lock_version"], counters_from(row), row["balance_position"])
     return ListedEntry(
         id=row["entry_id"],
         transaction_id=row["transaction_id"],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import Metadata, TransactionStatus
@@ -43,14 +44,55 @@ class LedgerPageQuery(PageQuery):
     min_position: int | None = None
 
 
+class AsOf(NamedTuple):
+    """Which entries a balance counts: by their effective time, and by what was known, each None for all.
+
+    Effective: effective_from ≤ effective_at < effective_before. Known: written not after any of the other three;
+    `lock_version` is one account's.
+    """
+
+    effective_from: datetime | None = None
+    effective_before: datetime | None = None
+    lock_version: int | None = None
+    position: int | None = None
+    known_at: datetime | None = None
+
+    def known_by(self, position: int) -> AsOf:
+        """The same question to a ledger that stands at this position."""
+        return self._replace(position=position if self.position is None else min(position, self.position))
+
+
+NOW = AsOf()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountQuery(LedgerPageQuery):
-    """Accounts, oldest first."""
+    """Accounts, oldest first, with their balances as of some time."""
 
     currency: str | None = None
     normal_balance: NormalBalance | None = None
     metadata: Metadata = field(default_factory=dict)
     external_id: str | None = None
+    as_of: AsOf = NOW
+
+
+class Interval(StrEnum):
+    """What the versions of an account are thinned by: of each the last is kept. In UTC; PostgreSQL's words."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountVersionQuery(LedgerPageQuery):
+    """The versions of one account, oldest or newest first, written at lower bound ≤ time < upper bound."""
+
+    account: Ref
+    newest_first: bool = False
+    interval: Interval | None = None
+    time_lower_bound: datetime | None = None
+    time_upper_bound: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,21 +7,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Ledger, Transaction
-from ledger_server.reading import accounts, entries, ledgers, transactions
+from ledger_server.reading import account_versions, accounts, entries, ledgers, transactions
+from ledger_server.reading.balances import versions_as_of, versions_as_of_in_time
 from ledger_server.reading.queries import (
+    NOW,
     AccountQuery,
+    AccountVersionQuery,
+    AsOf,
     EntryQuery,
     LedgerPageQuery,
     LedgerQuery,
     TransactionQuery,
     VersionQuery,
 )
-from ledger_server.reading.results import LedgerPage, ListedEntry, Page, Read
+from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
 from ledger_server.reading.snapshots import Snapshot, ledger_snapshot
 from ledger_server.storage.pool import Pool, snapshot
 
@@ -29,8 +33,12 @@ from ledger_server.storage.pool import Pool, snapshot
 class Reader:
     """Reads of the books. Objects of another ledger are not found."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(
+        self, pool: Pool, grown: Callable[[str, set[str]], None] = lambda _ledger_id, _account_ids: None
+    ) -> None:
+        """`grown` is told of accounts that were found to have many versions that are not folded."""
         self._pool = pool
+        self._grown = grown
 
     async def get_ledger(
         self, ledger_id: str, min_position: int | None = None, timeout: float | None = None
@@ -43,25 +51,49 @@ class Reader:
             return await ledgers.list_ledgers(connection, query)
 
     async def get_account(
-        self, ledger_id: str, account: Ref, min_position: int | None = None, timeout: float | None = None
+        self,
+        ledger_id: str,
+        account: Ref,
+        as_of: AsOf = NOW,
+        min_position: int | None = None,
+        timeout: float | None = None,
     ) -> Read[AccountVersion]:
+        """The account as it stands, with its balances as of some time."""
         async with self._at(ledger_id, min_position, timeout) as at:
-            return at.read(await accounts.get_account(at, account))
+            (version,) = await versions_as_of(at, [await accounts.get_account(at, account)], as_of)
+            return at.read(version)
 
     async def get_accounts(
         self,
         ledger_id: str,
         account_ids: Sequence[str],
+        as_of: AsOf = NOW,
         min_position: int | None = None,
         timeout: float | None = None,
     ) -> Read[list[AccountVersion]]:
-        """The accounts in the order asked for, all at one position."""
-        async with self._at(ledger_id, min_position, timeout) as at:
-            return at.read(await accounts.get_accounts(at, account_ids))
+        """The accounts in the order asked for, all at one position.
+
+        Balances by effective time may take longer than a snapshot is held; then the position holds them together.
+        """
+        async with asyncio.timeout(timeout):
+            async with self._at(ledger_id, min_position, None) as at:
+                versions = await accounts.get_accounts(at, account_ids)
+                read = await versions_as_of_in_time(at, versions, as_of)
+                answer = at.read(read)
+            while len(read) < len(versions):
+                async with self._at(ledger_id, answer.position, None) as at:
+                    read += await versions_as_of_in_time(at, versions[len(read) :], as_of.known_by(answer.position))
+            return answer
 
     async def list_accounts(self, query: AccountQuery, timeout: float | None = None) -> Page[AccountVersion]:
         async with self._at_page(query, timeout) as at:
             return await accounts.list_accounts(at, query)
+
+    async def list_account_versions(
+        self, query: AccountVersionQuery, timeout: float | None = None
+    ) -> Page[ListedAccountVersion]:
+        async with self._at_page(query, timeout) as at:
+            return await account_versions.list_account_versions(at, query)
 
     async def get_transaction(
         self, ledger_id: str, transaction: Ref, min_position: int | None = None, timeout: float | None = None
@@ -87,10 +119,12 @@ class Reader:
         async with self._at_page(query, timeout) as at:
             return await entries.list_entries(at, query)
 
-    def _at(
-        self, ledger_id: str, min_position: int | None, timeout: float | None
-    ) -> AbstractAsyncContextManager[Snapshot]:
-        return ledger_snapshot(self._pool, ledger_id, min_position, timeout)
-
     def _at_page(self, query: LedgerPageQuery, timeout: float | None) -> AbstractAsyncContextManager[Snapshot]:
-        return ledger_snapshot(self._pool, query.ledger_id, query.min_position, timeout)
+        return self._at(query.ledger_id, query.min_position, timeout)
+
+    @asynccontextmanager
+    async def _at(self, ledger_id: str, min_position: int | None, timeout: float | None) -> AsyncIterator[Snapshot]:
+        async with ledger_snapshot(self._pool, ledger_id, min_position, timeout) as at:
+            yield at
+        if at.grown:
+            self._grown(ledger_id, at.grown)

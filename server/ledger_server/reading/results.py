@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from ledger_server.domain.model import Entry, Ledger, TransactionStatus
+from ledger_server.domain.model import AccountVersion, Entry, Ledger, TransactionStatus
 
 T = TypeVar("T")
 
@@ -32,6 +32,14 @@ class LedgerPage(NamedTuple):
 
     items: list[Read[Ledger]]
     next_page_token: str
+
+
+class ListedAccountVersion(NamedTuple):
+    """An account after one command, which wrote at `written_at`; `transaction_id` is None at lock_version 0."""
+
+    version: AccountVersion
+    written_at: datetime
+    transaction_id: str | None
 
 
 class ListedEntry(NamedTuple):

@@ -34,6 +34,8 @@ class Snapshot(NamedTuple):
     ledger_id: str
     position: int
     epoch: str
+    # The accounts that were found to have many versions that are not folded.
+    grown: set[str]
 
     def read(self, value: T) -> Read[T]:
         return Read(value, self.position, self.epoch)
@@ -62,7 +64,7 @@ async def ledger_snapshot(
                     raise ledger_not_found(ledger_id)
                 # Looked at in the snapshot that is read: of several replicas the next one may be behind.
                 if min_position is None or head["position"] >= min_position:
-                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"])
+                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set())
                     return
             remaining_seconds = give_up_at - time.monotonic()
             if remaining_seconds <= 0:

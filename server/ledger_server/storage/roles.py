@@ -26,6 +26,9 @@ SERVICE: Mapping[str, str] = {
     "accounts_with_balances": "SELECT",
     "account_limits": "SELECT, INSERT",
     "account_versions": "SELECT, INSERT",
+    # Made from account_versions, which stay.
+    "account_timelines": "SELECT, INSERT, UPDATE (folded_version, run_starts)",
+    "account_timeline_blocks": "SELECT, INSERT, DELETE",
     "currencies": "SELECT, INSERT",
     "transactions": "SELECT, INSERT,"
     " UPDATE (version, status, archived_reason, entry_count, first_entry_id, position, updated_at, effective_at,"

@@ -72,9 +72,12 @@ def limits_to(limits: BalanceLimits) -> list[list[int | str | None]] | None:
     ] or None
 
 
+def counters_from(row: Row) -> Counters:
+    return Counters(row["posted_debits"], row["posted_credits"], row["pending_debits"], row["pending_credits"])
+
+
 def account_version_from(row: Row) -> AccountVersion:
-    counters = Counters(row["posted_debits"], row["posted_credits"], row["pending_debits"], row["pending_credits"])
-    return AccountVersion(account_from(row), row["lock_version"], counters, row["balance_position"])
+    return AccountVersion(account_from(row), row["lock_version"], counters_from(row), row["balance_position"])
 
 
 def entry_from(row: Row) -> Entry:

@@ -1,0 +1,98 @@
+-- What the versions of accounts, up to some lock_version each, changed at effective times before some others.
+-- Folded runs answer from one block each. They are taken up to the run boundary next to the lock_version asked for, and
+-- the versions in between are added or, if the boundary is behind it, subtracted: nothing else is read.
+-- How many those are is told as `unfolded_versions`.
+-- The first of the versions in between only gives the counters that the next one's are compared with.
+-- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times timestamptz[]
+WITH asked AS (
+    SELECT account_id::uuid AS account_id, lock_version::bigint AS lock_version
+    FROM unnest($2::text[], $3::text[]) AS a (account_id, lock_version)
+),
+planned AS (
+    SELECT
+        asked.account_id, timeline.run_starts, boundary.lock_version AS boundary,
+        abs(asked.lock_version - boundary.lock_version) AS unfolded_versions,
+        least(asked.lock_version, boundary.lock_version) AS first_version,
+        greatest(asked.lock_version, boundary.lock_version) AS last_version,
+        CASE WHEN asked.lock_version < boundary.lock_version THEN -1 ELSE 1 END AS sign
+    FROM asked
+    LEFT JOIN LATERAL (
+        SELECT folded_version, run_starts
+        FROM account_timelines
+        WHERE ledger_id = $1::uuid AND account_id = asked.account_id
+        LIMIT 1
+    ) AS timeline ON true
+    CROSS JOIN LATERAL (
+        SELECT start - 1 AS lock_version
+        FROM unnest(1::bigint || timeline.run_starts || (timeline.folded_version + 1)) AS starts (start)
+        WHERE start IS NOT NULL
+        ORDER BY abs(start - 1 - asked.lock_version)
+        LIMIT 1
+    ) AS boundary
+),
+sums AS (
+    SELECT
+        planned.account_id, planned.unfolded_versions, times.before,
+        block.posted_debits + inside.posted_debits AS posted_debits,
+        block.posted_credits + inside.posted_credits AS posted_credits,
+        block.pending_debits + inside.pending_debits AS pending_debits,
+        block.pending_credits + inside.pending_credits AS pending_credits
+    FROM planned
+    CROSS JOIN unnest($4::timestamptz[]) AS times (before)
+    CROSS JOIN LATERAL unnest(planned.run_starts) AS runs (run_start)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM account_timeline_blocks
+        WHERE ledger_id = $1::uuid AND account_id = planned.account_id AND run_start = runs.run_start
+            AND from_effective_at < times.before
+        ORDER BY from_effective_at DESC, number DESC
+        LIMIT 1
+    ) AS block
+    CROSS JOIN LATERAL (
+        SELECT
+            sum(change.posted_debits) AS posted_debits, sum(change.posted_credits) AS posted_credits,
+            sum(change.pending_debits) AS pending_debits, sum(change.pending_credits) AS pending_credits
+        FROM unnest(
+            block.effective_ats, block.posted_debits_changes, block.posted_credits_changes,
+            block.pending_debits_changes, block.pending_credits_changes
+        ) AS change (effective_at, posted_debits, posted_credits, pending_debits, pending_credits)
+        WHERE change.effective_at < times.before
+    ) AS inside
+    WHERE runs.run_start <= planned.boundary
+    UNION ALL
+    SELECT
+        planned.account_id, planned.unfolded_versions, times.before,
+        planned.sign * coalesce(sum(version.posted_debits) FILTER (WHERE version.effective_at < times.before), 0),
+        planned.sign * coalesce(sum(version.posted_credits) FILTER (WHERE version.effective_at < times.before), 0),
+        planned.sign * (
+            coalesce(sum(version.pending_debits) FILTER (WHERE version.effective_at < times.before), 0)
+            + coalesce(sum(version.discarded_debits) FILTER (WHERE version.effective_at < times.before), 0)
+            - coalesce(sum(version.discarded_debits) FILTER (WHERE version.discarded_effective_at < times.before), 0)
+        ),
+        planned.sign * (
+            coalesce(sum(version.pending_credits) FILTER (WHERE version.effective_at < times.before), 0)
+            + coalesce(sum(version.discarded_credits) FILTER (WHERE version.effective_at < times.before), 0)
+            - coalesce(sum(version.discarded_credits) FILTER (WHERE version.discarded_effective_at < times.before), 0)
+        )
+    FROM planned
+    CROSS JOIN LATERAL (
+        SELECT
+            lock_version, effective_at, discarded_effective_at, discarded_debits, discarded_credits,
+            posted_debits - lag(posted_debits) OVER versions AS posted_debits,
+            posted_credits - lag(posted_credits) OVER versions AS posted_credits,
+            pending_debits - lag(pending_debits) OVER versions AS pending_debits,
+            pending_credits - lag(pending_credits) OVER versions AS pending_credits
+        FROM account_versions
+        WHERE ledger_id = $1::uuid AND account_id = planned.account_id
+            AND lock_version BETWEEN planned.first_version AND planned.last_version
+        WINDOW versions AS (ORDER BY lock_version)
+    ) AS version
+    CROSS JOIN unnest($4::timestamptz[]) AS times (before)
+    WHERE version.lock_version > planned.first_version
+    GROUP BY planned.account_id, planned.unfolded_versions, times.before, planned.sign
+)
+SELECT
+    account_id, unfolded_versions, before, sum(posted_debits) AS posted_debits, sum(posted_credits) AS posted_credits,
+    sum(pending_debits) AS pending_debits, sum(pending_credits) AS pending_credits
+FROM sums
+GROUP BY account_id, unfolded_versions, before
