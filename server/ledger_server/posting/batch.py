@@ -55,6 +55,16 @@ CHUNK_COMMANDS = 250
 Outcome = tuple[str | None, str | None, str | None]
 
 
+class Frame(NamedTuple):
+    """The statements around a batch."""
+
+    begin: str = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+    commit: str = "COMMIT"
+
+
+ALONE = Frame()
+
+
 class _Known(NamedTuple):
     """What a request_id came to: in the table, or a moment ago in this batch."""
 
@@ -63,7 +73,7 @@ class _Known(NamedTuple):
 
 
 async def write_batch(
-    connection: Connection, ledger_id: str, commands: Sequence[Command], book: Book | None, commit: str = "COMMIT"
+    connection: Connection, ledger_id: str, commands: Sequence[Command], book: Book | None, frame: Frame = ALONE
 ) -> tuple[list[Answer], Book | None]:
     """Applies the commands in one transaction; returns their answers and the book to remember.
 
@@ -71,11 +81,11 @@ async def write_batch(
     The book passed in is spoilt by a failure: forget it.
     """
     items = flatten(commands)
-    await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
     try:
+        await connection.execute(frame.begin)
         locked = await _ledger(connection, sql.lock_ledger, ledger_id, commands, items)
         if locked is None:
-            await connection.execute(commit)
+            await connection.execute(frame.commit)
             return [ledger_not_found(ledger_id) for _ in commands], None
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
@@ -84,7 +94,7 @@ async def write_batch(
     except BaseException:
         await _roll_back(connection)
         raise
-    await connection.execute(commit)
+    await connection.execute(frame.commit)
     return answers, book
 
 

@@ -24,7 +24,7 @@ import structlog
 from ledger_server.domain.book import Book
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
-from ledger_server.posting.batch import Answer, write_batch
+from ledger_server.posting.batch import ALONE, Answer, Frame, write_batch
 from ledger_server.storage.pool import CONNECTION_ERRORS, PLAN_SECONDS, Connection, connect_lane
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
-TURN_MILLISECONDS_MAX = 200
 # How soon a new connection makes its plans anew for the first time; then twice as late each time, up to PLAN_SECONDS.
 PLAN_SECONDS_MIN = 0.05
 
@@ -94,13 +93,11 @@ class Worker:
             self._connected_at = self._planned_at = time.monotonic()
         await self._renew_plans(self._connection)
         connection, remembered = self._connection, lane.book
-        commit = "COMMIT"
-        if time.monotonic() < lane.shared_until:
-            commit = await _take_turn(connection, lane.ledger_id)
+        frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else ALONE
         try:
-            answers, book = await write_batch(connection, lane.ledger_id, commands, remembered, commit)
+            answers, book = await write_batch(connection, lane.ledger_id, commands, remembered, frame)
         except BaseException:
-            if commit != "COMMIT" and not connection.is_closed():
+            if frame is not ALONE and not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
             raise
         if remembered is not None and book is not remembered:
@@ -141,16 +138,14 @@ class Worker:
         return first + second, second_book or first_book
 
 
-async def _take_turn(connection: Connection, ledger_id: str) -> str:
-    """Waits for other servers' batches of this ledger, so that losing a race for its row is rare.
+def in_turn(ledger_id: str) -> Frame:
+    """A batch that waits behind those of other servers, so that losing a race for the ledger's row is rare.
 
-    Not a guard: after 200 ms it goes on without. Returns the statement that commits and gives the turn away.
+    Not a guard, but fair: the line is first come, first served, while a loser of the race may lose for ever. So nobody
+    leaves it early. Nor need they: a turn is had within a transaction only, and one whose server died or froze is
+    ended by idle_in_transaction_session_timeout.
     """
     key = int.from_bytes(bytes.fromhex(ledger_id.replace("-", ""))[8:], "big", signed=True)
-    try:
-        await connection.execute(
-            f"SET LOCAL lock_timeout = '{TURN_MILLISECONDS_MAX}ms'; SELECT pg_advisory_lock({key})"
-        )
-    except asyncpg.LockNotAvailableError:
-        return "COMMIT"
-    return f"COMMIT; SELECT pg_advisory_unlock({key})"
+    # The lock is the session's, and outlives the transaction that waits for it, whose snapshot would be too old.
+    wait = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_lock({key}); COMMIT"
+    return Frame(f"{wait}; {ALONE.begin}", f"{ALONE.commit}; SELECT pg_advisory_unlock({key})")
