@@ -67,6 +67,9 @@ class Books:
     transactions: dict[UUID, list[Row]]
     entry_sets: list[EntrySet]
     entry_count: int
+    timelines: list[Row]
+    # The blocks of each account's timeline.
+    blocks: dict[UUID, list[Row]]
     reversals: dict[UUID, Row]
     events: list[Row]
     # Position and digest of the last event that was pruned.
@@ -82,6 +85,7 @@ def audit(books: Books) -> list[str]:
         *_sums(books),
         *_counters(books),
         *_effective_times(books),
+        *_timelines(books),
         *_reversals(books),
         *_events(books),
         *_requests(books),
@@ -107,6 +111,10 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
         transactions=transactions,
         entry_sets=[each for versions in transactions.values() for each in _entry_sets(versions, entries)],
         entry_count=sum(map(len, entries.values())),
+        timelines=await rows("account_timelines", "account_id"),
+        blocks=_grouped(
+            await rows("account_timeline_blocks", "account_id, run_start, from_effective_at, number"), "account_id"
+        ),
         reversals={row["entry_id"]: row for row in await rows("entry_reversals", "entry_id")},
         events=await rows("events", "position"),
         checkpoint=next(
@@ -277,19 +285,52 @@ def _effective_times(books: Books) -> Iterator[str]:
     for account_id, rows in books.account_versions.items():
         for before, after in pairwise(rows):
             name = f"account {account_id} version {after['lock_version']}"
-            found: defaultdict[datetime, Counters] = defaultdict(_zero)
-            found[after["effective_at"]] = _plus(_of_row(after), _minus(_of_row(before)))
-            if after["discarded_effective_at"] is not None:
-                debits, credits = int(after["discarded_debits"]), int(after["discarded_credits"])
-                here, elsewhere = after["effective_at"], after["discarded_effective_at"]
-                found[here] = _plus(found[here], (0, 0, debits, credits))
-                found[elsewhere] = _plus(found[elsewhere], (0, 0, -debits, -credits))
-            by_entries = _nonzero(expected[account_id, after["position"]])
-            if _nonzero(found) != by_entries:
-                yield f"{name} counts by effective time {_nonzero(found)}, and by its entries {by_entries}"
+            found, by_entries = _nonzero(_changes([before, after])), _nonzero(expected[account_id, after["position"]])
+            if found != by_entries:
+                yield f"{name} counts by effective time {found}, and by its entries {by_entries}"
         for row in rows:
             if row["written_at"] != times.get(row["position"], row["written_at"]):
                 yield f"account {account_id} version {row['lock_version']} is of another time than its event"
+
+
+def _timelines(books: Books) -> Iterator[str]:
+    """What is folded of an account are its versions up to one, each once, in runs that are sorted and summed up."""
+    for timeline in books.timelines:
+        name = f"the timeline of account {timeline['account_id']}"
+        versions = books.account_versions[timeline["account_id"]]
+        starts = [*timeline["run_starts"], timeline["folded_version"] + 1]
+        runs: defaultdict[int, list[Row]] = defaultdict(list)
+        for block in books.blocks.get(timeline["account_id"], []):
+            runs[block["run_start"]].append(block)
+        if starts[0] != 1 or starts[-1] > len(versions) or runs.keys() - set(starts[:-1]):
+            yield f"{name} has the runs {starts} of {len(versions) - 1} versions, and blocks of {sorted(runs)}"
+            continue
+        for start, end in pairwise(starts):
+            sums: defaultdict[datetime, Counters] = defaultdict(_zero)
+            before, times = ZERO, []
+            for number, block in enumerate(runs[start]):
+                if (block["number"], _of_row(block)) != (number, before):
+                    yield f"{name} has in run {start} a block {block['number']} that does not follow the one before"
+                changes = zip(*(block[f"{counter}_changes"] for counter in COUNTERS), strict=True)
+                for time, change in zip(block["effective_ats"], changes, strict=True):
+                    counters: Counters = tuple(map(int, change))  # type: ignore[assignment]
+                    sums[time], before = _plus(sums[time], counters), _plus(before, counters)
+                times += [block["from_effective_at"], *block["effective_ats"]]
+            if _nonzero(sums) != _nonzero(_changes(versions[start - 1 : end])) or times != sorted(times):
+                yield f"{name} has other changes in run {start} than versions {start} to {end - 1}"
+
+
+def _changes(versions: list[Row]) -> dict[datetime, Counters]:
+    """What all but the first of these versions changed, by effective time."""
+    changes: defaultdict[datetime, Counters] = defaultdict(_zero)
+    for before, after in pairwise(versions):
+        here, elsewhere = after["effective_at"], after["discarded_effective_at"]
+        changes[here] = _plus(changes[here], _plus(_of_row(after), _minus(_of_row(before))))
+        if elsewhere is not None:
+            discarded = (0, 0, int(after["discarded_debits"]), int(after["discarded_credits"]))
+            changes[here] = _plus(changes[here], discarded)
+            changes[elsewhere] = _plus(changes[elsewhere], _minus(discarded))
+    return changes
 
 
 def _zero() -> Counters:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from ledger_client import Ledger, LedgerClient, credit, debit
 from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
+from ledger_server.reading.timelines import Sizes, fold
+from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
 from tests.conftest import Server
 
@@ -20,8 +21,8 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LAST = "(SELECT max(position) FROM events WHERE ledger_id = $1)"
 
 
-async def new_books(client: LedgerClient) -> Ledger:
-    """A ledger in which everything happened that can happen to a transaction."""
+async def new_books(client: LedgerClient, connection: Connection) -> Ledger:
+    """A ledger in which everything happened that can happen to a transaction, and whose timelines are folded."""
     ledger = await client.create_ledger(name="Test")
     cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD", external_id="cash")
     owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
@@ -38,18 +39,22 @@ async def new_books(client: LedgerClient) -> Ledger:
         ReverseTransactionRequest(ledger_id=ledger.id, transaction_id=posted.id, request_id="reverse")
     )
     await client.create_transaction(ledger.id, entries)
+    for account in (cash, owner):
+        assert await fold(connection, ledger.id, account.id, Sizes(tail_versions=2, block_changes=2))
     return ledger
 
 
 @pytest.fixture(scope="module")
-async def connection(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await asyncpg.connect(server.dsn)
+async def connection(server: Server) -> AsyncIterator[Connection]:
+    connection = await connect_lane(server.dsn)
     yield connection
     await connection.close()
 
 
-async def test_nothing_is_found_in_books_that_are_right(server: Server, client: LedgerClient) -> None:
-    ledger = await new_books(client)
+async def test_nothing_is_found_in_books_that_are_right(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client, connection)
     assert await audit.findings(server.dsn, ledger.id) == []
 
 
@@ -92,6 +97,22 @@ async def test_nothing_is_found_in_books_that_are_right(server: Server, client: 
             "UPDATE account_versions SET written_at = written_at - interval '1 s' WHERE ledger_id = $1",
             "of another time than its event",
             id="versions written before their commands",
+        ),
+        pytest.param(
+            "UPDATE account_timeline_blocks SET posted_debits_changes[1] = posted_debits_changes[1] + 1"
+            " WHERE ledger_id = $1 AND number = 1",
+            "other changes in run 1",
+            id="a folded change that is none",
+        ),
+        pytest.param(
+            "UPDATE account_timeline_blocks SET posted_debits = posted_debits + 1 WHERE ledger_id = $1 AND number = 1",
+            "does not follow the one before",
+            id="a block whose sums are wrong",
+        ),
+        pytest.param(
+            "UPDATE account_timelines SET folded_version = folded_version + 1 WHERE ledger_id = $1",
+            "timeline of account",
+            id="a version taken for folded that is not",
         ),
         pytest.param(
             "UPDATE account_versions SET position = position + 1 WHERE ledger_id = $1 AND lock_version = 3",
@@ -189,9 +210,9 @@ async def test_nothing_is_found_in_books_that_are_right(server: Server, client: 
     ],
 )
 async def test_what_was_tampered_with_is_found(
-    tamper: str, finding: str, server: Server, client: LedgerClient, connection: asyncpg.Connection[asyncpg.Record]
+    tamper: str, finding: str, server: Server, client: LedgerClient, connection: Connection
 ) -> None:
-    ledger = await new_books(client)
+    ledger = await new_books(client, connection)
     async with connection.transaction():
         # Whoever tampers does not ask the foreign keys.
         await connection.execute("SET LOCAL session_replication_role = replica")

@@ -1,0 +1,294 @@
+"""Balances as of another time, and an account's history: what is promised in words, case by case."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import pytest
+
+from ledger_client import Account, Ledger, LedgerClient, PositionNotReached, Transaction, commands, credit, debit
+from ledger_client.inputs import VersionIntervalWord
+from ledger_client.v1.accounts_pb2 import AccountVersion
+from ledger_client.v1.transactions_pb2 import EntryInput
+from ledger_server.domain.book import TAIL_VERSIONS
+from ledger_server.reading import balances
+from ledger_server.reading.timelines import Sizes, fold
+from ledger_server.storage.pool import Connection, connect_lane
+from tests import audit
+from tests.conftest import Server, new_server
+
+SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
+MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
+LONG_AGO, FAR_AWAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)
+TINY = Sizes(tail_versions=1, fanout=2, block_changes=2)
+
+
+class Shop:
+    """A ledger with a till and an owner."""
+
+    def __init__(self, client: LedgerClient, ledger: Ledger, till: Account, owner: Account) -> None:
+        self.client, self.ledger, self.till, self.owner = client, ledger, till, owner
+
+    @classmethod
+    async def opened(cls, client: LedgerClient) -> Shop:
+        ledger = await client.create_ledger(name="Test")
+        till = await client.create_account(ledger.id, "Till", normal_balance="debit", currency="USD")
+        owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
+        return cls(client, ledger, till, owner)
+
+    def entries(self, amount: int) -> list[EntryInput]:
+        return [debit(self.till, amount), credit(self.owner, amount)]
+
+    async def till_at(self, **when: Any) -> tuple[int, int, int]:
+        """Posted, pending and available amount of the till."""
+        account = await self.client.get_account(self.ledger.id, self.till, **when)
+        balances = account.balances
+        return int(balances.posted.amount), int(balances.pending.amount), int(balances.available.amount)
+
+    async def sell(self, amount: int, effective_at: datetime | None = None) -> Transaction:
+        return await self.client.create_transaction(
+            self.ledger.id, self.entries(amount), status="posted", effective_at=effective_at
+        )
+
+    async def sell_often(self, count: int) -> None:
+        """Sales of 1, effective a second after another, newest first."""
+        requests = [
+            commands.create_transaction(
+                self.entries(1),
+                status="posted",
+                effective_at=SUNDAY - timedelta(seconds=n),
+            )
+            for n in range(count)
+        ]
+        for start in range(0, count, 500):
+            await self.client.batch_write_transactions(self.ledger.id, requests[start : start + 500])
+
+
+@pytest.fixture
+async def shop(client: LedgerClient) -> Shop:
+    return await Shop.opened(client)
+
+
+@pytest.fixture
+async def connection(server: Server) -> AsyncIterator[Connection]:
+    connection = await connect_lane(server.dsn)
+    yield connection
+    await connection.close()
+
+
+async def test_an_instant_is_inclusive_and_a_window_ends_before_its_upper_bound(shop: Shop) -> None:
+    await shop.sell(5, SUNDAY)
+    assert (await shop.till_at(as_of=SUNDAY))[0] == 5
+    assert (await shop.till_at(as_of=SUNDAY - MICROSECOND))[0] == 0
+    assert (await shop.till_at(effective_at_lower_bound=SUNDAY, effective_at_upper_bound=SUNDAY + MICROSECOND))[0] == 5
+    assert (await shop.till_at(effective_at_upper_bound=SUNDAY))[0] == 0
+    assert (await shop.till_at(effective_at_lower_bound=SUNDAY + MICROSECOND))[0] == 0
+    assert (await shop.till_at(effective_at_lower_bound=SUNDAY, effective_at_upper_bound=SUNDAY))[0] == 0
+    assert (await shop.till_at(as_of=datetime.max.replace(tzinfo=UTC)))[0] == 5
+    assert (await shop.till_at(effective_at_lower_bound=datetime.min.replace(tzinfo=UTC)))[0] == 5
+
+
+async def test_what_did_we_know_on_monday_about_sunday(shop: Shop) -> None:
+    await shop.sell(100, SUNDAY)
+    monday = (await shop.client.get_ledger(shop.ledger.id)).position
+    known = await shop.client.get_account(shop.ledger.id, shop.till)
+    await shop.sell(7, SUNDAY)
+    await shop.sell(1_000, SUNDAY + DAY)
+    assert (await shop.till_at())[0] == 1_107
+    assert (await shop.till_at(as_of=SUNDAY))[0] == 107
+    assert (await shop.till_at(as_of=SUNDAY, as_of_position=monday))[0] == 100
+    assert (await shop.till_at(as_of=SUNDAY - DAY, as_of_position=monday))[0] == 0
+    assert (await shop.till_at(as_of=SUNDAY, as_of_lock_version=known.lock_version))[0] == 100
+
+
+async def test_known_at_is_the_last_position_whose_time_is_not_later(shop: Shop) -> None:
+    written = [(await shop.sell(amount)).created_at.ToDatetime(UTC) for amount in (1, 2)]
+    assert (await shop.till_at(known_at=written[1]))[0] == 3
+    assert (await shop.till_at(known_at=written[1] - MICROSECOND))[0] == 1
+    assert (await shop.till_at(known_at=written[0] - MICROSECOND))[0] == 0
+    assert (await shop.till_at(known_at=FAR_AWAY))[0] == 3
+
+
+async def test_a_posting_at_another_time_takes_the_pending_amounts_away_where_they_were(shop: Shop) -> None:
+    pending = await shop.client.create_transaction(shop.ledger.id, shop.entries(9), effective_at=SUNDAY)
+    await shop.client.post_transaction(shop.ledger.id, pending, effective_at=SUNDAY + 2 * DAY)
+    assert await shop.till_at(as_of=SUNDAY + DAY) == (0, 0, 0)
+    assert await shop.till_at(as_of=SUNDAY + 2 * DAY) == (9, 9, 9)
+    assert await shop.till_at(as_of=SUNDAY + DAY, as_of_lock_version=1) == (0, 9, 0)
+
+
+async def test_before_an_account_was_there_its_balances_are_zero(shop: Shop) -> None:
+    await shop.sell(5)
+    before = await shop.client.get_account(shop.ledger.id, shop.till, as_of_position=1)
+    assert (before.lock_version, before.balances.posted.amount, before.name) == (0, "0", "Till")
+    assert (await shop.till_at(known_at=LONG_AGO)) == (0, 0, 0)
+    assert (await shop.till_at(as_of=LONG_AGO)) == (0, 0, 0)
+
+
+async def test_lists_and_batches_are_read_as_of_a_time_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.sell(5, SUNDAY)
+    await shop.sell(8, SUNDAY + DAY)
+    ids = [shop.owner.id, shop.till.id, shop.owner.id]
+    # Also when it takes longer than a snapshot is held: a snapshot for each account, a page for each.
+    for seconds, parts in ((0.4, 100), (-1.0, 1)):
+        monkeypatch.setattr(balances, "SCAN_SECONDS", seconds)
+        monkeypatch.setattr(balances, "PART_ACCOUNTS", parts)
+        read = await shop.client.batch_get_accounts(shop.ledger.id, ids, as_of=SUNDAY)
+        assert [(each.id, each.balances.posted.amount, each.lock_version) for each in read.accounts] == [
+            (account_id, "5", 2) for account_id in ids
+        ]
+        listed = [each async for each in shop.client.accounts(shop.ledger.id, as_of_position=3)]
+        assert [each.balances.posted.amount for each in listed] == ["5", "5"]
+
+
+async def test_a_read_waits_for_its_position(shop: Shop) -> None:
+    await shop.sell(5, SUNDAY)
+    with pytest.raises(PositionNotReached):
+        await shop.till_at(as_of=SUNDAY, min_position=10**6)
+    assert (await shop.till_at(as_of=SUNDAY, min_position=3))[0] == 5
+
+
+async def test_many_versions_are_folded_without_being_asked(shop: Shop, server: Server, connection: Connection) -> None:
+    await shop.sell_often(TAIL_VERSIONS + 100)
+    assert await _folded(connection, shop.till) >= TAIL_VERSIONS
+    assert (await shop.till_at(as_of=SUNDAY))[0] == TAIL_VERSIONS + 100
+    assert (await shop.till_at(as_of=SUNDAY - timedelta(seconds=TAIL_VERSIONS + 90)))[0] == 10
+    # It is derived: without it reads are right, and the first of them has it made again.
+    await shop.sell_often(TAIL_VERSIONS + 100)
+    await connection.execute("DELETE FROM account_timeline_blocks WHERE ledger_id = $1", shop.ledger.id)
+    await connection.execute("DELETE FROM account_timelines WHERE ledger_id = $1", shop.ledger.id)
+    assert (await shop.till_at(as_of=SUNDAY - timedelta(seconds=TAIL_VERSIONS + 90)))[0] == 20
+    assert await _folded(connection, shop.till) >= 2 * TAIL_VERSIONS
+    assert await audit.findings(server.dsn, shop.ledger.id) == []
+
+
+async def _folded(connection: Connection, account: Account) -> int:
+    """How far the account is folded, once it is."""
+    give_up_at = time.monotonic() + 20
+    while time.monotonic() < give_up_at:
+        folded = await connection.fetchval(
+            "SELECT folded_version FROM account_timelines WHERE ledger_id = $1 AND account_id = $2",
+            account.ledger_id,
+            account.id,
+        )
+        if folded:
+            return int(folded)
+        await asyncio.sleep(0.02)
+    raise AssertionError("nothing was folded")
+
+
+async def test_servers_that_fold_at_once_do_no_harm(shop: Shop, server: Server) -> None:
+    connections = [await connect_lane(server.dsn) for _ in range(4)]
+
+    async def fold_often(connection: Connection) -> int:
+        return sum([await fold(connection, shop.ledger.id, shop.till.id, TINY) for _ in range(40)])
+
+    async with asyncio.TaskGroup() as tasks:
+        folds = [tasks.create_task(fold_often(connection)) for connection in connections]
+        for n in range(40):
+            await shop.sell(1, SUNDAY - n % 7 * DAY)
+    for connection in connections:
+        await connection.close()
+    assert sum(task.result() for task in folds) > 4
+    assert await audit.findings(server.dsn, shop.ledger.id) == []
+    assert (await shop.till_at(as_of=SUNDAY - DAY))[0] == 34
+
+
+async def test_a_server_that_is_stopped_in_between_loses_nothing(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        shop = await Shop.opened(client)
+        await shop.sell_often(TAIL_VERSIONS)
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        shop.client = client
+        await shop.sell_often(TAIL_VERSIONS)
+        assert (await shop.till_at(as_of=SUNDAY))[0] == 2 * TAIL_VERSIONS
+        assert await audit.findings(server.dsn) == []
+
+
+# The history of an account.
+
+
+class History(NamedTuple):
+    """A shop, and its till's versions, oldest first, as if 7 hours and 11 minutes had passed from each to the next."""
+
+    shop: Shop
+    versions: Sequence[AccountVersion]
+
+
+@pytest.fixture(scope="module")
+async def history(client: LedgerClient, server: Server) -> History:
+    shop = await Shop.opened(client)
+    for amount in range(1, 31):
+        await shop.sell(amount)
+    connection = await connect_lane(server.dsn)
+    for statement in (
+        "UPDATE account_versions SET written_at = $2::timestamptz + lock_version * interval '7:11'",
+        "UPDATE accounts SET created_at = $2::timestamptz",
+    ):
+        await connection.execute(f"{statement} WHERE ledger_id = $1", shop.ledger.id, SUNDAY - 2 * DAY)
+    await connection.close()
+    return History(shop, [version async for version in client.account_versions(shop.ledger.id, shop.till)])
+
+
+async def test_a_history_tells_every_version(history: History) -> None:
+    shop, years = history
+    assert [version.lock_version for version in years] == list(range(31))
+    assert [int(version.balances.posted.amount) for version in years] == [n * (n + 1) // 2 for n in range(31)]
+    assert years[0].transaction_id == ""
+    assert [version.position for version in years] == [1, *range(3, 33)]
+    newest = await shop.client.get_transaction(shop.ledger.id, years[-1].transaction_id)
+    assert newest.entries[0].account_lock_version == 30
+
+
+@pytest.mark.parametrize("interval", [None, "hour", "day", "month"])
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("page_size", [1, 3, 1_000])
+@pytest.mark.parametrize(
+    "bounds",
+    [(None, None), (SUNDAY, None), (None, SUNDAY + 3 * DAY), (SUNDAY + DAY, SUNDAY + 4.3 * DAY), (SUNDAY, SUNDAY)],
+)
+async def test_a_history_can_be_thinned_turned_round_and_cut(
+    history: History,
+    interval: VersionIntervalWord | None,
+    newest_first: bool,
+    page_size: int,
+    bounds: tuple[datetime | None, datetime | None],
+) -> None:
+    (shop, years), (lower, upper) = history, bounds
+    wanted = [
+        version
+        for version in years
+        if (lower is None or _time(version) >= lower) and (upper is None or _time(version) < upper)
+    ]
+    if interval is not None:
+        digits = {"hour": 13, "day": 10, "month": 7}[interval]
+        wanted = [list(group)[-1] for _, group in groupby(wanted, lambda v: _time(v).isoformat()[:digits])]
+    found: list[AccountVersion] = []
+    token = ""
+    while True:
+        page = await shop.client.list_account_versions(
+            shop.ledger.id,
+            shop.till,
+            newest_first=newest_first,
+            interval=interval,
+            time_lower_bound=lower,
+            time_upper_bound=upper,
+            page_size=page_size,
+            page_token=token,
+        )
+        assert len(page.versions) <= page_size
+        found += page.versions
+        token = page.next_page_token
+        if not token:
+            break
+        assert page.versions
+    assert found == (wanted[::-1] if newest_first else wanted)
+
+
+def _time(version: AccountVersion) -> datetime:
+    return version.time.ToDatetime(UTC)
