@@ -311,10 +311,10 @@ def _timelines(books: Books) -> Iterator[str]:
             for number, block in enumerate(runs[start]):
                 if (block["number"], _of_row(block)) != (number, before):
                     yield f"{name} has in run {start} a block {block['number']} that does not follow the one before"
-                changes = zip(*(block[f"{counter}_changes"] for counter in COUNTERS), strict=True)
-                for time, change in zip(block["effective_ats"], changes, strict=True):
-                    counters: Counters = tuple(map(int, change))  # type: ignore[assignment]
-                    sums[time], before = _plus(sums[time], counters), _plus(before, counters)
+                own_sums = zip(*(block[f"{counter}_sums"] for counter in COUNTERS), strict=True)
+                for time, own in zip(block["effective_ats"], own_sums, strict=True):
+                    after = _plus(_of_row(block), tuple(map(int, own)))  # type: ignore[arg-type]
+                    sums[time], before = _plus(sums[time], _plus(after, _minus(before))), after
                 times += [block["from_effective_at"], *block["effective_ats"]]
             if _nonzero(sums) != _nonzero(_changes(versions[start - 1 : end])) or times != sorted(times):
                 yield f"{name} has other changes in run {start} than versions {start} to {end - 1}"

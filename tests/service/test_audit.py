@@ -99,7 +99,7 @@ async def test_nothing_is_found_in_books_that_are_right(
             id="versions written before their commands",
         ),
         pytest.param(
-            "UPDATE account_timeline_blocks SET posted_debits_changes[1] = posted_debits_changes[1] + 1"
+            "UPDATE account_timeline_blocks SET posted_debits_sums[1] = posted_debits_sums[1] + 1"
             " WHERE ledger_id = $1 AND number = 1",
             "other changes in run 1",
             id="a folded change that is none",

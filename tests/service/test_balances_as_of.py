@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ledger_client import Account, Ledger, LedgerClient, PositionNotReached, Transaction, commands, credit, debit
+from ledger_client import Account, Ledger, LedgerClient, Transaction, commands, credit, debit
 from ledger_client.inputs import VersionIntervalWord
 from ledger_client.v1.accounts_pb2 import AccountVersion
 from ledger_client.v1.transactions_pb2 import EntryInput
@@ -147,10 +147,10 @@ async def test_lists_and_batches_are_read_as_of_a_time_too(shop: Shop, monkeypat
 
 
 async def test_a_read_waits_for_its_position(shop: Shop) -> None:
-    await shop.sell(5, SUNDAY)
-    with pytest.raises(PositionNotReached):
-        await shop.till_at(as_of=SUNDAY, min_position=10**6)
-    assert (await shop.till_at(as_of=SUNDAY, min_position=3))[0] == 5
+    position = (await shop.sell(5, SUNDAY)).position
+    read = asyncio.create_task(shop.till_at(as_of=SUNDAY, min_position=position + 1))
+    await shop.sell(7, SUNDAY)
+    assert (await read)[0] == 12
 
 
 async def test_many_versions_are_folded_without_being_asked(shop: Shop, server: Server, connection: Connection) -> None:
@@ -160,8 +160,10 @@ async def test_many_versions_are_folded_without_being_asked(shop: Shop, server: 
     assert (await shop.till_at(as_of=SUNDAY - timedelta(seconds=TAIL_VERSIONS + 90)))[0] == 10
     # It is derived: without it reads are right, and the first of them has it made again.
     await shop.sell_often(TAIL_VERSIONS + 100)
-    await connection.execute("DELETE FROM account_timeline_blocks WHERE ledger_id = $1", shop.ledger.id)
-    await connection.execute("DELETE FROM account_timelines WHERE ledger_id = $1", shop.ledger.id)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE account_timelines")
+        for table in ("account_timeline_blocks", "account_timelines"):
+            await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1", shop.ledger.id)
     assert (await shop.till_at(as_of=SUNDAY - timedelta(seconds=TAIL_VERSIONS + 90)))[0] == 20
     assert await _folded(connection, shop.till) >= 2 * TAIL_VERSIONS
     assert await audit.findings(server.dsn, shop.ledger.id) == []

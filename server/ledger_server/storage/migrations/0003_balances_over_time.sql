@@ -13,8 +13,9 @@ CREATE TABLE account_timelines (
     CONSTRAINT timeline_has_runs_if_folded CHECK ((folded_version > 0) = (cardinality(run_starts) > 0))
 );
 
--- The changes of a run by effective time, cut into blocks, each with the sums of all changes before it in its run: so one
--- block tells what a run had changed at any time.
+-- The changes of a run by effective time, cut into blocks. A block holds the sums of all changes before it in its run, and
+-- with each of its own changes the sums from the block's first to that one: so one place in one block tells what a run had
+-- changed at any time.
 CREATE TABLE account_timeline_blocks (
     ledger_id         uuid        NOT NULL,
     account_id        uuid        NOT NULL,
@@ -26,12 +27,11 @@ CREATE TABLE account_timeline_blocks (
     posted_credits    numeric     NOT NULL,
     pending_debits    numeric     NOT NULL,
     pending_credits   numeric     NOT NULL,
-    -- The changes; negative ones take away.
-    effective_ats           timestamptz[] NOT NULL,
-    posted_debits_changes   numeric[]     NOT NULL,
-    posted_credits_changes  numeric[]     NOT NULL,
-    pending_debits_changes  numeric[]     NOT NULL,
-    pending_credits_changes numeric[]     NOT NULL,
+    effective_ats        timestamptz[] NOT NULL,
+    posted_debits_sums   numeric[]     NOT NULL,
+    posted_credits_sums  numeric[]     NOT NULL,
+    pending_debits_sums  numeric[]     NOT NULL,
+    pending_credits_sums numeric[]     NOT NULL,
     CONSTRAINT account_timeline_blocks_pkey PRIMARY KEY (ledger_id, account_id, run_start, from_effective_at, number),
     CONSTRAINT block_of_a_timeline FOREIGN KEY (ledger_id, account_id)
         REFERENCES account_timelines (ledger_id, account_id)

@@ -6,8 +6,7 @@
 WITH merged AS (
     DELETE FROM account_timeline_blocks
     WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND run_start = ANY ($3::bigint[])
-    RETURNING
-        effective_ats, posted_debits_changes, posted_credits_changes, pending_debits_changes, pending_credits_changes
+    RETURNING effective_ats, posted_debits_sums, posted_credits_sums, pending_debits_sums, pending_credits_sums
 ),
 versions AS (
     SELECT
@@ -34,26 +33,46 @@ changes AS (
     UNION ALL
     SELECT change.*
     FROM merged
-    CROSS JOIN LATERAL unnest(
-        merged.effective_ats, merged.posted_debits_changes, merged.posted_credits_changes,
-        merged.pending_debits_changes, merged.pending_credits_changes
+    CROSS JOIN LATERAL (
+        SELECT
+            effective_at,
+            posted_debits - lag(posted_debits, 1, 0::numeric) OVER sums,
+            posted_credits - lag(posted_credits, 1, 0::numeric) OVER sums,
+            pending_debits - lag(pending_debits, 1, 0::numeric) OVER sums,
+            pending_credits - lag(pending_credits, 1, 0::numeric) OVER sums
+        FROM unnest(
+            merged.effective_ats, merged.posted_debits_sums, merged.posted_credits_sums, merged.pending_debits_sums,
+            merged.pending_credits_sums
+        ) WITH ORDINALITY AS sum (
+            effective_at, posted_debits, posted_credits, pending_debits, pending_credits, number
+        )
+        WINDOW sums AS (ORDER BY number)
     ) AS change
 ),
-ordered AS (
+numbered AS (
     SELECT *, row_number() OVER (ORDER BY effective_at) - 1 AS n
     FROM changes
+),
+summed AS (
+    SELECT
+        n, n / $7::integer AS block, effective_at, posted_debits, posted_credits, pending_debits, pending_credits,
+        sum(posted_debits) OVER block AS posted_debits_sum, sum(posted_credits) OVER block AS posted_credits_sum,
+        sum(pending_debits) OVER block AS pending_debits_sum, sum(pending_credits) OVER block AS pending_credits_sum
+    FROM numbered
+    WINDOW block AS (PARTITION BY n / $7::integer ORDER BY n ROWS UNBOUNDED PRECEDING)
 )
 INSERT INTO account_timeline_blocks (
     ledger_id, account_id, run_start, from_effective_at, number,
     posted_debits, posted_credits, pending_debits, pending_credits,
-    effective_ats, posted_debits_changes, posted_credits_changes, pending_debits_changes, pending_credits_changes
+    effective_ats, posted_debits_sums, posted_credits_sums, pending_debits_sums, pending_credits_sums
 )
 SELECT
-    $1::uuid, $2::uuid, $6::bigint, min(effective_at), n / $7::integer,
+    $1::uuid, $2::uuid, $6::bigint, min(effective_at), block,
     coalesce(sum(sum(posted_debits)) OVER before, 0), coalesce(sum(sum(posted_credits)) OVER before, 0),
     coalesce(sum(sum(pending_debits)) OVER before, 0), coalesce(sum(sum(pending_credits)) OVER before, 0),
-    array_agg(effective_at ORDER BY n), array_agg(posted_debits ORDER BY n), array_agg(posted_credits ORDER BY n),
-    array_agg(pending_debits ORDER BY n), array_agg(pending_credits ORDER BY n)
-FROM ordered
-GROUP BY n / $7::integer
-WINDOW before AS (ORDER BY n / $7::integer ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    array_agg(effective_at ORDER BY n), array_agg(posted_debits_sum ORDER BY n),
+    array_agg(posted_credits_sum ORDER BY n), array_agg(pending_debits_sum ORDER BY n),
+    array_agg(pending_credits_sum ORDER BY n)
+FROM summed
+GROUP BY block
+WINDOW before AS (ORDER BY block ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)

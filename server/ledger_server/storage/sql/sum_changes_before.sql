@@ -33,10 +33,10 @@ planned AS (
 sums AS (
     SELECT
         planned.account_id, planned.unfolded_versions, times.before,
-        block.posted_debits + inside.posted_debits AS posted_debits,
-        block.posted_credits + inside.posted_credits AS posted_credits,
-        block.pending_debits + inside.pending_debits AS pending_debits,
-        block.pending_credits + inside.pending_credits AS pending_credits
+        block.posted_debits + block.posted_debits_sums[last.number] AS posted_debits,
+        block.posted_credits + block.posted_credits_sums[last.number] AS posted_credits,
+        block.pending_debits + block.pending_debits_sums[last.number] AS pending_debits,
+        block.pending_credits + block.pending_credits_sums[last.number] AS pending_credits
     FROM planned
     CROSS JOIN unnest($4::timestamptz[]) AS times (before)
     CROSS JOIN LATERAL unnest(planned.run_starts) AS runs (run_start)
@@ -48,16 +48,10 @@ sums AS (
         ORDER BY from_effective_at DESC, number DESC
         LIMIT 1
     ) AS block
+    -- A binary search for the last change before the time: how many of the sorted times are not after it, a moment before.
     CROSS JOIN LATERAL (
-        SELECT
-            sum(change.posted_debits) AS posted_debits, sum(change.posted_credits) AS posted_credits,
-            sum(change.pending_debits) AS pending_debits, sum(change.pending_credits) AS pending_credits
-        FROM unnest(
-            block.effective_ats, block.posted_debits_changes, block.posted_credits_changes,
-            block.pending_debits_changes, block.pending_credits_changes
-        ) AS change (effective_at, posted_debits, posted_credits, pending_debits, pending_credits)
-        WHERE change.effective_at < times.before
-    ) AS inside
+        SELECT width_bucket(times.before - interval '1 microsecond', block.effective_ats) AS number
+    ) AS last
     WHERE runs.run_start <= planned.boundary
     UNION ALL
     SELECT
