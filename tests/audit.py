@@ -1,6 +1,7 @@
 """An auditor of databases: it believes nothing but the entries and the bytes of the log.
 
-`findings(dsn)` is empty when the books are right. It reads the tables by itself and shares no code with the service.
+It reads the tables whole and shares no code with the service, whose own verification, in SQL and bites, is held against
+it: `findings(dsn)` is empty when both say that the books are right.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import asyncpg
 
 from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.streams_pb2 import Event
+from ledger_server.auditing import Auditor, Finding, KnownDigest, Verdict, Verification
+from ledger_server.storage.pool import read_pool
 
 PENDING, POSTED, ARCHIVED = 1, 2, 3
 DEBIT, CREDIT = 1, 2
@@ -38,9 +41,21 @@ async def findings(dsn: str, ledger_id: str | None = None) -> list[str]:
                 ids = [ledger_id]
             else:
                 ids = [str(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
-            return [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
+            found = [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
     finally:
         await connection.close()
+    return found + [f"ledger {each}: verified: {finding}" for each in ids for finding in await verified(dsn, each)]
+
+
+async def verified(dsn: str, ledger_id: str, known: KnownDigest | None = None) -> list[Finding]:
+    """What the service's own verification finds."""
+    async with read_pool(dsn, size_max=1) as pool:
+        said = [told async for told in Auditor(pool).verify(Verification(ledger_id, known))]
+    found = [told for told in said if isinstance(told, Finding)]
+    verdict = said[-1]
+    assert isinstance(verdict, Verdict)
+    assert verdict.findings == len(found)
+    return found
 
 
 @dataclass(frozen=True)

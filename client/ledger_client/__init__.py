@@ -1,6 +1,7 @@
 """Client of the double-entry ledger service."""
 
 from ledger_client import commands
+from ledger_client.auditing import Finding, Verification
 from ledger_client.channel import Outcome, new_request_id
 from ledger_client.client import LedgerClient
 from ledger_client.errors import (
@@ -38,6 +39,7 @@ from ledger_client.errors import (
     PositionInFuture,
     PositionNotReached,
     PositionPruned,
+    PruningNotAllowed,
     RequestIdReused,
     ResourceExhausted,
     ReversalEntriesFixed,
@@ -73,6 +75,7 @@ from ledger_client.inputs import (
 from ledger_client.money import from_minor_units, to_minor_units
 from ledger_client.statuses import error_from_status, written
 from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
+from ledger_client.v1.admin_service_pb2 import LogDigest, VerifyProgress
 from ledger_client.v1.balances_pb2 import Balance, BalanceKind, Balances, Direction, NormalBalance, Operator
 from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
@@ -128,6 +131,7 @@ __all__ = [
     "ExternalId",
     "ExternalIdTaken",
     "FailedPrecondition",
+    "Finding",
     "FollowedBalances",
     "Heartbeat",
     "ImportSummary",
@@ -142,6 +146,7 @@ __all__ = [
     "LimitExceeded",
     "LockVersionInFuture",
     "LockVersionMismatch",
+    "LogDigest",
     "MessageMalformed",
     "NormalBalance",
     "NotFound",
@@ -154,6 +159,7 @@ __all__ = [
     "PositionInFuture",
     "PositionNotReached",
     "PositionPruned",
+    "PruningNotAllowed",
     "RefusedCommand",
     "RequestIdReused",
     "ResourceExhausted",
@@ -174,6 +180,8 @@ __all__ = [
     "Unbalanced",
     "Unimplemented",
     "Unknown",
+    "Verification",
+    "VerifyProgress",
     "VersionMismatch",
     "Violation",
     "WatchMessage",

@@ -19,6 +19,7 @@ import grpc.aio
 
 from ledger_client.errors import Cancelled, LedgerError
 from ledger_client.statuses import error_from_rpc
+from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
 _Request = TypeVar("_Request")
@@ -29,10 +30,11 @@ BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 5.0
 
 _SERVICE = "ledger.v1.LedgerService"
+_ADMIN_SERVICE = "ledger.v1.LedgerAdminService"
 SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{"service": _SERVICE}],
+            "name": [{"service": _SERVICE}, {"service": _ADMIN_SERVICE}],
             "retryPolicy": {
                 "maxAttempts": 5,  # the most gRPC allows
                 "initialBackoff": "0.1s",
@@ -116,6 +118,8 @@ class Connection:
         )
         self.stub = LedgerServiceStub(self.channel)
         """The generated stub on this client's channel, for what this client has no method for."""
+        self.admin_stub = LedgerAdminServiceStub(self.channel)
+        """The same of the service for operators and auditors."""
         self.timeout = timeout
         self.call_metadata = _call_metadata(actor)
 

@@ -13,7 +13,7 @@ from typing import IO
 
 import grpc
 
-from ledger_client import jsonlines
+from ledger_client import cli_verify, jsonlines
 from ledger_client.channel import new_request_id
 from ledger_client.client import LedgerClient
 from ledger_client.errors import LedgerError
@@ -57,19 +57,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     options = parser.parse_args(words)
+    try:
+        authority = options.tls_ca.read_bytes() if options.tls_ca else None
+        file = _opened(options.file) if options.command == "import" else None
+    except OSError as error:
+        parser.error(str(error))
+    # A shell starts background jobs with SIGINT ignored; what runs for long is meant to be stoppable all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if file is None:
+        return _verify(options, authority)
+    with file:
+        return _import_file(options, words, file, authority)
+
+
+def _verify(options: argparse.Namespace, authority: bytes | None) -> int:
+    async def run() -> int:
+        async with _client(options, authority) as ledger:
+            return await cli_verify.verify(ledger, options)
+
+    try:
+        return asyncio.run(run())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (LedgerError, OSError) as error:
+        print(f"ledgerctl: {error}", file=sys.stderr)
+        return STOPPED
+
+
+def _import_file(options: argparse.Namespace, words: list[str], file: IO[bytes], authority: bytes | None) -> int:
     if options.import_id is None:
         options.import_id = new_request_id()
         words += ["--import-id", options.import_id]
     try:
-        file = sys.stdin.buffer if options.file == "-" else Path(options.file).open("rb")  # noqa: SIM115
-        authority = options.tls_ca.read_bytes() if options.tls_ca else None
-    except OSError as error:
-        parser.error(str(error))
-    # A shell starts background jobs with SIGINT ignored; an import is meant to be stoppable all the same.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with file:
-            summary = asyncio.run(_import(options, file, authority))
+        summary = asyncio.run(_import(options, file, authority))
     except KeyboardInterrupt:
         status = INTERRUPTED
     except (LedgerError, LineError, OSError) as error:
@@ -82,6 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _opened(name: str) -> IO[bytes]:
+    return sys.stdin.buffer if name == "-" else Path(name).open("rb")
+
+
+def _client(options: argparse.Namespace, authority: bytes | None) -> LedgerClient:
+    credentials = None if authority is None else grpc.ssl_channel_credentials(authority)
+    return LedgerClient(options.address, credentials=credentials, actor=options.actor)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ledgerctl", description="The ledger from the command line.")
     parser.add_argument(
@@ -91,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tls-ca", type=Path, metavar="PEM", help="speak TLS, and trust this authority")
     parser.add_argument("--actor", help="who writes, recorded with every transaction (default: anonymous)")
-    command = parser.add_subparsers(dest="command", required=True, metavar="COMMAND").add_parser(
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    cli_verify.add_parser(commands)
+    command = commands.add_parser(
         "import",
         help="write the transactions of a file",
         description="Write the transactions of a file, one a line, each accepted or refused by itself.",
@@ -136,9 +167,8 @@ def _chunk_size(text: str) -> int:
 
 
 async def _import(options: argparse.Namespace, file: IO[bytes], authority: bytes | None) -> ImportSummary:
-    credentials = None if authority is None else grpc.ssl_channel_credentials(authority)
     print(f"import {options.import_id}", file=sys.stderr)
-    async with LedgerClient(options.address, credentials=credentials, actor=options.actor) as ledger:
+    async with _client(options, authority) as ledger:
         with _progress(_line_count(file)) as progress:
             return await ledger.import_transactions(
                 options.ledger,

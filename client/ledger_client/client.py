@@ -1,6 +1,7 @@
 """The client: every call of the service, noun by noun."""
 
 from ledger_client.accounts import AccountCalls
+from ledger_client.auditing import AuditCalls
 from ledger_client.entries import EntryCalls
 from ledger_client.following import FollowCalls
 from ledger_client.importing import ImportCalls
@@ -8,7 +9,7 @@ from ledger_client.ledgers import LedgerCalls
 from ledger_client.transactions import TransactionCalls
 
 
-class LedgerClient(LedgerCalls, AccountCalls, TransactionCalls, ImportCalls, EntryCalls, FollowCalls):
+class LedgerClient(LedgerCalls, AccountCalls, TransactionCalls, ImportCalls, EntryCalls, FollowCalls, AuditCalls):
     """A client of the ledger service, for one event loop::
 
         async with LedgerClient("127.0.0.1:50051", actor="bookings") as ledger:

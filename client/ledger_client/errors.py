@@ -8,7 +8,7 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
     ├── AlreadyExists          ExternalIdTaken, RequestIdReused
     ├── FailedPrecondition     TransactionNotPending, TransactionNotPosted, TransactionExpired, ConditionFailed,
     │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
-    │                          ReversalEntriesFixed, EpochChanged
+    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
     ├── OutOfRange             PositionInFuture, PositionPruned, LockVersionInFuture
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
@@ -224,6 +224,10 @@ class ReversalEntriesFixed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_R
 
 class EpochChanged(FailedPrecondition, reason=ErrorReason.ERROR_REASON_EPOCH_CHANGED):
     """The database was restored, so positions of before mean nothing: take a new snapshot."""
+
+
+class PruningNotAllowed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PRUNING_NOT_ALLOWED):
+    """The role that the server prunes as may not remove events; see LEDGER_PRUNING_DATABASE_URL there."""
 
 
 class Aborted(LedgerError, code=grpc.StatusCode.ABORTED):

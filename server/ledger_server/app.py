@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from ledger_server.api.admin_service import LedgerAdminService
 from ledger_server.api.server import serving
 from ledger_server.api.service import LedgerService
+from ledger_server.auditing import Auditor
 from ledger_server.events.hub import Hub
-from ledger_server.events.retention import pruning
+from ledger_server.events.retention import Pruner, pruning
 from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.worker import Worker
@@ -70,6 +72,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             pruning(databases.pruning.dsn, settings.event_retention),
             serving(
                 LedgerService(lanes, Reader(pool, folding.ask), hub),
+                LedgerAdminService(Auditor(pool), Pruner(databases.pruning.dsn)),
                 hub,
                 settings.listen,
                 credentials,

@@ -1,4 +1,4 @@
-"""The auditor finds what it is there for: each of these databases was right until one row was tampered with."""
+"""Both auditors find what they are there for: each of these databases was right until one row was tampered with."""
 
 from __future__ import annotations
 
@@ -219,3 +219,4 @@ async def test_what_was_tampered_with_is_found(
         assert await connection.execute(tamper, ledger.id) not in ("UPDATE 0", "DELETE 0")
     found = await audit.findings(server.dsn, ledger.id)
     assert any(finding in each for each in found), found
+    assert any("verified: " in each for each in found), "the service's own verification finds nothing"

@@ -115,6 +115,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
     Example: {"reason": "EPOCH_CHANGED", "metadata": {"epoch": "…"}}. Do: take a new snapshot.
     """
+    ERROR_REASON_PRUNING_NOT_ALLOWED: _ErrorReason.ValueType  # 130
+    """FAILED_PRECONDITION. The role that this server prunes as may not remove events.
+    Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
+    """
     ERROR_REASON_LOCK_VERSION_MISMATCH: _ErrorReason.ValueType  # 40
     """ABORTED. The account's lock_version is another one.
     Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
@@ -253,6 +257,10 @@ Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
 ERROR_REASON_EPOCH_CHANGED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
 Example: {"reason": "EPOCH_CHANGED", "metadata": {"epoch": "…"}}. Do: take a new snapshot.
+"""
+ERROR_REASON_PRUNING_NOT_ALLOWED: ErrorReason.ValueType  # 130
+"""FAILED_PRECONDITION. The role that this server prunes as may not remove events.
+Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
 """
 ERROR_REASON_LOCK_VERSION_MISMATCH: ErrorReason.ValueType  # 40
 """ABORTED. The account's lock_version is another one.

@@ -9,7 +9,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from ledger_client.v1 import ledger_service_pb2
+from ledger_client.v1 import admin_service_pb2, ledger_service_pb2
+from ledger_server.api.admin_service import LedgerAdminService
 from ledger_server.api.calls import method_handlers
 from ledger_server.api.door import Door
 from ledger_server.api.health import Health
@@ -18,6 +19,7 @@ from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
 
 _SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"]
+_ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["LedgerAdminService"]
 
 # What a caller may count on; the README's table says why.
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
@@ -46,6 +48,7 @@ OPTIONS = (
 @asynccontextmanager
 async def serving(
     service: LedgerService,
+    admin_service: LedgerAdminService,
     hub: Hub,
     listen: str,
     credentials: grpc.ServerCredentials | None,
@@ -58,16 +61,18 @@ async def serving(
     check_address(listen)
     server = grpc.aio.server(options=OPTIONS)
     healthiness, door = Health(), Door()
-    server.add_generic_rpc_handlers((method_handlers(_SERVICE, service, door),))
+    server.add_generic_rpc_handlers(
+        (method_handlers(_SERVICE, service, door), method_handlers(_ADMIN_SERVICE, admin_service, door))
+    )
     health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
-    names = (_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    names = (_SERVICE.full_name, _ADMIN_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(f"cannot listen on {listen}: gRPC's line above says why") from None
     await server.start()
-    for name in ("", _SERVICE.full_name):
+    for name in ("", _SERVICE.full_name, _ADMIN_SERVICE.full_name):
         await healthiness.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield port

@@ -6,7 +6,7 @@ LedgerError
 ├── AlreadyExists            ExternalIdTaken *  RequestIdReused
 ├── FailedPrecondition *     TransactionNotPending  TransactionNotPosted  TransactionExpired  ReversalEntriesFixed
 │                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
-│                            ConditionFailed  EpochChanged
+│                            ConditionFailed  EpochChanged  PruningNotAllowed
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned  LockVersionInFuture
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
@@ -201,6 +201,10 @@ class ConditionFailed(FailedPrecondition):
 
 class EpochChanged(FailedPrecondition):
     reason = "EPOCH_CHANGED"
+
+
+class PruningNotAllowed(FailedPrecondition):
+    reason = "PRUNING_NOT_ALLOWED"
 
 
 class Aborted(LedgerError):

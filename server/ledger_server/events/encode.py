@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client.v1 import balances_pb2, streams_pb2
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import AccountVersion, EventKind
-from ledger_server.domain.money import BalanceKind, balance
+from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,19 +52,22 @@ def balances_to_bytes(version: AccountVersion) -> bytes:
     """The three balances of an account at a version: a serialized `ledger.v1.Balances`."""
     message = version.balances_message
     if message is None:
-        message = version.balances_message = _encode_balances(version)
+        account = version.account
+        message = version.balances_message = encode_balances(
+            account.normal_balance, account.currency, account.currency_exponent, version.counters
+        )
     return message
 
 
-def _encode_balances(version: AccountVersion) -> bytes:
-    account, counters = version.account, version.counters
-    unit = (account.currency, account.currency_exponent)
+def encode_balances(normal_balance: NormalBalance, currency: str, currency_exponent: int, counters: Counters) -> bytes:
+    """The three balances that these counters make: a serialized `ledger.v1.Balances`."""
+    unit = (currency, currency_exponent)
     tail = _TAILS.get(unit) or _TAILS.setdefault(unit, _encode_tail(*unit))
-    posted = _encode_balance(*balance(BalanceKind.POSTED, account.normal_balance, counters), tail)
+    posted = _encode_balance(*balance(BalanceKind.POSTED, normal_balance, counters), tail)
     if not (counters.pending_debits or counters.pending_credits):
         return b"\x0a%b\x12%b\x1a%b" % (posted, posted, posted)
-    pending = _encode_balance(*balance(BalanceKind.PENDING, account.normal_balance, counters), tail)
-    available = _encode_balance(*balance(BalanceKind.AVAILABLE, account.normal_balance, counters), tail)
+    pending = _encode_balance(*balance(BalanceKind.PENDING, normal_balance, counters), tail)
+    available = _encode_balance(*balance(BalanceKind.AVAILABLE, normal_balance, counters), tail)
     return b"\x0a%b\x12%b\x1a%b" % (pending, posted, available)
 
 

@@ -1,0 +1,202 @@
+"""The check of the log: events follow one another without a gap, each digest covers all before it, and what they tell
+of balances is what the accounts' versions say, byte for byte.
+
+The digests are computed here, not in the database that is being judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger_client.v1.balances_pb2 import Balances
+from ledger_client.v1.streams_pb2 import Event
+from ledger_server.auditing.findings import Finding, KnownDigest
+from ledger_server.auditing.snapshots import bite
+from ledger_server.domain.errors import PositionPruned
+from ledger_server.domain.money import Counters, NormalBalance
+from ledger_server.events.encode import chain, encode_balances, timestamp_to
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection, Pool
+from ledger_server.storage.rows import Row
+
+# Small enough not to hold up other calls of this process while its events are judged.
+PAGE_BYTES_MAX = 64 * 1024
+
+
+class _Page(NamedTuple):
+    """Consecutive rows of the log, parsed, and what other tables have for what they tell."""
+
+    rows: list[Row]
+    events: list[Event]
+    # By account id and lock_version.
+    versions: Mapping[tuple[str, int], Row]
+    # Positions whose transaction was written there.
+    written: set[int]
+    # Set where the page does not begin right behind the one before: what was pruned meanwhile, if that is why.
+    checkpoint: Row | None
+    first_position: int | None
+
+
+class LogCheck:
+    """One walk along a ledger's log, from the last pruned event up to a position."""
+
+    def __init__(self, pool: Pool, ledger_id: str, start: Row, known: KnownDigest | None) -> None:
+        self._pool = pool
+        self._ledger_id = ledger_id
+        self._last_position: int = start["position"]
+        self._known = known
+        self.time: datetime | None = None
+        self.checkpoint_position: int = start["checkpoint_position"]
+        self.position: int = start["checkpoint_position"]
+        self.digest: bytes = start["checkpoint_digest"]
+
+    async def walk(self) -> AsyncIterator[tuple[int, list[Finding]]]:
+        """Pages: how many events, and what is wrong with them. Raises PositionPruned if what is known is gone."""
+        yield 0, list(self._compare_with_known())
+        while self.position < self._last_position:
+            page = await bite(self._pool, self._read)
+            if page.first_position != self.position + 1:
+                finding = self._jump(page)
+                yield 0, [finding] if finding else []
+                continue
+            yield len(page.rows), [finding for n in range(len(page.rows)) for finding in self._judge(page, n)]
+
+    async def _read(self, connection: Connection) -> _Page:
+        ledger_id, after = self._ledger_id, self.position
+        rows = await connection.fetch(sql.read_chain, ledger_id, after, self._last_position, PAGE_BYTES_MAX)
+        if rows and rows[0]["position"] == after + 1:
+            # Up to the first hole.
+            rows = [row for n, row in enumerate(rows, start=after + 1) if row["position"] == n]
+        else:
+            checkpoint = await connection.fetchrow(sql.read_checkpoint, ledger_id)
+            first = rows[0]["position"] if rows else None
+            return _Page([], [], {}, set(), checkpoint, first)
+        events = [Event.FromString(row["payload"]) for row in rows]
+        told = [(change.account_id, str(change.lock_version)) for event in events for change in event.changes]
+        versions = (
+            await connection.fetch(sql.load_account_versions, ledger_id, *map(list, zip(*told, strict=True)))
+            if told
+            else []
+        )
+        named = [
+            (event.transaction_id, str(row["position"]))
+            for event, row in zip(events, rows, strict=True)
+            if event.transaction_id
+        ]
+        written = (
+            await connection.fetch(sql.find_written_versions, ledger_id, *map(list, zip(*named, strict=True)))
+            if named
+            else []
+        )
+        return _Page(
+            rows,
+            events,
+            {(row["account_id"], row["lock_version"]): row for row in versions},
+            {row["position"] for row in written},
+            None,
+            rows[0]["position"],
+        )
+
+    def _jump(self, page: _Page) -> Finding | None:
+        """Over a hole, to where the log goes on: behind what was pruned meanwhile, or else it is a finding."""
+        pruned = page.checkpoint
+        if pruned is not None and pruned["position"] > self.position:
+            self.checkpoint_position = self.position = pruned["position"]
+            self.digest = pruned["digest"]
+            self._refuse_if_known_is_pruned()
+            return None
+        missing, self.time = self.position + 1, None
+        # What stood in the hole cannot be known: the chain is taken up again behind it.
+        self.digest = b""
+        self.position = (page.first_position or self._last_position + 1) - 1
+        found = f"{page.first_position} is next" if page.first_position else ""
+        return Finding("events", {"position": str(missing)}, "an event of this position", str(missing), found)
+
+    def _judge(self, page: _Page, n: int) -> Iterator[Finding]:
+        row, event = page.rows[n], page.events[n]
+        position: int = row["position"]
+        key = {"position": str(position)}
+        digest = chain(self.digest, row["payload"]) if self.digest else row["digest"]
+        if row["digest"] != digest:
+            yield Finding(
+                "events", key, "digest, of the one before it and its payload", digest.hex(), row["digest"].hex()
+            )
+        if self.time is not None and row["time"] < self.time:
+            yield Finding("events", key, "time", f"{self.time} or later", str(row["time"]))
+        if event.time != timestamp_to(row["time"]):
+            yield Finding("events", key, "time, by its payload", event.time.ToJsonString(), str(row["time"]))
+        if event.position != position:
+            yield Finding("events", key, "position, by its payload", str(position), str(event.position))
+        if event.transaction_id and position not in page.written:
+            yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
+        yield from _judge_changes(key, position, event, page.versions)
+        # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
+        self.digest, self.position, self.time = row["digest"], position, row["time"]
+        yield from self._compare_with_known()
+
+    def _compare_with_known(self) -> Iterator[Finding]:
+        known = self._known
+        self._refuse_if_known_is_pruned()
+        if known is not None and known.position == self.position and known.digest != self.digest:
+            table = "events" if self.position > self.checkpoint_position else "log_checkpoints"
+            key = {"position": str(self.position)}
+            yield Finding(table, key, "digest, by the one that was kept", known.digest.hex(), self.digest.hex())
+
+    def _refuse_if_known_is_pruned(self) -> None:
+        if self._known is not None and self._known.position < self.checkpoint_position == self.position:
+            raise PositionPruned(
+                f"the events up to position {self.checkpoint_position} are pruned, so a digest of position "
+                f"{self._known.position} tells nothing any more",
+                metadata={"oldest_position": str(self.checkpoint_position + 1)},
+            )
+
+
+def _judge_changes(
+    key: Mapping[str, str], position: int, event: Event, versions: Mapping[tuple[str, int], Row]
+) -> Iterable[Finding]:
+    """What an event tells of accounts, held against their versions."""
+    told = [change.account_id for change in event.changes]
+    if told != sorted(set(told)):
+        yield Finding(
+            "events", key, "its accounts, each once and in order", ", ".join(sorted(set(told))), ", ".join(told)
+        )
+    for change in event.changes:
+        name = f"version {change.lock_version} of account {change.account_id}"
+        row = versions.get((change.account_id, change.lock_version))
+        if row is None:
+            yield Finding("events", key, "the version that it tells of", name, "")
+            continue
+        if (row["position"], row["transaction_id"]) != (position, event.transaction_id):
+            yield Finding(
+                "events",
+                key,
+                f"who wrote {name}",
+                f"{event.transaction_id} at {position}",
+                f"{row['transaction_id']} at {row['position']}",
+            )
+        for prefix, version, balances in (
+            ("before_", change.lock_version - 1, change.before),
+            ("", change.lock_version, change.after),
+        ):
+            counters = Counters(
+                row[f"{prefix}posted_debits"],
+                row[f"{prefix}posted_credits"],
+                row[f"{prefix}pending_debits"],
+                row[f"{prefix}pending_credits"],
+            )
+            normal_balance = NormalBalance(row["normal_balance"])
+            by_tables = encode_balances(normal_balance, row["currency"], row["currency_exponent"], counters)
+            if balances.SerializeToString() != by_tables:
+                yield Finding(
+                    "account_versions",
+                    {"account_id": change.account_id, "lock_version": str(version)},
+                    f"balances, by event {position}",
+                    _in_words(balances),
+                    _in_words(Balances.FromString(by_tables)),
+                )
+
+
+def _in_words(balances: Balances) -> str:
+    return " ".join(str(balances).split())

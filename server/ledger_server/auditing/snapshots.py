@@ -1,0 +1,37 @@
+"""Bites: the short snapshots that a verification consists of, each well below the second that one may be held."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ledger_server.domain.errors import DatabaseUnavailable
+from ledger_server.storage.pool import Connection, Pool, snapshot
+
+T = TypeVar("T")
+
+SNAPSHOT_SECONDS = 1.0
+# For so long a database that is away is waited for: a verification of hours should outlive a restart.
+AWAY_SECONDS = 60.0
+PAUSE_SECONDS = 0.5
+
+
+class BiteTooLargeError(Exception):
+    """What was to be read takes longer than a snapshot may be held; read less at once."""
+
+
+async def bite(pool: Pool, read: Callable[[Connection], Awaitable[T]]) -> T:
+    """What `read` gives on a snapshot of its own. Raises BiteTooLargeError, or DatabaseUnavailable after a minute."""
+    give_up_at = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS):
+                return await read(connection)
+        except DatabaseUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise BiteTooLargeError from error
+            if time.monotonic() > give_up_at:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,116 @@
+"""The checks of tables: each is walked in the order of its key, a bite at a time, and each row held against others.
+
+| check                | a row is held against                                                                      |
+|----------------------|--------------------------------------------------------------------------------------------|
+| accounts             | its version 0, the event that created it, its currency, the history of its limits          |
+| account_versions     | the version before it and the entries written and discarded at its position; its event     |
+| transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance      |
+| transaction_versions | the same, of the versions that were replaced                                               |
+| entries              | the version of a transaction that wrote it, of an account that counts it, what it reverses |
+| entry_reversals      | what stands of the entries that reverse it                                                 |
+| requests             | the version that it wrote                                                                  |
+
+Rows of positions after the one that the verification began at are left out, so it may take hours beside writers. The
+newest versions of transactions come before the replaced ones, or one that is replaced meanwhile could be missed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from ledger_server.auditing.findings import Finding
+from ledger_server.auditing.snapshots import BiteTooLargeError, bite
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection, Pool
+from ledger_server.storage.rows import Row
+
+BITE_ROWS_MIN, BITE_ROWS_MAX = 64, 4_096
+# Bites grow while they take less than the one, and shrink when they take more than the other.
+BITE_SECONDS_MIN, BITE_SECONDS_MAX = 0.05, 0.2
+
+
+class TableCheck(NamedTuple):
+    """A table to be walked: the statement that gives its next keys, and those that judge the rows of such keys."""
+
+    name: str
+    walk: str
+    judge: Sequence[str]
+    first: tuple[object, ...]
+
+
+CHECKS = (
+    TableCheck("accounts", sql.walk_accounts, [sql.verify_accounts], (NIL_ID,)),
+    TableCheck("account_versions", sql.walk_account_versions, [sql.verify_account_versions], (NIL_ID, 0)),
+    TableCheck("transactions", sql.walk_transactions, [sql.verify_versions, sql.verify_dropped_accounts], (NIL_ID, 0)),
+    TableCheck(
+        "transaction_versions",
+        sql.walk_transaction_versions,
+        [sql.verify_versions, sql.verify_dropped_accounts],
+        (NIL_ID, 0),
+    ),
+    TableCheck("entries", sql.walk_entries, [sql.verify_entries], (NIL_ID,)),
+    TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
+    TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
+)
+
+
+class Bite(NamedTuple):
+    """What one bite of a check came to; `last_id` is the key's first column of its last row."""
+
+    rows: int
+    findings: list[Finding]
+    last_id: str
+
+
+async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> AsyncIterator[Bite]:
+    """The table's rows up to the position, in bites that take a fraction of a second each."""
+    after, size = check.first, BITE_ROWS_MIN
+    while True:
+
+        async def read(
+            connection: Connection, after: tuple[object, ...] = after, size: int = size
+        ) -> tuple[list[Row], list[Row]]:
+            keys = await connection.fetch(check.walk, ledger_id, *after, size)
+            columns = [[str(value) for value in column] for column in zip(*keys, strict=True)]
+            wrong: list[Row] = []
+            for statement in check.judge if keys else ():
+                wrong += await connection.fetch(statement, ledger_id, position, *columns)
+            return keys, wrong
+
+        began = time.monotonic()
+        try:
+            keys, wrong = await bite(pool, read)
+        except BiteTooLargeError:
+            if size == 1:
+                raise
+            size = max(size // 8, 1)
+            continue
+        if not keys:
+            return
+        yield Bite(len(keys), [finding_from(row) for row in wrong], str(keys[-1][0]))
+        after = tuple(keys[-1].values())
+        seconds = time.monotonic() - began
+        if seconds < BITE_SECONDS_MIN:
+            size = min(2 * size, BITE_ROWS_MAX)
+        elif seconds > BITE_SECONDS_MAX:
+            size = max(size // 2, 1)
+
+
+def finding_from(row: Row) -> Finding:
+    return Finding(row["table_name"], row["row_key"], row["problem"], row["expected"] or "", row["found"] or "")
+
+
+def fraction_of(last_id: str, began: datetime, ended: datetime) -> float:
+    """How far a walk is, as ids begin with the time they were made at; 0 for ids that do not."""
+    try:
+        milliseconds = UUID(last_id).int >> 80
+    except ValueError:
+        return 0.0
+    whole = (ended - began).total_seconds() * 1e3
+    done = milliseconds - began.timestamp() * 1e3
+    return min(max(done / whole, 0.0), 1.0) if whole > 0 else 1.0

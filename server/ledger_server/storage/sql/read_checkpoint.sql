@@ -1,0 +1,5 @@
+-- Where the verification of a log starts once its oldest events are pruned; no row: at the beginning.
+-- $1 ledger_id uuid
+SELECT position, digest
+FROM log_checkpoints
+WHERE ledger_id = $1::uuid

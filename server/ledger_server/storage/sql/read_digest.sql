@@ -1,0 +1,5 @@
+-- Where a ledger's log stands, with the digest that covers all of it.
+-- $1 ledger_id uuid
+SELECT position, digest, epoch
+FROM ledgers
+WHERE ledger_id = $1::uuid

@@ -1,0 +1,451 @@
+"""VerifyLedger and what belongs to it: whoever changes the books behind the service's back is found out, by the row."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import grpc
+import pytest
+
+from ledger_client import (
+    EpochChanged,
+    Finding,
+    InvalidField,
+    Ledger,
+    LedgerClient,
+    LedgerNotFound,
+    LogDigest,
+    PositionPruned,
+    PruningNotAllowed,
+    VerifyProgress,
+    credit,
+    debit,
+)
+from ledger_client.v1 import admin_service_pb2 as pb
+from ledger_client.v1.streams_pb2 import Event
+from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
+from tests import audit
+from tests.conftest import Server, as_user, new_database
+from tests.service.processes import started
+from tests.service.test_audit import new_books
+
+UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
+NIL_ID = "00000000-0000-0000-0000-000000000000"
+LEDGERCTL = Path(sys.executable).parent / "ledgerctl"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@pytest.fixture(scope="module")
+async def connection(server: Server) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(server.dsn)
+    yield connection
+    await connection.close()
+
+
+async def tamper(connection: Connection, ledger: Ledger, statements: str) -> None:
+    """As the owner of the database, who does not ask the foreign keys; statements end with semicolons."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for statement in statements.strip().rstrip(";").split(";"):
+            assert await connection.execute(statement, ledger.id) not in ("UPDATE 0", "DELETE 0", "INSERT 0 0")
+
+
+async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    told: list[VerifyProgress] = []
+    first = await client.verify_ledger(ledger.id, progress=told.append)
+    assert (first.sound, first.complete, first.findings) == (True, True, [])
+    assert first.digest == await client.get_log_digest(ledger.id)
+    assert first.digest.position == 12
+    assert told[0].check == "events"
+    assert told[0].checks_total == 8
+    await client.create_account(ledger.id, "Later", normal_balance="debit", currency="USD")
+    again = await client.verify_ledger(ledger.id, known_digest=first.digest)
+    assert (again.sound, again.digest.position) == (True, 13)
+    assert again.rows > first.rows
+    genesis = LogDigest(position=0, digest=sha256(b"").digest())
+    assert (await client.verify_ledger(ledger.id, known_digest=genesis)).sound
+    assert (await client.verify_ledger(NIL_ID)).sound
+    assert (await client.verify_ledger((await client.create_ledger("Empty")).id)).sound
+
+
+POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'posted')"
+CASH = "(SELECT account_id FROM accounts WHERE ledger_id = $1 AND external_id = 'cash')"
+
+
+TAMPERINGS = {
+    "amounts edited, in balance": (
+        f"UPDATE entries SET amount = amount + 1 WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+        ("account_versions", {"lock_version": "1"}, "posted debits and credits, pending debits and credits"),
+    ),
+    "an entry deleted": (
+        f"DELETE FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 2",
+        ("account_versions", {"lock_version": "1"}, "a transaction of its position that touches the account"),
+    ),
+    "an entry inserted": (
+        f"""
+        INSERT INTO entries
+        SELECT
+            ledger_id, overlay(entry_id::text PLACING '010' FROM 34)::uuid, transaction_id, account_id,
+            account_lock_version, transaction_version, status, direction, 0, metadata, NULL
+        FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 1
+        """,
+        ("transactions", {"version": "0"}, "entry_count"),
+    ),
+    "accounts swapped": (
+        f"""
+        UPDATE entries SET account_id = (
+            SELECT account_id FROM accounts WHERE ledger_id = $1 AND account_id <> entries.account_id
+        )
+        WHERE ledger_id = $1 AND transaction_id = {POSTED}
+        """,
+        ("account_versions", {"lock_version": "1"}, "posted debits and credits, pending debits and credits"),
+    ),
+    "versions renumbered": (
+        """
+        UPDATE account_versions SET lock_version = lock_version + 100 WHERE ledger_id = $1 AND lock_version > 4;
+        UPDATE account_versions SET lock_version = lock_version - 99 WHERE ledger_id = $1 AND lock_version > 99;
+        """,
+        ("events", {"position": "7"}, "the version that it tells of"),
+    ),
+    "a balance edited": (
+        f"""
+        UPDATE account_versions SET posted_debits = 0
+        WHERE ledger_id = $1 AND account_id = {CASH} AND lock_version = 7
+        """,
+        ("account_versions", {"lock_version": "7"}, "balances, by event 9"),
+    ),
+    "an account turned round": (
+        f"UPDATE accounts SET normal_balance = 2 WHERE ledger_id = $1 AND account_id = {CASH}",
+        ("account_versions", {"lock_version": "1"}, "balances, by event 3"),
+    ),
+    "limits set behind the service's back": (
+        "UPDATE accounts SET limits = '[[1, \"5\", null]]' WHERE ledger_id = $1",
+        ("accounts", {}, "limits, the newest of their history"),
+    ),
+    "a version inserted at the end": (
+        f"""
+        INSERT INTO account_versions
+        SELECT
+            ledger_id, account_id, lock_version + 1, position, transaction_id, posted_debits, posted_credits,
+            pending_debits, pending_credits, written_at, effective_at
+        FROM account_versions WHERE ledger_id = $1 AND account_id = {CASH} ORDER BY lock_version DESC LIMIT 1
+        """,
+        ("account_versions", {"lock_version": "11"}, "position"),
+    ),
+    "an event edited": (
+        "UPDATE events SET payload = payload || '\\x7a00'::bytea WHERE ledger_id = $1 AND position = 5",
+        ("events", {"position": "5"}, "digest, of the one before it and its payload"),
+    ),
+    "an event deleted": (
+        "DELETE FROM events WHERE ledger_id = $1 AND position = 5",
+        ("events", {"position": "5"}, "an event of this position"),
+    ),
+    "events swapped": (
+        """
+        UPDATE events SET position = 1011 - position WHERE ledger_id = $1 AND position IN (5, 6);
+        UPDATE events SET position = position - 1000 WHERE ledger_id = $1 AND position > 1000;
+        """,
+        ("events", {"position": "5"}, "digest, of the one before it and its payload"),
+    ),
+    "an event inserted": (
+        """
+        INSERT INTO events SELECT ledger_id, 13, time, payload, digest FROM events
+        WHERE ledger_id = $1 AND position = 12
+        """,
+        ("ledgers", {}, "position, of its newest event"),
+    ),
+    "the head edited": (
+        "UPDATE ledgers SET digest = sha256('x') WHERE ledger_id = $1",
+        ("ledgers", {"position": "12"}, "digest, of its newest event"),
+    ),
+    "a transaction deleted": (
+        "DELETE FROM transactions WHERE ledger_id = $1 AND external_id = 'posted'",
+        ("events", {"position": "3"}, "the transaction that it names"),
+    ),
+    "transactions dated back": (
+        "UPDATE transactions SET updated_at = updated_at - interval '1 year' WHERE ledger_id = $1",
+        ("account_versions", {"lock_version": "1"}, "written_at, the time of its command"),
+    ),
+    "versions of transactions renumbered": (
+        "UPDATE transaction_versions SET version = version + 5 WHERE ledger_id = $1 AND version = 0",
+        ("account_versions", {}, "posted debits and credits, pending debits and credits"),
+    ),
+    "a reversal forgotten": (
+        "UPDATE entry_reversals SET reversed = 0 WHERE ledger_id = $1",
+        ("entry_reversals", {}, "reversed"),
+    ),
+    "a reversal not counted at all": (
+        "DELETE FROM entry_reversals WHERE ledger_id = $1",
+        ("entries", {}, "what is counted as reversed"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "first"), TAMPERINGS.values(), ids=TAMPERINGS)
+async def test_the_first_row_that_was_tampered_with_is_named(
+    statements: str, first: tuple[str, dict[str, str], str], client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    await tamper(connection, ledger, statements)
+    told: list[Finding] = []
+    result = await client.verify_ledger(ledger.id, finding=told.append)
+    assert not result.sound
+    assert told == result.findings
+    finding, (table, key, problem) = result.findings[0], first
+    assert (finding.table, finding.problem) == (table, problem), result.findings
+    assert key.items() <= finding.key.items()
+    assert finding.expected != finding.found
+
+
+async def test_an_account_that_a_transaction_dropped_keeps_its_version(
+    client: LedgerClient, connection: Connection
+) -> None:
+    """No entry and, once events are pruned, no event tells of that version."""
+    ledger = await client.create_ledger("Test")
+    a, b, c = [
+        await client.create_account(ledger.id, name, normal_balance="credit", currency="USD")
+        for name in ("a", "b", "c")
+    ]
+    pending = await client.create_transaction(ledger.id, [debit(a, 5), credit(b, 5)])
+    for _ in range(20):
+        await client.create_transaction(ledger.id, [debit(b, 1), credit(c, 1)])
+    await client.update_transaction(ledger.id, pending, entries=[debit(a, 5), credit(c, 5)])
+    assert (await client.verify_ledger(ledger.id)).sound
+    await client.prune_events(ledger.id, older_than=timedelta())
+    assert (await client.verify_ledger(ledger.id)).sound
+    await tamper(
+        connection,
+        ledger,
+        f"""
+        DELETE FROM account_versions WHERE ledger_id = $1 AND account_id = '{b.id}' AND lock_version = 22;
+        DELETE FROM events WHERE ledger_id = $1;
+        UPDATE log_checkpoints c SET (position, digest) = (SELECT position, digest FROM ledgers WHERE ledger_id = $1)
+        WHERE ledger_id = $1
+        """,
+    )
+    found = (await client.verify_ledger(ledger.id)).findings
+    assert [finding.problem for finding in found if finding.table == "account_versions"] == [
+        f"the version that transaction {pending.id} wrote"
+    ]
+    assert found[-1].key["account_id"] == b.id
+
+
+async def cut_tail(connection: Connection, ledger: Ledger, last: int) -> None:
+    """Undoes everything after a position so well that the books themselves are right again."""
+    await tamper(
+        connection,
+        ledger,
+        f"""
+        DELETE FROM requests
+        WHERE ledger_id = $1 AND created_at > (SELECT time FROM events WHERE ledger_id = $1 AND position = {last});
+        DELETE FROM entries USING transactions t
+        WHERE entries.ledger_id = $1 AND t.ledger_id = $1 AND t.transaction_id = entries.transaction_id
+            AND t.position > {last};
+        DELETE FROM transactions WHERE ledger_id = $1 AND position > {last};
+        DELETE FROM account_versions WHERE ledger_id = $1 AND position > {last};
+        DELETE FROM events WHERE ledger_id = $1 AND position > {last};
+        UPDATE ledgers SET (position, digest, event_time) = (
+            SELECT position, digest, time FROM events WHERE ledger_id = $1 AND position = {last}
+        )
+        WHERE ledger_id = $1
+        """,
+    )
+
+
+async def test_a_tail_that_was_cut_off_is_found_by_the_digest_that_was_kept(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    kept = await client.get_log_digest(ledger.id)
+    await cut_tail(connection, ledger, 11)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    assert (await client.verify_ledger(ledger.id)).sound, "the books alone cannot know"
+    result = await client.verify_ledger(ledger.id, known_digest=kept)
+    assert result.findings == [
+        Finding("ledgers", {"ledger_id": ledger.id}, "position, by the digest that was kept", "12 or later", "11")
+    ]
+
+
+async def test_a_history_that_was_written_anew_is_found_by_the_digest_that_was_kept(
+    client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    kept = await client.get_log_digest(ledger.id)
+    await rehash(connection, ledger, 4, lambda event: setattr(event, "actor", "somebody else"))
+    assert (await client.verify_ledger(ledger.id)).sound, "the books alone cannot know"
+    (finding,) = (await client.verify_ledger(ledger.id, known_digest=kept)).findings
+    assert (finding.table, finding.key) == ("events", {"position": "12"})
+    assert finding.problem == "digest, by the one that was kept"
+    assert finding.expected == kept.digest.hex()
+
+
+async def rehash(connection: Connection, ledger: Ledger, position: int, change: Callable[[Event], None]) -> None:
+    """Changes an event, and every digest after it, the head's too."""
+    rows = await connection.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
+    digest = sha256(b"").digest()
+    for row in rows:
+        payload = row["payload"]
+        if row["position"] == position:
+            event = Event.FromString(payload)
+            change(event)
+            payload = event.SerializeToString()
+        digest = sha256(digest + payload).digest()
+        await connection.execute(
+            "UPDATE events SET payload = $3, digest = $4 WHERE ledger_id = $1 AND position = $2",
+            *(ledger.id, row["position"], payload, digest),
+        )
+    await connection.execute("UPDATE ledgers SET digest = $2 WHERE ledger_id = $1", ledger.id, digest)
+
+
+async def test_it_ends_after_as_many_findings_as_asked_for(client: LedgerClient, connection: Connection) -> None:
+    ledger = await new_books(client)
+    await tamper(connection, ledger, "UPDATE entries SET account_lock_version = 0 WHERE ledger_id = $1")
+    result = await client.verify_ledger(ledger.id, findings_max=3)
+    assert (result.sound, result.complete, len(result.findings)) == (False, False, 3)
+
+
+async def test_books_are_sound_while_they_are_written(client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    accounts = (await client.list_accounts(ledger.id)).accounts
+    writing = True
+
+    async def write() -> int:
+        count = 0
+        while writing:
+            entries = [debit(accounts[0], 3), credit(accounts[1], 3)]
+            pending = await client.create_transaction(ledger.id, entries)
+            await client.update_transaction(ledger.id, pending, metadata={"n": str(count)})
+            await client.post_transaction(ledger.id, pending)
+            count += 3
+        return count
+
+    writers = [asyncio.create_task(write()) for _ in range(8)]
+    digest = await client.get_log_digest(ledger.id)
+    for _ in range(5):
+        result = await client.verify_ledger(ledger.id, known_digest=digest)
+        assert result.sound, result.findings
+        assert result.digest.position >= digest.position
+        digest = result.digest
+    writing = False
+    assert sum(await asyncio.gather(*writers)) > 0
+
+
+async def test_more_rows_than_a_bite_are_verified(client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    accounts = (await client.list_accounts(ledger.id)).accounts
+    many = [side(accounts[n], 1) for _ in range(500) for n, side in ((0, debit), (1, credit))]
+    for _ in range(8):
+        await client.create_transaction(ledger.id, many, status="posted")
+    result = await client.verify_ledger(ledger.id)
+    assert result.sound, result.findings
+    assert result.rows > 8_000
+
+
+async def test_a_verification_that_cannot_be_done_is_refused(client: LedgerClient, connection: Connection) -> None:
+    ledger = await new_books(client)
+    digest = await client.get_log_digest(ledger.id)
+    with pytest.raises(LedgerNotFound):
+        await client.verify_ledger(UNKNOWN_ID)
+    with pytest.raises(LedgerNotFound):
+        await client.get_log_digest(UNKNOWN_ID)
+    with pytest.raises(EpochChanged):
+        await client.verify_ledger(
+            ledger.id,
+            known_digest=LogDigest(position=1, digest=digest.digest, epoch=UNKNOWN_ID),
+        )
+    for wrong, field in (
+        (pb.VerifyLedgerRequest(ledger_id="x"), "ledger_id"),
+        (pb.VerifyLedgerRequest(ledger_id=ledger.id, findings_max=10_001), "findings_max"),
+        (pb.VerifyLedgerRequest(ledger_id=ledger.id, findings_max=-1), "findings_max"),
+        (pb.VerifyLedgerRequest(ledger_id=ledger.id, known_digest=LogDigest(position=1)), "known_digest.digest"),
+        (
+            pb.VerifyLedgerRequest(ledger_id=ledger.id, known_digest=LogDigest(digest=b"x" * 32)),
+            "known_digest.position",
+        ),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in client.admin_stub.VerifyLedger(wrong):
+                pass
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert field in (refused.value.details() or "")
+    await client.prune_events(ledger.id, older_than=timedelta())
+    assert (await client.verify_ledger(ledger.id, known_digest=digest)).sound, "the newest event stays"
+    before = LogDigest(position=3, digest=digest.digest, epoch=digest.epoch)
+    with pytest.raises(PositionPruned):
+        await client.verify_ledger(ledger.id, known_digest=before)
+
+
+async def test_events_are_pruned_when_asked_for(client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    assert await client.prune_events(ledger.id, older_than=timedelta(days=1)) == (0, False)
+    assert await client.prune_events(ledger.id, older_than=timedelta()) == (11, False)
+    assert await client.prune_events(ledger.id, older_than=timedelta()) == (0, False)
+    result = await client.verify_ledger(ledger.id)
+    assert (result.sound, result.checkpoint_position) == (True, 11)
+    with pytest.raises(PositionPruned):
+        async with client.watch_events(ledger.id, after_position=10):
+            pytest.fail("entered")
+    with pytest.raises(LedgerNotFound):
+        await client.prune_events(UNKNOWN_ID, older_than=timedelta())
+    with pytest.raises(InvalidField):
+        await client.prune_events(ledger.id, older_than=timedelta(seconds=-1))
+    with pytest.raises(grpc.aio.AioRpcError, match="older_than"):
+        await client.admin_stub.PruneEvents(pb.PruneEventsRequest(ledger_id=ledger.id))
+
+
+async def test_a_server_whose_role_may_not_prune_says_so(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    async with (
+        new_database(postgres) as dsn,
+        started(tmp_path, database_url=as_user(SERVICE_USER, dsn)) as service,
+        LedgerClient(service.address) as client,
+    ):
+        ledger = await new_books(client)
+        with pytest.raises(PruningNotAllowed):
+            await client.prune_events(ledger.id, older_than=timedelta())
+        assert (await client.verify_ledger(ledger.id)).sound
+
+
+async def ctl(server: Server, *words: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        LEDGERCTL,
+        *("--address", server.address, "verify", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_command_line_says_whether_the_books_are_sound(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    status, out, _ = await ctl(server, "--ledger", ledger.id)
+    assert status == 0
+    sound, line = out.splitlines()
+    assert sound == "sound: 80 rows at position 12"
+    digest = line.removeprefix("digest ")
+    status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
+    assert (status, out) == (0, f"sound: 80 rows at position 12, and by the digest given\n{line}\n")
+    await cut_tail(connection, ledger, 11)
+    status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
+    said, summary = out.splitlines()
+    assert said == (
+        f"ledgers: ledger_id {ledger.id}: position, by the digest that was kept: expected '12 or later', found '11'"
+    )
+    assert summary.startswith("NOT SOUND: 1 findings in ")
+    assert status == 1
+    status, _, err = await ctl(server, "--ledger", UNKNOWN_ID)
+    assert (status, err) == (3, f"ledgerctl: no such ledger: {UNKNOWN_ID}\n")
+    status, _, err = await ctl(server, "--ledger", ledger.id, "--digest", "what")
+    assert status == 2
+    assert "--digest" in err
