@@ -445,7 +445,7 @@ async def test_the_command_line_says_whether_the_books_are_sound(
     assert summary.startswith("NOT SOUND: 1 findings in ")
     assert status == 1
     status, _, err = await ctl(server, "--ledger", UNKNOWN_ID)
-    assert (status, err) == (3, f"ledgerctl: no such ledger: {UNKNOWN_ID}\n")
+    assert (status, err) == (3, f"ledgerctl: LEDGER_NOT_FOUND: no such ledger: {UNKNOWN_ID}\n")
     status, _, err = await ctl(server, "--ledger", ledger.id, "--digest", "what")
     assert status == 2
     assert "--digest" in err
