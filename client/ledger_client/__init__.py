@@ -1,6 +1,6 @@
 """Client of the double-entry ledger service."""
 
-from ledger_client import commands
+from ledger_client import commands, filters
 from ledger_client.auditing import Finding, Verification
 from ledger_client.channel import Outcome, new_request_id
 from ledger_client.client import LedgerClient
@@ -191,6 +191,7 @@ __all__ = [
     "credit",
     "debit",
     "error_from_status",
+    "filters",
     "from_minor_units",
     "limits",
     "new_request_id",

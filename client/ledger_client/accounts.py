@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client import commands
+from ledger_client.account_filters import AccountFilters, BalanceTime, list_accounts_request, time_fields
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
@@ -16,7 +17,6 @@ from ledger_client.inputs import (
     account_status_value,
     metadata_changes,
     name_account,
-    normal_balance_value,
     timestamp,
     version_interval_value,
 )
@@ -32,7 +32,6 @@ from ledger_client.v1.accounts_pb2 import (
     BatchGetAccountsResponse,
     CreateAccountRequest,
     GetAccountRequest,
-    ListAccountsRequest,
     ListAccountsResponse,
     ListAccountVersionsRequest,
     ListAccountVersionsResponse,
@@ -41,38 +40,6 @@ from ledger_client.v1.accounts_pb2 import (
     VersionOrder,
 )
 from ledger_client.v1.balances_pb2 import NormalBalance
-
-
-class BalanceTime(TypedDict, total=False):
-    """Which entries balances count: by their effective time, and by what was known. Without any, every standing one."""
-
-    effective_at_lower_bound: datetime | None
-    """Only entries effective at this time or later."""
-    effective_at_upper_bound: datetime | None
-    """Only entries effective before this time."""
-    as_of: datetime | None
-    """Only entries effective at this time or before; not together with a bound."""
-    as_of_position: int | None
-    """Only what was known at this position; above the ledger's: PositionInFuture."""
-    known_at: datetime | None
-    """Only what was known at this time; not together with as_of_position."""
-
-
-class AccountFilters(BalanceTime, total=False):
-    """Which accounts to list, all that are given must hold; and with their balances as of which time."""
-
-    currency: str
-    """Of this currency code."""
-    normal_balance: NormalBalanceWord | NormalBalance.ValueType | None
-    """Of this normality."""
-    metadata: Mapping[str, str]
-    """With all of these pairs."""
-    external_id: str
-    """The one with this external id."""
-    page_size: int
-    """1..1,000; 0: 100."""
-    min_position: int | None
-    """Wait until the ledger stands at least here, else PositionNotReached."""
 
 
 class AccountCalls(Connection):
@@ -186,7 +153,7 @@ class AccountCalls(Connection):
             ledger_id=ledger_id,
             as_of_lock_version=as_of_lock_version,
             min_position=min_position,
-            **_time_fields(time),
+            **time_fields(time),
         )
         name_account(request, account)
         return await self._call(self.stub.GetAccount, request, timeout)
@@ -207,7 +174,7 @@ class AccountCalls(Connection):
             PositionInFuture: there is no such position yet.
         """
         request = BatchGetAccountsRequest(
-            ledger_id=ledger_id, account_ids=account_ids, min_position=min_position, **_time_fields(time)
+            ledger_id=ledger_id, account_ids=account_ids, min_position=min_position, **time_fields(time)
         )
         return await self._call(self.stub.BatchGetAccounts, request, timeout)
 
@@ -219,22 +186,12 @@ class AccountCalls(Connection):
         timeout: float | None = None,
         **filters: Unpack[AccountFilters],
     ) -> ListAccountsResponse:
-        """One page of a ledger's accounts, oldest first; ``page_token`` is that of the page before."""
-        request = ListAccountsRequest(
-            ledger_id=ledger_id,
-            page_token=page_token,
-            page_size=filters.get("page_size", 0),
-            currency=filters.get("currency", ""),
-            normal_balance=normal_balance_value(filters.get("normal_balance")),
-            metadata=filters.get("metadata"),
-            external_id=filters.get("external_id", ""),
-            min_position=filters.get("min_position"),
-            **_time_fields(filters),
-        )
+        """One page of a ledger's accounts, oldest first by default; ``page_token`` is that of the page before."""
+        request = list_accounts_request(ledger_id, page_token, filters)
         return await self._call(self.stub.ListAccounts, request, timeout)
 
     async def accounts(self, ledger_id: str, **filters: Unpack[AccountFilters]) -> AsyncIterator[Account]:
-        """All accounts of a ledger that pass the filters, oldest first, page by page."""
+        """All accounts of a ledger that pass the filters, oldest first by default, page by page."""
 
         async def fetch(token: str) -> ListAccountsResponse:
             return await self.list_accounts(ledger_id, page_token=token, **filters)
@@ -373,13 +330,3 @@ class AccountCalls(Connection):
         )
         name_account(request, account)
         return await self._call(self.stub.UpdateAccount, request, timeout, outcome)
-
-
-def _time_fields(time: BalanceTime) -> dict[str, Any]:
-    return {
-        "effective_at_lower_bound": timestamp(time.get("effective_at_lower_bound")),
-        "effective_at_upper_bound": timestamp(time.get("effective_at_upper_bound")),
-        "as_of": timestamp(time.get("as_of")),
-        "as_of_position": time.get("as_of_position"),
-        "known_at": timestamp(time.get("known_at")),
-    }

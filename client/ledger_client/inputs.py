@@ -337,6 +337,11 @@ def operator_sign(operator: Operator.ValueType) -> OperatorSign | None:
     return _OPERATOR_SIGNS.get(operator)
 
 
+def operator_value(sign: OperatorSign) -> Operator.ValueType:
+    """See normal_balance_value."""
+    return _OPERATORS[sign]
+
+
 def metadata_changes(
     metadata: Mapping[str, str] | None, patch: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, str], list[str]]:

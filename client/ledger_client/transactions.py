@@ -1,10 +1,12 @@
 """Calls about transactions. The fields of each write are those of its message in commands.py."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TypedDict, Unpack
 
 from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import (
     AccountRef,
     EntryPart,
@@ -13,9 +15,12 @@ from ledger_client.inputs import (
     name_account,
     name_transaction,
     status_values,
+    timestamp,
 )
 from ledger_client.pages import every_page
+from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
 from ledger_client.v1.transactions_pb2 import (
+    ArchivedReason,
     BatchWriteTransactionsRequest,
     BatchWriteTransactionsResponse,
     EntryInput,
@@ -41,6 +46,36 @@ class TransactionFilters(TypedDict, total=False):
     """In one of these statuses."""
     metadata: Mapping[str, str]
     """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this: ``all_of(key("order", prefix="17-"), any_of(…))``; see ``ledger_client.filters``."""
+    ids: Iterable[str]
+    """These, at most 1,000."""
+    archived_reasons: Iterable[ArchivedReason.ValueType]
+    """Archived for one of these reasons."""
+    reverses_transaction_id: str
+    """That reverse this one."""
+    partially_posts_transaction_id: str
+    """That are parts of this one."""
+    amounts: Iterable[AmountCondition]
+    """Of a single currency, with an amount that fulfils all of these: ``[amount(">=", 100)]``."""
+    created_at_lower_bound: dt.datetime | None
+    """Created at this time or later; with a time zone."""
+    created_at_upper_bound: dt.datetime | None
+    """Created before this time; with a time zone."""
+    updated_at_lower_bound: dt.datetime | None
+    """Last changed at this time or later; with a time zone."""
+    updated_at_upper_bound: dt.datetime | None
+    """Last changed before this time; with a time zone."""
+    posted_at_lower_bound: dt.datetime | None
+    """Posted at this time or later; with a time zone."""
+    posted_at_upper_bound: dt.datetime | None
+    """Posted before this time; with a time zone."""
+    effective_at_lower_bound: dt.datetime | None
+    """Effective at this time or later; with a time zone."""
+    effective_at_upper_bound: dt.datetime | None
+    """Effective before this time; with a time zone."""
+    order: OrderWord | ListOrder.ValueType | None
+    """Default: "created_desc"."""
     page_size: int
     """1..1,000; 0: 100."""
     min_position: int | None
@@ -259,7 +294,7 @@ class TransactionCalls(Connection):
         timeout: float | None = None,
         **filters: Unpack[TransactionFilters],
     ) -> ListTransactionsResponse:
-        """One page of a ledger's transactions, newest first; ``page_token`` is that of the page before."""
+        """One page of a ledger's transactions, newest first by default; ``page_token`` is that of the page before."""
         request = ListTransactionsRequest(
             ledger_id=ledger_id,
             page_token=page_token,
@@ -267,6 +302,21 @@ class TransactionCalls(Connection):
             external_id=filters.get("external_id", ""),
             statuses=status_values(filters.get("statuses", ())),
             metadata=filters.get("metadata"),
+            metadata_filter=filters.get("metadata_filter"),
+            ids=filters.get("ids", ()),
+            archived_reasons=filters.get("archived_reasons", ()),
+            reverses_transaction_id=filters.get("reverses_transaction_id", ""),
+            partially_posts_transaction_id=filters.get("partially_posts_transaction_id", ""),
+            amounts=filters.get("amounts", ()),
+            created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
+            created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
+            updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
+            updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
+            posted_at_lower_bound=timestamp(filters.get("posted_at_lower_bound")),
+            posted_at_upper_bound=timestamp(filters.get("posted_at_upper_bound")),
+            effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
+            effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),
+            order=order_value(filters.get("order")),
             min_position=filters.get("min_position"),
         )
         if (account := filters.get("account")) is not None:
@@ -274,7 +324,7 @@ class TransactionCalls(Connection):
         return await self._call(self.stub.ListTransactions, request, timeout)
 
     async def transactions(self, ledger_id: str, **filters: Unpack[TransactionFilters]) -> AsyncIterator[Transaction]:
-        """All transactions of a ledger that pass the filters, newest first, page by page."""
+        """All transactions of a ledger that pass the filters, newest first by default, page by page."""
 
         async def fetch(token: str) -> ListTransactionsResponse:
             return await self.list_transactions(ledger_id, page_token=token, **filters)

@@ -490,8 +490,8 @@ def passes(query: EntryQuery, listed: ListedEntry) -> bool:
 @pytest.mark.parametrize("seconds", [0.4, 0.0], ids=["in one go", "out of time after each bite"])
 async def test_small_bites_find_the_same(history: Books, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
-    for module in ("accounts", "ledgers", "transactions"):
-        monkeypatch.setattr(f"ledger_server.reading.{module}.BITE_ROWS", 3)
+    monkeypatch.setattr("ledger_server.reading.ledgers.BITE_ROWS", 3)
+    monkeypatch.setattr("ledger_server.reading.ways.BITE_ROWS_MAX", 3)
     monkeypatch.setattr(entries_module, "BITE_VERSIONS_MIN", 2)
     await test_accounts_by_any_filters(history)
     await test_transactions_by_any_filters(history)

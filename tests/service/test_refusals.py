@@ -1289,14 +1289,16 @@ def is_named(case: Case, refusal: Refusal) -> bool:
 # NUL bytes, which PostgreSQL cannot store, in every string that a request can hold.
 
 
-def strings_of(message: Descriptor, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The paths of all string fields in the message and the messages in it."""
+def strings_of(
+    message: Descriptor, path: tuple[str, ...] = (), around: tuple[Descriptor, ...] = ()
+) -> list[tuple[str, ...]]:
+    """The paths of all string fields in the message and the messages in it; of one within itself but once."""
     found = []
     for part in message.fields:
         if part.type == FieldDescriptor.TYPE_STRING:
             found.append((*path, part.name))
-        elif part.type == FieldDescriptor.TYPE_MESSAGE:
-            found += strings_of(_descriptor(part), (*path, part.name))
+        elif part.type == FieldDescriptor.TYPE_MESSAGE and _descriptor(part) not in around:
+            found += strings_of(_descriptor(part), (*path, part.name), (*around, message))
     return found
 
 

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import filters_pb2 as _filters_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -666,7 +667,11 @@ Global___BatchGetAccountsResponse: _TypeAlias = BatchGetAccountsResponse  # noqa
 
 @_typing.final
 class ListAccountsRequest(_message.Message):
-    """Lists accounts in the order of their creation."""
+    """Lists accounts in the order of their creation. All filters must hold.
+
+    Filters by id, external id, currency, normality, metadata and time have indexes. The others, name, status and balances,
+    are looked for along the list's order; pages may then be short.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -698,6 +703,16 @@ class ListAccountsRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    CREATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
+    METADATA_FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
@@ -717,6 +732,8 @@ class ListAccountsRequest(_message.Message):
     """Keep only the account with this external id; empty: all."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    order: _filters_pb2.ListOrder.ValueType
+    """CREATED_ASC (the default) or CREATED_DESC."""
     as_of_position: _builtins.int
     """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
     together with known_at.
@@ -724,6 +741,42 @@ class ListAccountsRequest(_message.Message):
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Keep only accounts whose metadata holds all of these pairs."""
+
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only these accounts, at most 1,000; unknown ids find nothing. Empty: all."""
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only accounts whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountStatus.ValueType]:
+        """Keep only accounts in one of these statuses; empty: all."""
+
+    @_builtins.property
+    def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only accounts that were created at or after this time."""
+
+    @_builtins.property
+    def created_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only accounts that were created before this time."""
+
+    @_builtins.property
+    def updated_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only accounts that last changed at or after this time."""
+
+    @_builtins.property
+    def updated_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only accounts that last changed before this time."""
+
+    @_builtins.property
+    def balances(self) -> _containers.RepeatedCompositeFieldContainer[_balances_pb2.BalanceCondition]:
+        """Keep only accounts whose balances as they stand fulfil all of these; at most 18."""
+
+    @_builtins.property
+    def metadata_filter(self) -> _filters_pb2.MetadataFilter:
+        """Keep only accounts whose metadata fulfils this."""
 
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
@@ -754,15 +807,25 @@ class ListAccountsRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         external_id: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        statuses: _abc.Iterable[Global___AccountStatus.ValueType] | None = ...,
+        created_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        created_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        balances: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
+        metadata_filter: _filters_pb2.MetadataFilter | None = ...,
+        order: _filters_pb2.ListOrder.ValueType = ...,
         effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
         effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
         as_of_position: _builtins.int | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
@@ -793,7 +856,7 @@ class ListAccountsResponse(_message.Message):
     """The epoch of `position`."""
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Account]:
-        """At most page_size accounts, oldest first."""
+        """At most page_size accounts, in the order asked for."""
 
     def __init__(
         self,

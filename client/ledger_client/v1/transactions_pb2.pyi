@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import filters_pb2 as _filters_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1176,7 +1177,12 @@ Global___GetTransactionRequest: _TypeAlias = GetTransactionRequest  # noqa: Y015
 
 @_typing.final
 class ListTransactionsRequest(_message.Message):
-    """Lists transactions, newest first. All filters must hold."""
+    """Lists transactions, newest first unless `order` says otherwise. All filters must hold.
+
+    Filters by id, external id, account, linked transaction, metadata, time, amount, archived_reason and by the statuses
+    PENDING and ARCHIVED have indexes: whichever matches least is used. A filter that matches few transactions and has
+    none is looked for along the list's order; pages may then be short.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1209,6 +1215,21 @@ class ListTransactionsRequest(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    CREATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    POSTED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    POSTED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AMOUNTS_FIELD_NUMBER: _builtins.int
+    ARCHIVED_REASONS_FIELD_NUMBER: _builtins.int
+    REVERSES_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    PARTIALLY_POSTS_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    METADATA_FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -1223,6 +1244,12 @@ class ListTransactionsRequest(_message.Message):
     """Keep only the non-archived transaction with this external id; empty: all."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    reverses_transaction_id: _builtins.str
+    """Keep only transactions that reverse this one, whole or in part; empty: all."""
+    partially_posts_transaction_id: _builtins.str
+    """Keep only transactions that are parts of this pending one; empty: all."""
+    order: _filters_pb2.ListOrder.ValueType
+    """Default: newest first."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TransactionStatus.ValueType]:
         """Keep only transactions in one of these statuses; empty: all."""
@@ -1230,6 +1257,54 @@ class ListTransactionsRequest(_message.Message):
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Keep only transactions whose metadata holds all of these pairs."""
+
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only these transactions, at most 1,000; unknown ids find nothing. Empty: all."""
+
+    @_builtins.property
+    def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that were created at or after this time."""
+
+    @_builtins.property
+    def created_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that were created before this time."""
+
+    @_builtins.property
+    def updated_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that last changed at or after this time."""
+
+    @_builtins.property
+    def updated_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that last changed before this time."""
+
+    @_builtins.property
+    def posted_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that were posted at or after this time."""
+
+    @_builtins.property
+    def posted_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that were posted before this time."""
+
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that are effective at or after this time."""
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only transactions that are effective before this time."""
+
+    @_builtins.property
+    def amounts(self) -> _containers.RepeatedCompositeFieldContainer[_filters_pb2.AmountCondition]:
+        """Keep only transactions of a single currency whose amount, the sum of their debits, fulfils all of these; at most 10."""
+
+    @_builtins.property
+    def archived_reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___ArchivedReason.ValueType]:
+        """Keep only transactions archived for one of these reasons; empty: all, archived or not."""
+
+    @_builtins.property
+    def metadata_filter(self) -> _filters_pb2.MetadataFilter:
+        """Keep only transactions whose metadata fulfils this."""
 
     def __init__(
         self,
@@ -1243,10 +1318,25 @@ class ListTransactionsRequest(_message.Message):
         statuses: _abc.Iterable[Global___TransactionStatus.ValueType] | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         min_position: _builtins.int | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        created_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        created_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        posted_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        posted_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        amounts: _abc.Iterable[_filters_pb2.AmountCondition] | None = ...,
+        archived_reasons: _abc.Iterable[Global___ArchivedReason.ValueType] | None = ...,
+        reverses_transaction_id: _builtins.str = ...,
+        partially_posts_transaction_id: _builtins.str = ...,
+        metadata_filter: _filters_pb2.MetadataFilter | None = ...,
+        order: _filters_pb2.ListOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "posted_at_lower_bound", b"posted_at_lower_bound", "posted_at_upper_bound", b"posted_at_upper_bound", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "amounts", b"amounts", "archived_reasons", b"archived_reasons", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "partially_posts_transaction_id", b"partially_posts_transaction_id", "posted_at_lower_bound", b"posted_at_lower_bound", "posted_at_upper_bound", b"posted_at_upper_bound", "reverses_transaction_id", b"reverses_transaction_id", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
@@ -1277,7 +1367,7 @@ class ListTransactionsResponse(_message.Message):
     """The epoch of `position`."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
-        """At most page_size transactions, newest first."""
+        """At most page_size transactions, in the order asked for."""
 
     def __init__(
         self,

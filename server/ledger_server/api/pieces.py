@@ -78,7 +78,7 @@ def _entry(problems: Problems, n: int, entry: transactions_pb2.EntryInput) -> En
         _amount(problems, prefix, entry.amount),
         fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
         optional_count(problems, entry, "lock_version", prefix),
-        _conditions(problems, f"{prefix}conditions", entry.conditions) if entry.conditions else (),
+        conditions_of(problems, f"{prefix}conditions", entry.conditions) if entry.conditions else (),
     )
 
 
@@ -111,7 +111,7 @@ def _partial_entry(problems: Problems, n: int, entry: transactions_pb2.PartialEn
         _amount(problems, prefix, entry.amount),
         fields.metadata(problems, entry.metadata, f"{prefix}metadata") or None,
         optional_count(problems, entry, "lock_version", prefix),
-        _conditions(problems, f"{prefix}conditions", entry.conditions),
+        conditions_of(problems, f"{prefix}conditions", entry.conditions),
     )
 
 
@@ -164,13 +164,13 @@ def account_conditions_of(
         AccountCondition(
             account_ref(problems, condition, f"conditions[{n}]."),
             optional_count(problems, condition, "lock_version", f"conditions[{n}]."),
-            _conditions(problems, f"conditions[{n}].conditions", condition.conditions),
+            conditions_of(problems, f"conditions[{n}].conditions", condition.conditions),
         )
         for n, condition in enumerate(conditions)
     )
 
 
-def _conditions(
+def conditions_of(
     problems: Problems, field: str, conditions: Sequence[balances_pb2.BalanceCondition]
 ) -> tuple[BalanceCondition, ...]:
     if len(conditions) > CONDITIONS_MAX:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.pieces import account_ref, optional_count, optional_time, transaction_ref
+from ledger_server.api.filters import amounts_of, between, ids_of, metadata_terms_of, order_of
+from ledger_server.api.pieces import account_ref, conditions_of, optional_count, optional_time, transaction_ref
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import EventKind, TransactionStatus
+from ledger_server.domain.model import AccountStatus, ArchivedReason, EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.events.subscription import Watch
 from ledger_server.reading import (
@@ -25,8 +26,10 @@ from ledger_server.reading import (
     TransactionQuery,
     VersionQuery,
 )
+from ledger_server.reading.queries import ListOrder
 
 BATCH_GET_MAX = 1_000
+NAMES_MAX = 10
 WATCHED_ACCOUNTS_MAX = 10_000
 HEARTBEAT_SECONDS_DEFAULT = 10.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 0.1, 3_600.0
@@ -97,10 +100,18 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=_min_position(problems, request),
+        ids=ids_of(problems, "ids", request.ids),
+        names=_names(problems, request.names),
+        external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        statuses=_members(problems, "statuses", request.statuses, AccountStatus),
         currency=request.currency or None,
         normal_balance=_known(problems, "normal_balance", request.normal_balance, NormalBalance),
+        balances=conditions_of(problems, "balances", request.balances),
         metadata=fields.metadata(problems, request.metadata),
-        external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        metadata_terms=metadata_terms_of(problems, request),
+        created_at=between(problems, request, "created_at"),
+        updated_at=between(problems, request, "updated_at"),
+        order=order_of(problems, request.order, ListOrder.CREATED_ASC, (ListOrder.CREATED_ASC, ListOrder.CREATED_DESC)),
         as_of=_as_of(problems, request),
     )
     problems.raise_if_any()
@@ -109,7 +120,7 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
 
 def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> AccountVersionQuery:
     problems = Problems()
-    lower, upper = _window(problems, request, "time_lower_bound", "time_upper_bound")
+    lower, upper = between(problems, request, "time")
     order = _known(problems, "order", request.order, _Order)
     interval = _known(problems, "interval", request.interval, _Interval)
     query = AccountVersionQuery(
@@ -145,10 +156,21 @@ def list_transactions(request: transactions_pb2.ListTransactionsRequest) -> Tran
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=_min_position(problems, request),
+        ids=ids_of(problems, "ids", request.ids),
         account=account_ref(problems, request) if request.WhichOneof("account") else None,
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
-        statuses=_statuses(problems, request.statuses),
+        statuses=_members(problems, "statuses", request.statuses, TransactionStatus),
+        archived_reasons=_members(problems, "archived_reasons", request.archived_reasons, ArchivedReason),
+        reverses_id=_optional_id(problems, request, "reverses_transaction_id"),
+        partially_posts_id=_optional_id(problems, request, "partially_posts_transaction_id"),
+        amounts=amounts_of(problems, request.amounts),
         metadata=fields.metadata(problems, request.metadata),
+        metadata_terms=metadata_terms_of(problems, request),
+        created_at=between(problems, request, "created_at"),
+        updated_at=between(problems, request, "updated_at"),
+        posted_at=between(problems, request, "posted_at"),
+        effective_at=between(problems, request, "effective_at"),
+        order=order_of(problems, request.order, ListOrder.CREATED_DESC, tuple(ListOrder)),
     )
     problems.raise_if_any()
     return query
@@ -193,7 +215,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
             transaction_ref(problems, request) if owner in ("transaction_id", "transaction_external_id") else None
         ),
         direction=_known(problems, "direction", request.direction, Direction),
-        statuses=_statuses(problems, request.statuses),
+        statuses=_members(problems, "statuses", request.statuses, TransactionStatus),
         include_discarded=request.include_discarded,
         effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
         effective_at_upper_bound=optional_time(problems, request, "effective_at_upper_bound"),
@@ -264,7 +286,7 @@ def _min_position(problems: Problems, request: Any) -> int | None:
 
 def _as_of(problems: Problems, request: Any, lock_version: int | None = None) -> AsOf:
     """The time that balances are asked for as of: at most one answer to each of the two questions."""
-    lower, upper = _window(problems, request, "effective_at_lower_bound", "effective_at_upper_bound")
+    lower, upper = between(problems, request, "effective_at")
     as_of = optional_time(problems, request, "as_of")
     if as_of is not None and (lower or upper):
         problems.add("as_of", "cannot be given together with effective_at_lower_bound or effective_at_upper_bound")
@@ -277,13 +299,6 @@ def _as_of(problems: Problems, request: Any, lock_version: int | None = None) ->
     return AsOf(lower, upper, lock_version, position, known_at)
 
 
-def _window(problems: Problems, request: Any, lower: str, upper: str) -> tuple[datetime | None, datetime | None]:
-    start, end = optional_time(problems, request, lower), optional_time(problems, request, upper)
-    if start is not None and end is not None and start > end:
-        problems.add(upper, f"must not be before {lower}")
-    return start, end
-
-
 def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
     known = [_known(problems, f"kinds[{n}]", value, EventKind) for n, value in enumerate(values)]
     if 0 in values:
@@ -291,11 +306,27 @@ def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
     return frozenset(int(kind) for kind in known if kind is not None)
 
 
-def _statuses(problems: Problems, values: Sequence[int]) -> frozenset[TransactionStatus]:
-    known = [_known(problems, f"statuses[{n}]", value, TransactionStatus) for n, value in enumerate(values)]
-    if None in known:
-        problems.add("statuses", "must not name UNSPECIFIED")
-    return frozenset(status for status in known if status is not None)
+_M = TypeVar("_M", bound=IntEnum)
+
+
+def _members(problems: Problems, field: str, values: Sequence[int], kind: type[_M]) -> frozenset[_M]:
+    """Enum members of a repeated field; the unspecified value is none of them."""
+    known = [_known(problems, f"{field}[{n}]", value, kind) for n, value in enumerate(values)]
+    if 0 in values:
+        problems.add(field, "must not name UNSPECIFIED")
+    return frozenset(member for member in known if member)
+
+
+def _names(problems: Problems, values: Sequence[str]) -> tuple[str, ...]:
+    if len(values) > NAMES_MAX:
+        problems.add("names", f"must be at most {NAMES_MAX}")
+        return ()
+    return tuple([fields.text(problems, f"names[{n}]", value, required=True) for n, value in enumerate(values)])
+
+
+def _optional_id(problems: Problems, request: Any, field: str) -> str | None:
+    value = getattr(request, field)
+    return fields.object_id(problems, field, value) if value else None
 
 
 def _known(problems: Problems, field: str, value: int, kind: Any) -> Any:

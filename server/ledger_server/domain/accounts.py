@@ -79,7 +79,12 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
         updated_at=time,
     )
     return Effect(
-        command, EventKind.ACCOUNT_UPDATED, book.position + 1, time, account=replace(version, account=account)
+        command,
+        EventKind.ACCOUNT_UPDATED,
+        book.position + 1,
+        time,
+        account=replace(version, account=account),
+        account_before=version,
     )
 
 

@@ -43,6 +43,8 @@ class Effect:
     ledger: Ledger | None = None
     # An account created or updated, with its counters.
     account: AccountVersion | None = None
+    # That account as it was, if it is not new.
+    account_before: AccountVersion | None = None
     # The transaction that the command is answered with, then others that it changed.
     transactions: tuple[TransactionWrite, ...] = ()
     # The accounts whose lock_version moved, by account id.

@@ -177,6 +177,18 @@ class Transaction(NamedTuple):
     reversed_by: tuple[str, ...] = ()
 
     @property
+    def amount(self) -> int | None:
+        """The sum of its debits, if all of its entries are of one currency."""
+        currency = self.entry_set.entries[0].after.account.currency
+        amount = 0
+        for after, direction, line_amount, _, _ in self.entry_set.entries:
+            if after.account.currency != currency:
+                return None
+            if direction == Direction.DEBIT:
+                amount += line_amount
+        return amount
+
+    @property
     def holds_external_id(self) -> bool:
         """Whether its external id is taken by it: archiving frees the id."""
         return self.external_id is not None and self.status != TransactionStatus.ARCHIVED

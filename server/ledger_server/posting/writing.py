@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,10 @@ from ledger_server.domain.model import Account, AccountVersion, BalanceChange, D
 from ledger_server.domain.money import ISO_4217
 from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
 from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_or_null
+from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import limits_to
+from ledger_server.storage.rows import Noun, limits_to
 
 # request_id, fingerprint, object_id, version, outcome.
 RequestRow = tuple[str, bytes, str | None, str | None, str | None]
@@ -41,6 +42,7 @@ class Rows:
         self._replaced: list[Transaction] = []
         self._limits: list[tuple[str, str, str | None]] = []
         self._reversed: dict[str, Reversed] = {}
+        self._pairs = MetadataPairs()
         self._account_versions: list[tuple[str, ...]] = []
         self._entries: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
@@ -104,6 +106,8 @@ class Rows:
         await self._write_hot_rows(connection)
         if self._replaced:
             await self._write_replaced(connection)
+        if self._pairs:
+            await self._pairs.write(connection, self.ledger_id)
         if self._limits:
             await connection.execute(sql.insert_account_limits, self.ledger_id, *_columns(self._limits, 3), self.now)
         if self._reversed:
@@ -118,6 +122,9 @@ class Rows:
 
     def _add_account(self, effect: Effect, version: AccountVersion) -> None:
         account = version.account
+        before = None if effect.account_before is None else effect.account_before.account.metadata
+        if account.metadata or before:
+            self._pairs.replace(Noun.ACCOUNT, account.created_position, before, account.metadata)
         if effect.kind == EventKind.ACCOUNT_CREATED or account.id in self._new_accounts:
             self._new_accounts[account.id] = version
         else:
@@ -130,6 +137,10 @@ class Rows:
 
     def _add_transaction(self, write: TransactionWrite) -> None:
         transaction, replaced, wrote_entries = write
+        if transaction.metadata or replaced is not None:
+            self._pairs.replace(
+                Noun.TRANSACTION, transaction.created_position, replaced and replaced.metadata, transaction.metadata
+            )
         if replaced is None or transaction.id in self._new_transactions:
             self._new_transactions[transaction.id] = transaction
         else:
@@ -230,6 +241,7 @@ class Rows:
             "{" + ",".join(request_ids) + "}",
             fingerprints,
             *("{" + ",".join(column) + "}" for column in outcomes),
+            _amounts(self._new_transactions.values()),
         )
 
     async def _write_updated_transactions(self, connection: Connection) -> None:
@@ -238,8 +250,11 @@ class Rows:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
-        rows = [self._transaction_row(t) for t in self._updated_transactions.values()]
-        await connection.execute(sql.update_transactions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH))
+        transactions = self._updated_transactions.values()
+        rows = [self._transaction_row(t) for t in transactions]
+        await connection.execute(
+            sql.update_transactions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH), _amounts(transactions)
+        )
 
     async def _write_replaced(self, connection: Connection) -> None:
         rows = [self._transaction_row(t) for t in self._replaced]
@@ -277,6 +292,11 @@ _TRANSACTION_WIDTH = 18
 _NUMBERS = [str(number) for number in range(10)]
 _EMPTY_METADATA = quoted("{}")
 _NOTHING_DISCARDED = (NULL, NULL, NULL)
+
+
+def _amounts(transactions: Iterable[Transaction]) -> str:
+    """The transactions' amounts as one array literal; NULL for those of several currencies."""
+    return "{" + ",".join([NULL if t.amount is None else str(t.amount) for t in transactions]) + "}"
 
 
 def _discarded(discarded: Discarded) -> tuple[str, str, str]:

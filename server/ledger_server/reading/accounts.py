@@ -8,13 +8,25 @@ from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import accounts_not_found
 from ledger_server.reading.balances import versions_as_of_in_time
-from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, has
+from ledger_server.reading.metadata import equal_pairs, path_of, ways_of
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.queries import NOW, AccountQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.ways import (
+    Walk,
+    Way,
+    changed_between,
+    choose,
+    created_between,
+    found_by,
+    metadata_ways,
+    numbers_of,
+    page_along,
+    positions_literal,
+)
 from ledger_server.storage import sql
-from ledger_server.storage.rows import Row, account_version_from
+from ledger_server.storage.rows import Noun, Row, account_version_from
 
 
 async def get_account(at: Snapshot, account: Ref) -> AccountVersion:
@@ -46,58 +58,82 @@ async def accounts_by_id(at: Snapshot, account_ids: Iterable[str]) -> dict[str, 
 
 
 async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersion]:
-    """A page of the ledger's accounts, as they stand or as of a time. Keyed by created_position."""
-    start = from_token(query, LOWEST)
-    if query.external_id is not None:
-        rows = await at.connection.fetch(sql.load_accounts_by_external_id, at.ledger_id, [query.external_id])
-        found = Found([row for row in rows if _passes(query, start, row)], None)
-    elif query.currency is not None or query.normal_balance is not None or query.metadata:
-        found = await _by_filters(at, query, start)
-    else:
-        found = await _by_creation(at, query, start)
+    """A page of the ledger's accounts, by the most selective way to them. Keyed by created position."""
+    descending = query.order.is_descending
+    own, ways = await _ways(at, query)
+    way = await choose(at, ways, own, descending=descending)
+    filters = _filters(query)
+
+    async def read(positions: Iterable[int], after: Key, _: int, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.filter_accounts, at.ledger_id, positions_literal(positions), descending, after.number, count, *filters
+        )
+
+    found = await page_along(
+        at,
+        way,
+        read,
+        _key,
+        size=query.page_size,
+        start=from_token(query, HIGHEST if descending else LOWEST),
+        descending=descending,
+        is_created_order=True,
+    )
     versions = [account_version_from(row) for row in found.rows]
     if query.as_of == NOW:
         return at.page(query, versions, found.key)
-    read = await versions_as_of_in_time(at, versions, query.as_of)
-    key = found.key if len(read) == len(versions) else _key(found.rows[len(read) - 1])
-    return at.page(query, read, key)
+    then = await versions_as_of_in_time(at, versions, query.as_of)
+    key = found.key if len(then) == len(versions) else _key(found.rows[len(then) - 1])
+    return at.page(query, then, key)
 
 
-async def _by_creation(at: Snapshot, query: AccountQuery, start: Key) -> Found:
-    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(sql.list_accounts, at.ledger_id, after.number, count)
-
-    return await fill(query.page_size, start, all_at_once, read, _key)
-
-
-async def _by_filters(at: Snapshot, query: AccountQuery, start: Key) -> Found:
-    async def bite(after: Key) -> Key | None:
-        position = await at.connection.fetchval(sql.bite_of_accounts, at.ledger_id, after.number, BITE_ROWS)
-        return None if position is None else Key(position)
-
-    async def read(after: Key, last: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(
-            sql.filter_accounts,
-            at.ledger_id,
-            after.number,
-            NUMBER_MAX if last is None else last.number,
-            query.currency,
-            query.normal_balance,
-            dict(query.metadata),
-            count,
-        )
-
-    return await fill(query.page_size, start, bite, read, _key)
+async def _ways(at: Snapshot, query: AccountQuery) -> tuple[Walk, list[Way]]:
+    """The walk in the list's own order, and the ways by its filters, those that match few first."""
+    ways: list[Way] = []
+    if query.ids:
+        ways.append(found_by(sql.find_accounts_by_id, list(query.ids)))
+    if query.external_id is not None:
+        ways.append(found_by(sql.find_accounts_by_external_id, query.external_id))
+    unions = [*equal_pairs(query.metadata), *ways_of(query.metadata_terms)]
+    ways += metadata_ways(Noun.ACCOUNT, unions, is_created_order=True)
+    if query.currency is not None:
+        ways.append(Walk(sql.walk_accounts_by_currency, (query.currency,)))
+    if query.normal_balance is not None:
+        ways.append(Walk(sql.walk_accounts_by_normal_balance, (int(query.normal_balance),)))
+    if query.updated_at:
+        statement = sql.find_accounts_changed_between
+        ways.append(await changed_between(at, statement, sql.find_position_of_accounts_at, query.updated_at))
+    by_creation = Walk(
+        sql.walk_accounts_by_creation, await created_between(at, sql.find_position_of_accounts_at, query.created_at)
+    )
+    if query.created_at:
+        ways.append(by_creation)
+    return by_creation, ways
 
 
-def _passes(query: AccountQuery, start: Key, row: Row) -> bool:
+def _filters(query: AccountQuery) -> tuple[object, ...]:
+    """What filter_accounts.sql takes from $6 on."""
     return (
-        row["created_position"] > start.number
-        and query.currency in (None, row["currency"])
-        and query.normal_balance in (None, row["normal_balance"])
-        and has(row["metadata"], query.metadata)
+        list(query.ids) or None,
+        query.external_id,
+        [f"%{_escaped(name)}%" for name in query.names] or None,
+        numbers_of(query.statuses),
+        query.currency,
+        query.normal_balance and int(query.normal_balance),
+        dict(query.metadata) or None,
+        *path_of(query.metadata_terms),
+        *query.created_at,
+        *query.updated_at,
+        [str(int(condition.balance)) for condition in query.balances] or None,
+        [str(int(condition.operator)) for condition in query.balances] or None,
+        [str(condition.amount) for condition in query.balances] or None,
     )
 
 
 def _key(row: Row) -> Key:
-    return Key(row["created_position"])
+    return Key.at(row["created_position"], row["created_position"])
+
+
+def _escaped(text: str) -> str:
+    """A text as a pattern of LIKE that matches nothing else."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -31,9 +31,19 @@ class Key(NamedTuple):
     number: int
     id: str = NIL_ID
 
+    @classmethod
+    def at(cls, number: int, position: int) -> Key:
+        """A key whose second part is a position instead of an id."""
+        return cls(number, str(UUID(int=position)))
+
+    @property
+    def position(self) -> int:
+        """The second part of such a key."""
+        return UUID(self.id).int
+
 
 # Before the first row of an ascending list, and of a descending one.
-LOWEST = Key(-1)
+LOWEST = Key(-NUMBER_MAX)
 HIGHEST = Key(NUMBER_MAX)
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from ledger_server.domain.model import Metadata
 from ledger_server.reading.page_tokens import Key
 from ledger_server.storage.rows import Row
 
@@ -79,8 +78,3 @@ def _weight(row: Row) -> int:
 async def all_at_once(_: Key) -> Key | None:
     """The bite for lists without such filters: everything; LIMIT ends it."""
     return None
-
-
-def has(metadata: Metadata, wanted: Metadata) -> bool:
-    """Whether the metadata holds all of the pairs, as `@>` does."""
-    return wanted.items() <= metadata.items()

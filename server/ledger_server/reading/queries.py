@@ -5,15 +5,60 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import Metadata, TransactionStatus
-from ledger_server.domain.money import Direction, NormalBalance
+from ledger_server.domain.inputs import BalanceCondition, Ref
+from ledger_server.domain.model import AccountStatus, ArchivedReason, Metadata, TransactionStatus
+from ledger_server.domain.money import Direction, NormalBalance, Operator
+from ledger_server.reading.metadata import Check, Terms
 
 # What may differ from page to page of one query.
 _OF_THE_PAGE = {"page_size", "page_token", "min_position"}
+
+
+class Between(NamedTuple):
+    """From a time on and before another; None has no bound."""
+
+    lower: datetime | None = None
+    upper: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self.lower is not None or self.upper is not None
+
+    def texts(self) -> tuple[str, str]:
+        """The bounds as PostgreSQL reads them."""
+        return (
+            "-infinity" if self.lower is None else self.lower.isoformat(),
+            "infinity" if self.upper is None else self.upper.isoformat(),
+        )
+
+
+class AmountCondition(NamedTuple):
+    """`<amount> <operator> <demanded>` must hold."""
+
+    operator: Operator
+    demanded: int
+
+
+ANY_TIME = Between()
+
+
+class ListOrder(IntEnum):
+    """The order of a list; numbered as in the protos."""
+
+    CREATED_ASC = 1
+    CREATED_DESC = 2
+    EFFECTIVE_ASC = 3
+    EFFECTIVE_DESC = 4
+
+    @property
+    def is_descending(self) -> bool:
+        return self in (ListOrder.CREATED_DESC, ListOrder.EFFECTIVE_DESC)
+
+    @property
+    def is_created(self) -> bool:
+        return self in (ListOrder.CREATED_ASC, ListOrder.CREATED_DESC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +112,23 @@ NOW = AsOf()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountQuery(LedgerPageQuery):
-    """Accounts, oldest first, with their balances as of some time."""
+    """Accounts, by creation, with their balances as of some time; nothing named in a filter means all.
 
+    `names` are parts of names; `balances` are of those as they stand.
+    """
+
+    ids: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    external_id: str | None = None
+    statuses: frozenset[AccountStatus] = frozenset()
     currency: str | None = None
     normal_balance: NormalBalance | None = None
+    balances: tuple[BalanceCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
-    external_id: str | None = None
+    metadata_terms: Terms | None = None
+    created_at: Between = ANY_TIME
+    updated_at: Between = ANY_TIME
+    order: ListOrder = ListOrder.CREATED_ASC
     as_of: AsOf = NOW
 
 
@@ -97,12 +153,23 @@ class AccountVersionQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionQuery(LedgerPageQuery):
-    """Transactions, newest first. `account` is one that they ever wrote on; no `statuses` means all."""
+    """Transactions. `account` is one that they ever moved; nothing named in a filter means all."""
 
+    ids: tuple[str, ...] = ()
     account: Ref | None = None
     external_id: str | None = None
     statuses: frozenset[TransactionStatus] = frozenset()
+    archived_reasons: frozenset[ArchivedReason] = frozenset()
+    reverses_id: str | None = None
+    partially_posts_id: str | None = None
+    amounts: tuple[AmountCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
+    metadata_terms: Terms | None = None
+    created_at: Between = ANY_TIME
+    updated_at: Between = ANY_TIME
+    posted_at: Between = ANY_TIME
+    effective_at: Between = ANY_TIME
+    order: ListOrder = ListOrder.CREATED_DESC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,5 +200,7 @@ def _plain(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if isinstance(value, Check):
+        return value.value
     # A mapping that is not a dict, such as a protobuf map.
     return dict(value)

@@ -32,12 +32,14 @@ SERVICE: Mapping[str, str] = {
     "currencies": "SELECT, INSERT",
     "transactions": "SELECT, INSERT,"
     " UPDATE (version, status, archived_reason, entry_count, first_entry_id, position, updated_at, effective_at,"
-    " posted_at, description, external_id, metadata, expires_at)",
+    " posted_at, description, external_id, metadata, expires_at, amount)",
     "transaction_versions": "SELECT, INSERT",
     "entries": "SELECT, INSERT",
     "entry_reversals": "SELECT, INSERT, UPDATE (reversed)",
     "events": "SELECT, INSERT",
     "log_checkpoints": "SELECT",
+    # Says again what the objects say.
+    "metadata_pairs": "SELECT, INSERT, DELETE",
     "requests": "SELECT, INSERT",
     "schema_migrations": "SELECT",
 }

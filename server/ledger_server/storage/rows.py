@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from typing import TypeAlias
 
 import asyncpg
@@ -23,6 +24,16 @@ from ledger_server.domain.model import (
 from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance
 
 Row: TypeAlias = asyncpg.Record
+
+# How much of a value metadata_pairs holds.
+VALUE_HEAD_CHARACTERS = 100
+
+
+class Noun(IntEnum):
+    """Whose metadata a row of metadata_pairs holds."""
+
+    TRANSACTION = 1
+    ACCOUNT = 2
 
 
 def ledger_from(ledger_id: str, row: Row) -> Ledger:

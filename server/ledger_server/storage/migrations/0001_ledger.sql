@@ -107,6 +107,8 @@ CREATE TABLE transactions (
     reverses_id      uuid,
     -- The pending transaction of which this one is a part.
     partially_posts_id uuid,
+    -- The sum of its debits, if all of its entries are of one currency; otherwise null.
+    amount           numeric,
     CONSTRAINT transactions_pkey PRIMARY KEY (ledger_id, transaction_id),
     CONSTRAINT transaction_version_not_negative CHECK (version >= 0),
     CONSTRAINT transaction_status_known CHECK (status IN (1, 2, 3)),

@@ -1,15 +1,60 @@
--- The accounts of one bite that pass the filters, oldest first.
--- A bite is a range of created positions with a bounded number of accounts, so any plan along the range will do.
--- $1 ledger_id uuid, $2 after_position bigint, $3 last_position bigint, $4 currency text or null,
--- $5 normal_balance smallint or null, $6 metadata jsonb, $7 row_count bigint
+-- Those of some accounts that pass the filters, in created order, after one of them and up to another.
+-- The accounts come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
+-- Metadata conditions are a path of our own making, its keys and values are variables. The LIMIT within cuts nothing
+-- off, it tells the planner that there is one row.
+-- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 descending boolean, $4 after_position bigint,
+-- $5 row_count bigint; then filters, of which null passes all:
+-- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
+-- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
+-- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, timestamptz: $15 and $16 of created_at,
+-- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]
 SELECT
-    account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
-    created_position, created_at, updated_at, account_status, limits,
-    lock_version, posted_debits, posted_credits, pending_debits, pending_credits, balance_position
-FROM accounts_with_balances
-WHERE ledger_id = $1::uuid AND created_position > $2::bigint AND created_position <= $3::bigint
-    AND ($4::text IS NULL OR currency = $4::text)
-    AND ($5::smallint IS NULL OR normal_balance = $5::smallint)
-    AND metadata @> $6::jsonb
-ORDER BY created_position
-LIMIT $7::bigint
+    a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.account_status, a.limits,
+    a.lock_version, a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits, a.balance_position
+FROM unnest($2::text::bigint[]) AS c (created_position)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM accounts_with_balances
+    WHERE ledger_id = $1::uuid AND created_position = c.created_position
+        AND ($6::text[] IS NULL OR account_id = ANY ($6::text[]::uuid[]))
+        AND ($7::text IS NULL OR external_id = $7::text)
+        AND ($8::text[] IS NULL OR name ILIKE ANY ($8::text[]))
+        AND ($9::text[] IS NULL OR account_status = ANY ($9::text[]::smallint[]))
+        AND ($10::text IS NULL OR currency = $10::text)
+        AND ($11::smallint IS NULL OR normal_balance = $11::smallint)
+        AND ($12::jsonb IS NULL OR metadata @> $12::jsonb)
+        AND ($13::text IS NULL OR jsonb_path_match(metadata, $13::text::jsonpath, $14::jsonb))
+        AND ($15::timestamptz IS NULL OR created_at >= $15::timestamptz)
+        AND ($16::timestamptz IS NULL OR created_at < $16::timestamptz)
+        AND ($17::timestamptz IS NULL OR updated_at >= $17::timestamptz)
+        AND ($18::timestamptz IS NULL OR updated_at < $18::timestamptz)
+        AND CASE
+            WHEN $3::boolean THEN created_position < $4::bigint
+            ELSE created_position > $4::bigint
+        END
+    LIMIT 1
+) AS a
+WHERE $19::text[] IS NULL OR NOT EXISTS (
+    SELECT
+    FROM unnest($19::text[]::smallint[], $20::text[]::smallint[], $21::text[]::numeric[])
+        AS d (balance, operator, demanded)
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE WHEN a.normal_balance = 2 THEN 1 ELSE -1 END * (
+                a.posted_credits - a.posted_debits
+                + CASE WHEN d.balance = 2 OR d.balance = 3 AND a.normal_balance = 1 THEN a.pending_credits ELSE 0 END
+                - CASE WHEN d.balance = 2 OR d.balance = 3 AND a.normal_balance = 2 THEN a.pending_debits ELSE 0 END
+            ) AS amount
+    ) AS b
+    WHERE CASE d.operator
+        WHEN 1 THEN b.amount < d.demanded
+        WHEN 2 THEN b.amount <= d.demanded
+        WHEN 3 THEN b.amount = d.demanded
+        WHEN 4 THEN b.amount <> d.demanded
+        WHEN 5 THEN b.amount >= d.demanded
+        WHEN 6 THEN b.amount > d.demanded
+    END IS NOT TRUE
+)
+ORDER BY CASE WHEN $3::boolean THEN - a.created_position ELSE a.created_position END
+LIMIT $5::bigint

@@ -1,14 +1,88 @@
--- The transactions of one bite that pass the filters, newest first.
--- A bite is a range of created positions with a bounded number of transactions, so any plan along the range will do.
--- $1 ledger_id uuid, $2 before_position bigint, $3 last_position bigint, $4 statuses text[],
--- $5 metadata jsonb, $6 row_count bigint
+-- Those of some transactions that pass the filters, in the order of the list, after a key and up to another.
+-- The transactions come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
+-- The order is by a number and the created position: by effective time in microseconds, by the lock_version at which
+-- they first moved the account asked for, or by created position. What a failed condition archived moved no account.
+-- Metadata conditions are a path of our own making, its keys and values are variables. The LIMITs within cut nothing
+-- off, they tell the planner how few rows there are.
+-- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 by_effective_at boolean, $4 descending boolean,
+-- $5 after_number bigint, $6 after_position bigint, $7 until_number bigint, inclusive, $8 row_count bigint; then
+-- filters, of which null passes all:
+-- $9 transaction_ids text[], $10 external_id text, $11 statuses text[], $12 archived_reasons text[],
+-- $13 reverses_id uuid, $14 partially_posts_id uuid, $15 account_id uuid, $16 metadata jsonb, $17 metadata_path text,
+-- $18 metadata_variables jsonb, $19 operators text[], $20 amounts text[],
+-- lower bounds and exclusive upper bounds, timestamptz: $21 and $22 of created_at, $23 and $24 of updated_at, $25 and
+-- $26 of posted_at, $27 and $28 of effective_at
 SELECT
-    transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
-    created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
-    expires_at, reverses_id, partially_posts_id
-FROM transactions
-WHERE ledger_id = $1::uuid AND created_position < $2::bigint AND created_position >= $3::bigint
-    AND status = ANY ($4::text[]::smallint[])
-    AND metadata @> $5::jsonb
-ORDER BY created_position DESC
-LIMIT $6::bigint
+    t.transaction_id, t.ledger_id, t.version, t.status, t.archived_reason, t.entry_count, t.first_entry_id, t.position,
+    t.created_position, t.created_at, t.updated_at, t.effective_at, t.posted_at, t.description, t.external_id,
+    t.metadata, t.expires_at, t.reverses_id, t.partially_posts_id, o.number
+FROM unnest($2::text::bigint[]) AS c (created_position)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM transactions
+    WHERE ledger_id = $1::uuid AND created_position = c.created_position
+        AND ($9::text[] IS NULL OR transaction_id = ANY ($9::text[]::uuid[]))
+        AND ($10::text IS NULL OR external_id = $10::text AND status <> 3)
+        AND ($11::text[] IS NULL OR status = ANY ($11::text[]::smallint[]))
+        AND ($12::text[] IS NULL OR archived_reason = ANY ($12::text[]::smallint[]))
+        AND ($13::uuid IS NULL OR reverses_id = $13::uuid)
+        AND ($14::uuid IS NULL OR partially_posts_id = $14::uuid)
+        AND ($16::jsonb IS NULL OR metadata @> $16::jsonb)
+        AND ($17::text IS NULL OR jsonb_path_match(metadata, $17::text::jsonpath, $18::jsonb))
+        AND ($21::timestamptz IS NULL OR created_at >= $21::timestamptz)
+        AND ($22::timestamptz IS NULL OR created_at < $22::timestamptz)
+        AND ($23::timestamptz IS NULL OR updated_at >= $23::timestamptz)
+        AND ($24::timestamptz IS NULL OR updated_at < $24::timestamptz)
+        AND ($25::timestamptz IS NULL OR posted_at >= $25::timestamptz)
+        AND ($26::timestamptz IS NULL OR posted_at < $26::timestamptz)
+        AND ($27::timestamptz IS NULL OR effective_at >= $27::timestamptz)
+        AND ($28::timestamptz IS NULL OR effective_at < $28::timestamptz)
+        AND ($19::text[] IS NULL OR NOT EXISTS (
+            SELECT
+            FROM unnest($19::text[]::smallint[], $20::text[]::numeric[]) AS a (operator, demanded)
+            WHERE CASE a.operator
+                WHEN 1 THEN amount < a.demanded
+                WHEN 2 THEN amount <= a.demanded
+                WHEN 3 THEN amount = a.demanded
+                WHEN 4 THEN amount <> a.demanded
+                WHEN 5 THEN amount >= a.demanded
+                WHEN 6 THEN amount > a.demanded
+            END IS NOT TRUE
+        ))
+    LIMIT 1
+) AS t
+CROSS JOIN LATERAL (
+    SELECT min(e.account_lock_version) AS lock_version
+    FROM (
+        SELECT t.first_entry_id
+        UNION
+        SELECT w.first_entry_id
+        FROM transaction_versions w
+        WHERE w.ledger_id = $1::uuid AND w.transaction_id = t.transaction_id
+    ) AS s
+    CROSS JOIN LATERAL (
+        SELECT account_id, account_lock_version
+        FROM entries
+        WHERE ledger_id = $1::uuid
+            AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+        LIMIT 1000
+    ) AS e
+    WHERE $15::uuid IS NOT NULL AND e.account_id = $15::uuid AND t.archived_reason <> 2
+) AS first_move
+CROSS JOIN LATERAL (
+    SELECT
+        CASE
+            WHEN $3::boolean THEN (extract(epoch FROM t.effective_at) * 1000000)::bigint
+            WHEN $15::uuid IS NOT NULL THEN first_move.lock_version
+            ELSE t.created_position
+        END AS number
+) AS o
+WHERE ($15::uuid IS NULL OR first_move.lock_version IS NOT NULL)
+    AND CASE
+        WHEN $4::boolean
+            THEN (o.number, t.created_position) < ($5::bigint, $6::bigint) AND o.number >= $7::bigint
+        ELSE (o.number, t.created_position) > ($5::bigint, $6::bigint) AND o.number <= $7::bigint
+    END
+ORDER BY CASE WHEN $4::boolean THEN - o.number ELSE o.number END,
+    CASE WHEN $4::boolean THEN - t.created_position ELSE t.created_position END
+LIMIT $8::bigint

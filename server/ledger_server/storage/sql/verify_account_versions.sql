@@ -43,8 +43,13 @@ LEFT JOIN LATERAL (
             SELECT v.transaction_id
             UNION ALL
             SELECT t.partially_posts_id
-            FROM transactions t
-            WHERE t.ledger_id = $1::uuid AND t.transaction_id = v.transaction_id AND t.partially_posts_id IS NOT NULL
+            FROM (
+                SELECT partially_posts_id
+                FROM transactions
+                WHERE ledger_id = $1::uuid AND transaction_id = v.transaction_id
+                LIMIT 1
+            ) AS t
+            WHERE t.partially_posts_id IS NOT NULL
         ) AS m
         CROSS JOIN LATERAL (
             SELECT *

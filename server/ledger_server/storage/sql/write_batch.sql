@@ -17,25 +17,27 @@
 --   $45 positions, $46 payloads bytea[], $47 digests bytea[]
 -- requests:
 --   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
+-- transactions again: $53 amounts
 WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
         created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
-        expires_at, reverses_id, partially_posts_id
+        expires_at, reverses_id, partially_posts_id, amount
     )
     SELECT
         $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
         r.position, r.created_position, r.created_at, r.updated_at, r.effective_at, r.posted_at, r.description,
-        r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
+        r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
     FROM unnest(
         $5::text::uuid[], $6::text::bigint[], $7::text::smallint[], $8::text::smallint[], $9::text::smallint[],
         $10::text::uuid[], $11::text::bigint[], $12::text::bigint[], $13::text::timestamptz[],
         $14::text::timestamptz[], $15::text::timestamptz[], $16::text::timestamptz[], $17::text::text[],
-        $18::text::text[], $19::text::jsonb[], $20::text::timestamptz[], $21::text::uuid[], $22::text::uuid[]
+        $18::text::text[], $19::text::jsonb[], $20::text::timestamptz[], $21::text::uuid[], $22::text::uuid[],
+        $53::text::numeric[]
     ) AS r (
         transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
         created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
-        reverses_id, partially_posts_id
+        reverses_id, partially_posts_id, amount
     )
 ),
 new_versions AS (

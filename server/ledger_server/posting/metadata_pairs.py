@@ -1,0 +1,55 @@
+"""What a batch does to `metadata_pairs`, by which lists find objects: the pairs that are no more, and the new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger_server.domain.model import Metadata
+from ledger_server.posting.columns import literals, quoted
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+from ledger_server.storage.rows import VALUE_HEAD_CHARACTERS, Noun
+
+# A key and the head of its value, which may be that of several changes.
+Pairs = frozenset[tuple[str, str]]
+_Object = tuple[Noun, int]
+
+
+class MetadataPairs:
+    """The pairs of the objects that a batch changes: as they were before it, and as they are after it."""
+
+    def __init__(self) -> None:
+        self._before: dict[_Object, Pairs] = {}
+        self._after: dict[_Object, Pairs] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._after)
+
+    def replace(self, noun: Noun, created_position: int, before: Metadata | None, after: Metadata) -> None:
+        """Notes a change of an object's metadata; `before` is None for a new object. Of several the last stays."""
+        if before is after:
+            return
+        key = (noun, created_position)
+        self._before.setdefault(key, _pairs(before or {}))
+        self._after[key] = _pairs(after)
+
+    async def write(self, connection: Connection, ledger_id: str) -> None:
+        """Within the caller's transaction; no statement for what does not change."""
+        gone = _rows((key, self._before[key] - after) for key, after in self._after.items())
+        if gone:
+            await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 4))
+        new = _rows((key, after - self._before[key]) for key, after in self._after.items())
+        if new:
+            await connection.execute(sql.insert_metadata_pairs, ledger_id, *literals(new, 4))
+
+
+def _pairs(metadata: Metadata) -> Pairs:
+    return frozenset([(key, value[:VALUE_HEAD_CHARACTERS]) for key, value in metadata.items()])
+
+
+def _rows(pairs: Iterable[tuple[_Object, Pairs]]) -> list[tuple[str, str, str, str]]:
+    return [
+        (str(int(noun)), quoted(key), quoted(head), str(position))
+        for (noun, position), heads in pairs
+        for key, head in heads
+    ]

@@ -1,0 +1,88 @@
+"""Ways to the transactions of a list: one for each filter that has an index, and the list's own order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger_server.domain.model import AccountVersion, ArchivedReason, TransactionStatus
+from ledger_server.domain.money import AMOUNT_DIGITS_MAX, Operator
+from ledger_server.reading.metadata import equal_pairs, ways_of
+from ledger_server.reading.queries import AmountCondition, TransactionQuery
+from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.ways import Walk, Way, changed_between, created_between, found_by, metadata_ways, numbers_of
+from ledger_server.storage import sql
+from ledger_server.storage.rows import Noun
+
+_AMOUNT_MAX = 10**AMOUNT_DIGITS_MAX - 1
+
+
+async def ways_to_transactions(
+    at: Snapshot, query: TransactionQuery, account: AccountVersion | None
+) -> tuple[Walk, list[Way]]:
+    """The walk in the list's own order, and the ways by its filters, those that match few first."""
+    is_created_order = query.order.is_created and account is None
+    low, high = await created_between(at, sql.find_position_of_transactions_at, query.created_at)
+    ways = [
+        *_by_name(query),
+        *metadata_ways(
+            Noun.TRANSACTION,
+            [*equal_pairs(query.metadata), *ways_of(query.metadata_terms)],
+            is_created_order=is_created_order,
+        ),
+        *_by_amount(query.amounts),
+        *_by_state(query, is_created_order=is_created_order),
+    ]
+    if query.updated_at:
+        statement = sql.find_transactions_changed_between
+        ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.updated_at))
+    if query.posted_at:
+        statement = sql.find_transactions_posted_between
+        ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.posted_at))
+    by_creation = Walk(sql.walk_transactions_by_creation, (low, high))
+    if query.created_at:
+        in_any_order = found_by(sql.find_transactions_created_between, low, high)
+        ways.append(by_creation if is_created_order else in_any_order)
+    if not query.order.is_created:
+        if account is not None:
+            ways.append(found_by(sql.find_transactions_of_account, account.account.id))
+        return Walk(sql.walk_transactions_by_effect, query.effective_at.texts(), by_effective_at=True), ways
+    if query.effective_at:
+        ways.append(found_by(sql.find_transactions_effective_between, *query.effective_at.texts()))
+    return (by_creation if account is None else Walk(sql.walk_transactions_of_account, (account.account.id,))), ways
+
+
+def _by_name(query: TransactionQuery) -> Iterable[Way]:
+    if query.ids:
+        yield found_by(sql.find_transactions_by_id, list(query.ids))
+    if query.external_id is not None:
+        yield found_by(sql.find_transactions_by_external_id, query.external_id)
+    if query.reverses_id is not None:
+        yield found_by(sql.find_transactions_reversing, query.reverses_id)
+    if query.partially_posts_id is not None:
+        yield found_by(sql.find_transactions_partially_posting, query.partially_posts_id)
+
+
+def _by_state(query: TransactionQuery, *, is_created_order: bool) -> Iterable[Way]:
+    """Pending and archived transactions are indexed by their reason; posted ones, the usual, are not."""
+    reasons = set(query.archived_reasons)
+    if not reasons and query.statuses and TransactionStatus.POSTED not in query.statuses:
+        if TransactionStatus.PENDING in query.statuses:
+            reasons.add(ArchivedReason.NOT_ARCHIVED)
+        if TransactionStatus.ARCHIVED in query.statuses:
+            reasons |= set(ArchivedReason) - {ArchivedReason.NOT_ARCHIVED}
+    if len(reasons) == 1 and is_created_order:
+        yield Walk(sql.walk_transactions_by_state, (int(*reasons),))
+    elif reasons:
+        yield found_by(sql.find_transactions_by_state, numbers_of(reasons))
+
+
+def _by_amount(conditions: Iterable[AmountCondition]) -> Iterable[Way]:
+    """The range of amounts that fulfil the conditions, unless it is all of them."""
+    least, most = 0, _AMOUNT_MAX
+    for operator, demanded in conditions:
+        if operator in (Operator.EQ, Operator.GTE, Operator.GT):
+            least = max(least, demanded + (operator == Operator.GT))
+        if operator in (Operator.EQ, Operator.LTE, Operator.LT):
+            most = min(most, demanded - (operator == Operator.LT))
+    if (least, most) != (0, _AMOUNT_MAX):
+        yield found_by(sql.find_transactions_by_amount, least, most)

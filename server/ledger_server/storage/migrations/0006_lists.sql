@@ -1,0 +1,35 @@
+-- What lists are read by. Each index costs every posting, so what is usual for a transaction, posted at once and never
+-- changed, is in none that an order or an amount does not need; times of creation need none, as positions rise with them.
+
+-- In effective order, and by effective time.
+CREATE INDEX transactions_by_effect ON transactions (ledger_id, effective_at, created_position);
+-- By the amount of a transaction of a single currency.
+CREATE INDEX transactions_by_amount ON transactions (ledger_id, amount, created_position) WHERE amount IS NOT NULL;
+-- Pending transactions, which have the reason 0, and archived ones by reason.
+CREATE INDEX transactions_not_posted ON transactions (ledger_id, archived_reason, created_position) WHERE posted_at IS NULL;
+-- By the time of the last change and of posting, where that is not the time of creation.
+CREATE INDEX transactions_by_update ON transactions (ledger_id, updated_at, created_position) WHERE version > 0;
+CREATE INDEX transactions_by_posting ON transactions (ledger_id, posted_at, created_position)
+    WHERE posted_at > created_at;
+-- The parts of a pending transaction.
+CREATE INDEX transactions_partially_posting ON transactions (ledger_id, partially_posts_id)
+    WHERE partially_posts_id IS NOT NULL;
+
+CREATE INDEX accounts_by_currency ON accounts (ledger_id, currency, created_position);
+CREATE INDEX accounts_by_normal_balance ON accounts (ledger_id, normal_balance, created_position);
+CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_position) WHERE updated_at > created_at;
+
+-- The metadata of transactions and accounts as they stand, pair by pair, in created order. What a list finds here it
+-- looks up in the object itself, so a long value is represented by its first characters: a key of an index has limits.
+CREATE TABLE metadata_pairs (
+    ledger_id        uuid             NOT NULL,
+    -- 1 transactions, 2 accounts.
+    noun             smallint         NOT NULL,
+    key              text COLLATE "C" NOT NULL,
+    -- The first 100 characters of the value.
+    value_head       text COLLATE "C" NOT NULL,
+    created_position bigint           NOT NULL,
+    CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, created_position),
+    CONSTRAINT pair_noun_known CHECK (noun IN (1, 2)),
+    CONSTRAINT pair_value_head_in_range CHECK (length(value_head) <= 100)
+);
