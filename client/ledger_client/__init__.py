@@ -31,6 +31,7 @@ from ledger_client.errors import (
     LockVersionInFuture,
     LockVersionMismatch,
     MessageMalformed,
+    MonitorNotFound,
     NotFound,
     OutOfRange,
     Overloaded,
@@ -46,6 +47,7 @@ from ledger_client.errors import (
     ShuttingDown,
     SlowSubscriber,
     StreamGap,
+    TooManyMonitors,
     TransactionExpired,
     TransactionNotFound,
     TransactionNotPending,
@@ -73,12 +75,14 @@ from ledger_client.inputs import (
     part_of,
 )
 from ledger_client.money import from_minor_units, to_minor_units
+from ledger_client.monitors import MonitorRef, monitor_condition
 from ledger_client.statuses import error_from_status, written
 from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
 from ledger_client.v1.admin_service_pb2 import LogDigest, VerifyProgress
 from ledger_client.v1.balances_pb2 import Balance, BalanceKind, Balances, Direction, NormalBalance, Operator
 from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
+from ledger_client.v1.monitors_pb2 import BalanceMonitor, MonitorCondition, MonitorField
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
     BalanceChange,
@@ -109,6 +113,7 @@ __all__ = [
     "BalanceChange",
     "BalanceKind",
     "BalanceLimits",
+    "BalanceMonitor",
     "BalanceStream",
     "Balances",
     "Cancelled",
@@ -148,6 +153,10 @@ __all__ = [
     "LockVersionMismatch",
     "LogDigest",
     "MessageMalformed",
+    "MonitorCondition",
+    "MonitorField",
+    "MonitorNotFound",
+    "MonitorRef",
     "NormalBalance",
     "NotFound",
     "Operator",
@@ -168,6 +177,7 @@ __all__ = [
     "SlowSubscriber",
     "Snapshot",
     "StreamGap",
+    "TooManyMonitors",
     "Transaction",
     "TransactionExpired",
     "TransactionNotFound",
@@ -194,6 +204,7 @@ __all__ = [
     "filters",
     "from_minor_units",
     "limits",
+    "monitor_condition",
     "new_request_id",
     "part_of",
     "to_minor_units",

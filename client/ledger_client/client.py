@@ -6,10 +6,13 @@ from ledger_client.entries import EntryCalls
 from ledger_client.following import FollowCalls
 from ledger_client.importing import ImportCalls
 from ledger_client.ledgers import LedgerCalls
+from ledger_client.monitors import MonitorCalls
 from ledger_client.transactions import TransactionCalls
 
 
-class LedgerClient(LedgerCalls, AccountCalls, TransactionCalls, ImportCalls, EntryCalls, FollowCalls, AuditCalls):
+class LedgerClient(
+    LedgerCalls, AccountCalls, TransactionCalls, ImportCalls, EntryCalls, MonitorCalls, FollowCalls, AuditCalls
+):
     """A client of the ledger service, for one event loop::
 
         async with LedgerClient("127.0.0.1:50051", actor="bookings") as ledger:

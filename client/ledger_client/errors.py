@@ -4,11 +4,11 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
 
     LedgerError
     ├── InvalidArgument        MessageMalformed, InvalidField, Unbalanced, InvalidPageToken
-    ├── NotFound               LedgerNotFound, AccountNotFound, TransactionNotFound, EntryNotFound
+    ├── NotFound               LedgerNotFound, AccountNotFound, TransactionNotFound, EntryNotFound, MonitorNotFound
     ├── AlreadyExists          ExternalIdTaken, RequestIdReused
     ├── FailedPrecondition     TransactionNotPending, TransactionNotPosted, TransactionExpired, ConditionFailed,
     │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
-    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed
+    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed, TooManyMonitors
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
     ├── OutOfRange             PositionInFuture, PositionPruned, LockVersionInFuture
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
@@ -166,6 +166,10 @@ class EntryNotFound(NotFound, reason=ErrorReason.ERROR_REASON_ENTRY_NOT_FOUND):
     """No such entry in this ledger."""
 
 
+class MonitorNotFound(NotFound, reason=ErrorReason.ERROR_REASON_MONITOR_NOT_FOUND):
+    """No such balance monitor in this ledger, or it was deleted."""
+
+
 class AlreadyExists(LedgerError, code=grpc.StatusCode.ALREADY_EXISTS):
     """An id is taken."""
 
@@ -228,6 +232,10 @@ class EpochChanged(FailedPrecondition, reason=ErrorReason.ERROR_REASON_EPOCH_CHA
 
 class PruningNotAllowed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PRUNING_NOT_ALLOWED):
     """The role that the server prunes as may not remove events; see LEDGER_PRUNING_DATABASE_URL there."""
+
+
+class TooManyMonitors(FailedPrecondition, reason=ErrorReason.ERROR_REASON_TOO_MANY_MONITORS):
+    """As many monitors as may be are on the account: delete one first."""
 
 
 class Aborted(LedgerError, code=grpc.StatusCode.ABORTED):

@@ -215,7 +215,7 @@ def _limit(least: int | str | None, most: int | str | None) -> BalanceLimit | No
 
 def condition(balance: BalanceWord, operator: OperatorSign, amount: int | str) -> BalanceCondition:
     """``condition("available", ">=", 0)``: what must hold on the account right after the command."""
-    return BalanceCondition(balance=_BALANCE_KINDS[balance], operator=_OPERATORS[operator], amount=units(amount))
+    return BalanceCondition(balance=_BALANCE_KINDS[balance], operator=operator_value(operator), amount=units(amount))
 
 
 def account_condition(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger_client import ExternalId, LedgerClient, commands, credit, debit
-from ledger_client.v1 import accounts_pb2, balances_pb2, transactions_pb2
+from ledger_client import ExternalId, LedgerClient, commands, credit, debit, monitor_condition
+from ledger_client.v1 import accounts_pb2, balances_pb2, monitors_pb2, transactions_pb2
 from tests.service.raw import request_id
 
 DEBIT, CREDIT = balances_pb2.DIRECTION_DEBIT, balances_pb2.DIRECTION_CREDIT
@@ -45,6 +45,8 @@ class Books:
     archived: str
     accounts_page_token: str
     transactions_page_token: str
+    monitor: str
+    deleted_monitor: str
 
     def line(
         self, account_id: str, direction: balances_pb2.Direction.ValueType, amount: str = "5", **more: Any
@@ -88,6 +90,39 @@ class Books:
         ref = {} if "account_external_id" in more else {"account_id": self.cash}
         given = {"ledger_id": self.ledger_id, "request_id": request_id()} | ref | more
         return accounts_pb2.UpdateAccountRequest(**given)
+
+    def monitor_condition(self, **more: Any) -> monitors_pb2.MonitorCondition:
+        given: dict[str, Any] = {
+            "field": monitors_pb2.MONITOR_FIELD_AVAILABLE,
+            "operator": balances_pb2.OPERATOR_GTE,
+            "value": "5",
+        }
+        return monitors_pb2.MonitorCondition(**given | more)
+
+    def create_monitor(self, **more: Any) -> monitors_pb2.CreateBalanceMonitorRequest:
+        ref = {} if "account_external_id" in more else {"account_id": self.cash}
+        given: dict[str, Any] = {
+            "ledger_id": self.ledger_id,
+            "request_id": request_id(),
+            "condition": self.monitor_condition(),
+        }
+        return monitors_pb2.CreateBalanceMonitorRequest(**given | ref | more)
+
+    def update_monitor(self, **more: Any) -> monitors_pb2.UpdateBalanceMonitorRequest:
+        given: dict[str, Any] = {
+            "ledger_id": self.ledger_id,
+            "request_id": request_id(),
+            "monitor_id": self.monitor,
+        }
+        return monitors_pb2.UpdateBalanceMonitorRequest(**given | more)
+
+    def delete_monitor(self, **more: Any) -> monitors_pb2.DeleteBalanceMonitorRequest:
+        given: dict[str, Any] = {
+            "ledger_id": self.ledger_id,
+            "request_id": request_id(),
+            "monitor_id": self.monitor,
+        }
+        return monitors_pb2.DeleteBalanceMonitorRequest(**given | more)
 
     def batch(self, *requests: Create | Update | Post | Archive, **more: Any) -> Batch:
         return Batch(ledger_id=self.ledger_id, commands=[command(request) for request in requests], **more)
@@ -137,6 +172,10 @@ async def new_books(client: LedgerClient) -> Books:
         ledger.id, [commands.archive_transaction(ExternalId("held too"))], atomic=True, request_id="used-batch"
     )
     await client.create_transaction(ledger.id, lines, external_id="held too")
+    condition = monitor_condition("available", ">=", 5)
+    monitor = await client.create_balance_monitor(ledger.id, cash, condition, request_id="used-monitor")
+    deleted_monitor = await client.create_balance_monitor(ledger.id, cash, condition)
+    await client.delete_balance_monitor(ledger.id, deleted_monitor)
     transactions = await client.list_transactions(ledger.id, page_size=1)
     accounts = await client.list_accounts(ledger.id, page_size=1)
     return Books(
@@ -153,4 +192,6 @@ async def new_books(client: LedgerClient) -> Books:
         archived.id,
         accounts.next_page_token,
         transactions.next_page_token,
+        monitor.id,
+        deleted_monitor.id,
     )

@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client import ExternalId, LedgerClient, credit, debit
+from ledger_client import ExternalId, LedgerClient, credit, debit, monitor_condition
 from ledger_client.v1 import accounts_pb2, balances_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from tests.conftest import Server, new_server
@@ -89,6 +89,17 @@ async def transaction_is_archived(client: LedgerClient, books: Books, transactio
 
 async def final_transaction_gets_metadata(client: LedgerClient, books: Books, transaction: Any) -> None:
     await client.update_transaction(books.ledger_id, transaction, metadata={"since": "yes"})
+    await account_moves_and_is_renamed(client, books, await client.get_account(books.ledger_id, books.cash))
+
+
+async def monitor_is_changed_and_triggered(client: LedgerClient, books: Books, monitor: Any) -> None:
+    await client.update_balance_monitor(
+        books.ledger_id, monitor, condition=monitor_condition("lock_version", ">=", 0), metadata={"since": "yes"}
+    )
+    await account_moves_and_is_renamed(client, books, await client.get_account(books.ledger_id, books.cash))
+
+
+async def its_account_moves(client: LedgerClient, books: Books, _: Any) -> None:
     await account_moves_and_is_renamed(client, books, await client.get_account(books.ledger_id, books.cash))
 
 
@@ -237,6 +248,26 @@ WRITES = [
             accounts=[b.account(request_id="", external_id=f"first {n}", metadata={"b": "1"}) for n in range(3)],
         ),
         accounts_move_and_are_renamed,
+    ),
+    Write(
+        "a monitor, changed and triggered since",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(condition=b.monitor_condition(resolve_value="-10"), metadata={"a": "b"}),
+        monitor_is_changed_and_triggered,
+    ),
+    Write(
+        "a change of a monitor, changed and triggered since",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(
+            condition=b.monitor_condition(value="1" + "0" * 35), metadata={"a": "b"}, description="c"
+        ),
+        monitor_is_changed_and_triggered,
+    ),
+    Write(
+        "the deletion of a monitor, whose account moved since",
+        "DeleteBalanceMonitor",
+        lambda b: b.delete_monitor(),
+        its_account_moves,
     ),
     Write("an atomic batch, changed since", "BatchWriteTransactions", two_creates, batch_is_followed_by_others),
     Write(

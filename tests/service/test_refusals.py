@@ -21,9 +21,17 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client import LedgerClient
-from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
+from ledger_client.v1 import (
+    accounts_pb2,
+    balances_pb2,
+    entries_pb2,
+    ledger_service_pb2,
+    ledgers_pb2,
+    monitors_pb2,
+    transactions_pb2,
+)
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from ledger_client.v1.streams_pb2 import WatchBalancesRequest
+from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest
 from tests.conftest import Server
 from tests.service.raw import (
     Answer,
@@ -1206,6 +1214,173 @@ TWO_FAULTS = [
     ),
 ]
 
+
+def monitored(sentence: str, named: str, **condition: object) -> Case:
+    return field(
+        sentence,
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(condition=b.monitor_condition(**condition)),
+        f"condition.{named}",
+    )
+
+
+MONITORS = [
+    field(
+        "a monitor without a condition",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(condition=None),
+        "condition.field",
+    ),
+    monitored("a monitor of nothing", "field", field=0),
+    monitored("a monitor of something nobody knows", "field", field=9),
+    monitored("a monitor without an operator", "operator", operator=0),
+    monitored("a monitor that would be triggered by what is not equal", "operator", operator=balances_pb2.OPERATOR_NE),
+    monitored("a monitor without a value", "value", value=""),
+    monitored("a fractional value of a monitor", "value", value="0.5"),
+    monitored("minus zero as a monitor's value", "value", value="-0"),
+    monitored("a 37-digit value of a monitor", "value", value="1" + "0" * 36),
+    monitored("a fractional value that a monitor is to resolve at", "resolve_value", resolve_value="0.5"),
+    monitored("an empty value that a monitor is to resolve at", "resolve_value", resolve_value=""),
+    monitored("a monitor of ≥ that resolves above its value", "resolve_value", resolve_value="6"),
+    monitored("a monitor of < that resolves below its value", "resolve_value", operator=LT, resolve_value="4"),
+    monitored("a monitor of = that resolves elsewhere", "resolve_value", operator=EQ, resolve_value="5"),
+    field(
+        "a monitor on nothing",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(account_id=""),
+        "account_id",
+    ),
+    field(
+        "a monitor with 51 metadata keys",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(metadata=KEYS_51),
+        "metadata",
+    ),
+    field(
+        "a change of a monitor's account",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(update_mask=mask("account_id")),
+        "update_mask",
+    ),
+    field("a change of nothing of a monitor", "UpdateBalanceMonitor", lambda b: b.update_monitor(), "update_mask"),
+    field(
+        "a change to a condition that is not given",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(update_mask=mask("condition")),
+        "condition.field",
+    ),
+    field(
+        "a change to a negative version of a monitor",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(description="x", version=-1),
+        "version",
+    ),
+    field(
+        "a monitor whose id is no UUID",
+        "DeleteBalanceMonitor",
+        lambda b: b.delete_monitor(monitor_id="low"),
+        "monitor_id",
+    ),
+    field(
+        "a list of 1,001 monitors",
+        "ListBalanceMonitors",
+        lambda b: monitors_pb2.ListBalanceMonitorsRequest(ledger_id=b.ledger_id, monitor_ids=[UNKNOWN_ID] * 1_001),
+        "monitor_ids",
+    ),
+    field(
+        "folding what monitors say",
+        "WatchBalances",
+        lambda b: WatchBalancesRequest(
+            ledger_id=b.ledger_id, conflate=True, kinds=[EventKind.EVENT_KIND_MONITOR_TRIGGERED]
+        ),
+        "conflate",
+    ),
+    reused(
+        "the request_id of a monitor with another condition",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(request_id="used-monitor", condition=b.monitor_condition(value="6")),
+    ),
+    stored(
+        "a monitor on an unknown account",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(account_id=UNKNOWN_ID),
+        "NOT_FOUND",
+        "ACCOUNT_NOT_FOUND",
+        "account_id",
+    ),
+    stored(
+        "a monitor on another ledger's account",
+        "CreateBalanceMonitor",
+        lambda b: b.create_monitor(account_id=b.foreign_account),
+        "NOT_FOUND",
+        "ACCOUNT_NOT_FOUND",
+        "account_id",
+    ),
+    Case(
+        "reading an unknown monitor",
+        "GetBalanceMonitor",
+        lambda b: monitors_pb2.GetBalanceMonitorRequest(ledger_id=b.ledger_id, monitor_id=UNKNOWN_ID),
+        "NOT_FOUND",
+        "MONITOR_NOT_FOUND",
+        "monitor_id",
+    ),
+    Case(
+        "reading a monitor as another ledger's",
+        "GetBalanceMonitor",
+        lambda b: monitors_pb2.GetBalanceMonitorRequest(ledger_id=b.foreign_ledger_id, monitor_id=b.monitor),
+        "NOT_FOUND",
+        "MONITOR_NOT_FOUND",
+        "monitor_id",
+    ),
+    Case(
+        "listing the monitors of an unknown account",
+        "ListBalanceMonitors",
+        lambda b: monitors_pb2.ListBalanceMonitorsRequest(ledger_id=b.ledger_id, account_id=UNKNOWN_ID),
+        "NOT_FOUND",
+        "ACCOUNT_NOT_FOUND",
+        "account_id",
+    ),
+    stored(
+        "a change of a deleted monitor",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(monitor_id=b.deleted_monitor, description="x"),
+        "NOT_FOUND",
+        "MONITOR_NOT_FOUND",
+        "monitor_id",
+    ),
+    stored(
+        "the deletion of another ledger's monitor",
+        "DeleteBalanceMonitor",
+        lambda b: b.delete_monitor(ledger_id=b.foreign_ledger_id),
+        "NOT_FOUND",
+        "MONITOR_NOT_FOUND",
+        "monitor_id",
+    ),
+    stored(
+        "a change of another version of a monitor",
+        "UpdateBalanceMonitor",
+        lambda b: b.update_monitor(description="x", version=1),
+        "ABORTED",
+        "VERSION_MISMATCH",
+        "version=0",
+    ),
+    stored(
+        "the deletion of another version of a monitor",
+        "DeleteBalanceMonitor",
+        lambda b: b.delete_monitor(version=1),
+        "ABORTED",
+        "VERSION_MISMATCH",
+        "version=0",
+    ),
+    Case(
+        "the page token of accounts in a list of monitors",
+        "ListBalanceMonitors",
+        lambda b: monitors_pb2.ListBalanceMonitorsRequest(ledger_id=b.ledger_id, page_token=b.accounts_page_token),
+        "INVALID_ARGUMENT",
+        "INVALID_PAGE_TOKEN",
+    ),
+]
+
 CASES = [
     *PARSE,
     *AMOUNTS,
@@ -1218,6 +1393,7 @@ CASES = [
     *STATE,
     *VERSIONS,
     *CONDITIONS,
+    *MONITORS,
     *TWO_FAULTS,
 ]
 
@@ -1352,7 +1528,7 @@ async def told_of_nul(channel: grpc.aio.Channel, books: Books, method: str, path
     check_manners(refusal)
     if path == ("page_token",) and refusal.reason == "INVALID_PAGE_TOKEN":
         return None
-    leaf = "metadata" if path[-1] in ("key", "value") else "update_mask" if path[-1] == "paths" else path[-1]
+    leaf = "metadata" if "metadata" in "".join(path) else "update_mask" if path[-1] == "paths" else path[-1]
     return None if refusal.reason == "INVALID_FIELD" and any(leaf in name for name in refusal.fields) else answer
 
 

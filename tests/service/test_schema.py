@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from ledger_client import Ledger, LedgerClient, credit, debit
+from ledger_client import Ledger, LedgerClient, credit, debit, monitor_condition
 from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
 from tests.conftest import Server
 
@@ -243,6 +243,78 @@ FORBIDDEN = [
         f"INSERT INTO log_checkpoints SELECT {NOBODY}, 1, sha256('') FROM ledgers WHERE ledger_id = $1",
         "checkpoint_of_a_ledger",
     ),
+    (
+        "fewer monitors than none",
+        "UPDATE ledgers SET monitor_count = -1 WHERE ledger_id = $1",
+        "ledger_monitor_count_not_negative",
+    ),
+    ("two monitors with one id", "INSERT INTO monitors SELECT * FROM monitors WHERE ledger_id = $1", "monitors_pkey"),
+    (
+        "two monitors created at one position",
+        "UPDATE monitors SET created_position = 1 WHERE ledger_id = $1",
+        "monitor_created_position_unique",
+    ),
+    (
+        "a monitor on nobody",
+        f"UPDATE monitors SET account_id = {NOBODY} WHERE ledger_id = $1",
+        "monitor_on_an_account",
+    ),
+    ("a monitor of a fifth field", "UPDATE monitors SET field = 5 WHERE ledger_id = $1", "monitor_field_known"),
+    (
+        "a monitor of what is not equal",
+        "UPDATE monitors SET operator = 4 WHERE ledger_id = $1",
+        "monitor_operator_known",
+    ),
+    (
+        "a fractional value of a monitor",
+        "UPDATE monitors SET value = 0.5, resolve_value = NULL WHERE ledger_id = $1",
+        "monitor_value_in_range",
+    ),
+    (
+        "a 37-digit value of a monitor",
+        "UPDATE monitors SET value = -1e36, resolve_value = NULL WHERE ledger_id = $1",
+        "monitor_value_in_range",
+    ),
+    (
+        "a monitor that resolves at a fraction",
+        "UPDATE monitors SET resolve_value = 1000.5 WHERE ledger_id = $1",
+        "monitor_resolve_value_in_range",
+    ),
+    (
+        "a monitor that resolves where it is triggered",
+        "UPDATE monitors SET resolve_value = value - 1, operator = 2 WHERE ledger_id = $1",
+        "monitor_resolves_on_the_far_side",
+    ),
+    (
+        "a monitor of = that resolves elsewhere",
+        "UPDATE monitors SET operator = 3 WHERE ledger_id = $1",
+        "monitor_resolves_on_the_far_side",
+    ),
+    (
+        "a negative version of a monitor",
+        "UPDATE monitors SET version = -1 WHERE ledger_id = $1",
+        "monitor_version_not_negative",
+    ),
+    (
+        "a monitor in its state since before it was there",
+        "UPDATE monitors SET since_position = 0 WHERE ledger_id = $1",
+        "monitor_since_its_creation",
+    ),
+    (
+        "a monitor deleted at no position",
+        "UPDATE monitors SET deleted_at = now() WHERE ledger_id = $1",
+        "monitor_deleted_at_a_position",
+    ),
+    (
+        "a condition of no monitor",
+        f"UPDATE monitor_conditions SET monitor_id = {NOBODY} WHERE ledger_id = $1",
+        "condition_of_a_monitor",
+    ),
+    (
+        "two conditions of a monitor at one position",
+        "INSERT INTO monitor_conditions SELECT * FROM monitor_conditions WHERE ledger_id = $1",
+        "monitor_conditions_pkey",
+    ),
     ("an event with a short digest", "UPDATE events SET digest = '' WHERE ledger_id = $1", "event_digest_is_sha256"),
     (
         "one request_id with two outcomes",
@@ -279,6 +351,9 @@ async def books(client: LedgerClient) -> Ledger:
     await client.stub.ReverseTransaction(
         ReverseTransactionRequest(ledger_id=ledger.id, transaction_id=posted.id, request_id="r")
     )
+    for value in (100, 200):
+        condition = monitor_condition("posted", "<", value, resolve_value=1000)
+        await client.create_balance_monitor(ledger.id, cash, condition)
     return ledger
 
 

@@ -26,14 +26,16 @@ from ledger_server.domain.commands import (
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
-from ledger_server.domain.model import AccountStatus, BalanceLimit, TransactionStatus
+from ledger_server.domain.model import AccountStatus, BalanceLimit, MonitorCondition, MonitorField, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 
 LEDGER = new_id()
 A, B = Ref(new_id(), None), Ref(None, "b")
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2024, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
 CONDITION = BalanceCondition(BalanceKind.POSTED, Operator.GTE, 0)
+WATCHED = MonitorCondition(MonitorField.POSTED, Operator.GTE, 5, 3)
 ENTRIES = (EntryInput(A, Direction.DEBIT, 1), EntryInput(B, Direction.CREDIT, 1))
 PARTS = (PartialEntry(None, A, Direction.DEBIT, 1), PartialEntry(None, B, Direction.CREDIT, 1))
 PATCH = MetadataPatch(False, {"k": "1"}, ("l",))
@@ -184,6 +186,25 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "metadata": {"k": ""},
             "conditions": (AccountCondition(A, 0, ()),),
         },
+    ),
+    (
+        CreateBalanceMonitor(ledger_id=LEDGER, account=A, condition=WATCHED, description="", metadata={}),
+        {
+            "account": B,
+            "condition": WATCHED._replace(resolve_value=None),
+            "description": "b",
+            "metadata": {"k": "1"},
+        },
+    ),
+    (
+        UpdateBalanceMonitor(
+            ledger_id=LEDGER, monitor_id="a", version=None, condition=None, description=None, metadata=PATCH
+        ),
+        {"monitor_id": "b", "version": 0, "condition": WATCHED, "description": "", "metadata": None},
+    ),
+    (
+        DeleteBalanceMonitor(ledger_id=LEDGER, monitor_id="a", version=0),
+        {"monitor_id": "b", "version": None},
     ),
 ]
 

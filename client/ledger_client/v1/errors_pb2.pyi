@@ -124,7 +124,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 41
-    """ABORTED. The transaction's version is another one.
+    """ABORTED. The transaction's or monitor's version is another one.
     Example: {"reason": "VERSION_MISMATCH", "metadata": {"version": "3"}}. Do: read it, decide again, with a new request_id.
     """
     ERROR_REASON_CONTENTION: _ErrorReason.ValueType  # 42
@@ -163,6 +163,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SLOW_SUBSCRIBER: _ErrorReason.ValueType  # 71
     """RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
     Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
+    """
+    ERROR_REASON_MONITOR_NOT_FOUND: _ErrorReason.ValueType  # 110
+    """NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
+    Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
+    """
+    ERROR_REASON_TOO_MANY_MONITORS: _ErrorReason.ValueType  # 111
+    """FAILED_PRECONDITION. As many monitors as may be are on the account already.
+    Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}. Do: delete one first.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 90
     """INTERNAL. A bug of the service; its log has the traceback.
@@ -267,7 +275,7 @@ ERROR_REASON_LOCK_VERSION_MISMATCH: ErrorReason.ValueType  # 40
 Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 41
-"""ABORTED. The transaction's version is another one.
+"""ABORTED. The transaction's or monitor's version is another one.
 Example: {"reason": "VERSION_MISMATCH", "metadata": {"version": "3"}}. Do: read it, decide again, with a new request_id.
 """
 ERROR_REASON_CONTENTION: ErrorReason.ValueType  # 42
@@ -306,6 +314,14 @@ Example: {"reason": "OVERLOADED"}. Do: repeat with the same request_id, after th
 ERROR_REASON_SLOW_SUBSCRIBER: ErrorReason.ValueType  # 71
 """RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
 Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
+"""
+ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
+"""NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
+Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
+"""
+ERROR_REASON_TOO_MANY_MONITORS: ErrorReason.ValueType  # 111
+"""FAILED_PRECONDITION. As many monitors as may be are on the account already.
+Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}. Do: delete one first.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 90
 """INTERNAL. A bug of the service; its log has the traceback.

@@ -6,6 +6,7 @@ import warnings
 from ledger_client.v1 import accounts_pb2 as ledger_dot_v1_dot_accounts__pb2
 from ledger_client.v1 import entries_pb2 as ledger_dot_v1_dot_entries__pb2
 from ledger_client.v1 import ledgers_pb2 as ledger_dot_v1_dot_ledgers__pb2
+from ledger_client.v1 import monitors_pb2 as ledger_dot_v1_dot_monitors__pb2
 from ledger_client.v1 import streams_pb2 as ledger_dot_v1_dot_streams__pb2
 from ledger_client.v1 import transactions_pb2 as ledger_dot_v1_dot_transactions__pb2
 
@@ -162,6 +163,31 @@ class LedgerServiceStub(object):
                 '/ledger.v1.LedgerService/ListEntries',
                 request_serializer=ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.FromString,
+                _registered_method=True)
+        self.CreateBalanceMonitor = channel.unary_unary(
+                '/ledger.v1.LedgerService/CreateBalanceMonitor',
+                request_serializer=ledger_dot_v1_dot_monitors__pb2.CreateBalanceMonitorRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+                _registered_method=True)
+        self.GetBalanceMonitor = channel.unary_unary(
+                '/ledger.v1.LedgerService/GetBalanceMonitor',
+                request_serializer=ledger_dot_v1_dot_monitors__pb2.GetBalanceMonitorRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+                _registered_method=True)
+        self.ListBalanceMonitors = channel.unary_unary(
+                '/ledger.v1.LedgerService/ListBalanceMonitors',
+                request_serializer=ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsResponse.FromString,
+                _registered_method=True)
+        self.UpdateBalanceMonitor = channel.unary_unary(
+                '/ledger.v1.LedgerService/UpdateBalanceMonitor',
+                request_serializer=ledger_dot_v1_dot_monitors__pb2.UpdateBalanceMonitorRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+                _registered_method=True)
+        self.DeleteBalanceMonitor = channel.unary_unary(
+                '/ledger.v1.LedgerService/DeleteBalanceMonitor',
+                request_serializer=ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
                 _registered_method=True)
         self.WatchBalances = channel.unary_stream(
                 '/ledger.v1.LedgerService/WatchBalances',
@@ -355,6 +381,41 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBalanceMonitor(self, request, context):
+        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBalanceMonitor(self, request, context):
+        """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBalanceMonitors(self, request, context):
+        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBalanceMonitor(self, request, context):
+        """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBalanceMonitor(self, request, context):
+        """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchBalances(self, request, context):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
         heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -494,6 +555,31 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListEntries,
                     request_deserializer=ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'CreateBalanceMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBalanceMonitor,
+                    request_deserializer=ledger_dot_v1_dot_monitors__pb2.CreateBalanceMonitorRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.SerializeToString,
+            ),
+            'GetBalanceMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBalanceMonitor,
+                    request_deserializer=ledger_dot_v1_dot_monitors__pb2.GetBalanceMonitorRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.SerializeToString,
+            ),
+            'ListBalanceMonitors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBalanceMonitors,
+                    request_deserializer=ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsResponse.SerializeToString,
+            ),
+            'UpdateBalanceMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBalanceMonitor,
+                    request_deserializer=ledger_dot_v1_dot_monitors__pb2.UpdateBalanceMonitorRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.SerializeToString,
+            ),
+            'DeleteBalanceMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBalanceMonitor,
+                    request_deserializer=ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.SerializeToString,
             ),
             'WatchBalances': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchBalances,
@@ -1159,6 +1245,141 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/ListEntries',
             ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.SerializeToString,
             ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBalanceMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/CreateBalanceMonitor',
+            ledger_dot_v1_dot_monitors__pb2.CreateBalanceMonitorRequest.SerializeToString,
+            ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBalanceMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/GetBalanceMonitor',
+            ledger_dot_v1_dot_monitors__pb2.GetBalanceMonitorRequest.SerializeToString,
+            ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBalanceMonitors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ListBalanceMonitors',
+            ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsRequest.SerializeToString,
+            ledger_dot_v1_dot_monitors__pb2.ListBalanceMonitorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBalanceMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/UpdateBalanceMonitor',
+            ledger_dot_v1_dot_monitors__pb2.UpdateBalanceMonitorRequest.SerializeToString,
+            ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBalanceMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/DeleteBalanceMonitor',
+            ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.SerializeToString,
+            ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from ledger_client.v1 import accounts_pb2 as _accounts_pb2
 from ledger_client.v1 import entries_pb2 as _entries_pb2
 from ledger_client.v1 import ledgers_pb2 as _ledgers_pb2
+from ledger_client.v1 import monitors_pb2 as _monitors_pb2
 from ledger_client.v1 import streams_pb2 as _streams_pb2
 from ledger_client.v1 import transactions_pb2 as _transactions_pb2
 import abc as _abc_1
@@ -98,6 +99,16 @@ class LedgerServiceStub:
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    CreateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
+    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+    GetBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
+    """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
+    ListBalanceMonitors: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]
+    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    UpdateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
+    """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+    DeleteBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
+    """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     WatchBalances: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -174,6 +185,16 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    CreateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
+    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+    GetBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
+    """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
+    ListBalanceMonitors: _aio.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]  # type: ignore[assignment]
+    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    UpdateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
+    """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+    DeleteBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
+    """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     WatchBalances: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]  # type: ignore[assignment]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -391,6 +412,46 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entries_pb2.ListEntriesResponse, _abc.Awaitable[_entries_pb2.ListEntriesResponse]]:
         """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def CreateBalanceMonitor(
+        self,
+        request: _monitors_pb2.CreateBalanceMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
+        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+
+    @_abc_1.abstractmethod
+    def GetBalanceMonitor(
+        self,
+        request: _monitors_pb2.GetBalanceMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
+        """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListBalanceMonitors(
+        self,
+        request: _monitors_pb2.ListBalanceMonitorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitors_pb2.ListBalanceMonitorsResponse, _abc.Awaitable[_monitors_pb2.ListBalanceMonitorsResponse]]:
+        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def UpdateBalanceMonitor(
+        self,
+        request: _monitors_pb2.UpdateBalanceMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
+        """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def DeleteBalanceMonitor(
+        self,
+        request: _monitors_pb2.DeleteBalanceMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
+        """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
 
     @_abc_1.abstractmethod
     def WatchBalances(

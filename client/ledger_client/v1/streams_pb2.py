@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from ledger_client.v1 import balances_pb2 as ledger_dot_v1_dot_balances__pb2
+from ledger_client.v1 import monitors_pb2 as ledger_dot_v1_dot_monitors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/streams.proto\x12\tledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\"\xa5\x01\n\rBalanceChange\x12\x14\n\naccount_id\x18\x01 \x01(\tH\x00\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12#\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\"\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x13.ledger.v1.BalancesB\t\n\x07subjectB\x0f\n\r_lock_version\"\xf4\x01\n\x05\x45vent\x12\x10\n\x08position\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etransaction_id\x18\x03 \x01(\t\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.ledger.v1.EventKind\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12)\n\x07\x63hanges\x18\x07 \x03(\x0b\x32\x18.ledger.v1.BalanceChange\x12\x12\n\naccount_id\x18\x08 \x01(\t\x12\x11\n\tledger_id\x18\t \x01(\t\"\x91\x03\n\x14WatchBalancesRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x1b\n\x0e\x61\x66ter_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\x10\n\x08snapshot\x18\x05 \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x05kinds\x18\x07 \x03(\x0e\x32\x14.ledger.v1.EventKind\x12V\n\x14transaction_metadata\x18\x08 \x03(\x0b\x32\x38.ledger.v1.WatchBalancesRequest.TransactionMetadataEntry\x12\x10\n\x08\x63onflate\x18\t \x01(\x08\x1a:\n\x18TransactionMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_after_position\"x\n\x0f\x41\x63\x63ountBalances\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12%\n\x08\x62\x61lances\x18\x03 \x01(\x0b\x32\x13.ledger.v1.BalancesB\x0f\n\r_lock_version\"s\n\x10\x42\x61lancesSnapshot\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12,\n\x08\x61\x63\x63ounts\x18\x03 \x03(\x0b\x32\x1a.ledger.v1.AccountBalancesB\x0b\n\t_position\"E\n\x10SnapshotComplete\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\tB\x0b\n\t_position\"\x82\x01\n\tHeartbeat\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x03lag\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_positionB\x06\n\x04_lag\"\xe6\x01\n\x0f\x43onflatedChange\x12\x14\n\naccount_id\x18\x01 \x01(\tH\x00\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12#\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\"\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\x0e\n\x06\x66olded\x18\x05 \x01(\x03\x12\x16\n\x0e\x66irst_position\x18\x06 \x01(\x03\x12\x15\n\rlast_position\x18\x07 \x01(\x03\x42\t\n\x07subjectB\x0f\n\r_lock_version\"y\n\x10\x43onflatedChanges\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_position\x18\x02 \x01(\x03\x12\x0e\n\x06\x66olded\x18\x03 \x01(\x03\x12+\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1a.ledger.v1.ConflatedChange\"\xba\x02\n\x15WatchBalancesResponse\x12/\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1b.ledger.v1.BalancesSnapshotH\x00\x12\x38\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1b.ledger.v1.SnapshotCompleteH\x00\x12#\n\x07\x63hanges\x18\x03 \x01(\x0b\x32\x10.ledger.v1.EventH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.ledger.v1.HeartbeatH\x00\x12\x30\n\tconflated\x18\x06 \x01(\x0b\x32\x1b.ledger.v1.ConflatedChangesH\x00\x12)\n\x0f\x66urther_changes\x18\x05 \x03(\x0b\x32\x10.ledger.v1.EventB\t\n\x07message\"\xe9\x02\n\x12WatchEventsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x1b\n\x0e\x61\x66ter_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x05kinds\x18\x07 \x03(\x0e\x32\x14.ledger.v1.EventKind\x12T\n\x14transaction_metadata\x18\x08 \x03(\x0b\x32\x36.ledger.v1.WatchEventsRequest.TransactionMetadataEntry\x1a:\n\x18TransactionMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_after_position\"\x98\x01\n\x13WatchEventsResponse\x12!\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x10.ledger.v1.EventH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.ledger.v1.HeartbeatH\x00\x12(\n\x0e\x66urther_events\x18\x05 \x03(\x0b\x32\x10.ledger.v1.EventB\t\n\x07message*\x87\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45VENT_KIND_LEDGER_CREATED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_LEDGER_UPDATED\x10\x02\x12\x1e\n\x1a\x45VENT_KIND_ACCOUNT_CREATED\x10\x03\x12\x1e\n\x1a\x45VENT_KIND_ACCOUNT_UPDATED\x10\x04\x12\"\n\x1e\x45VENT_KIND_TRANSACTION_CREATED\x10\x05\x12\"\n\x1e\x45VENT_KIND_TRANSACTION_UPDATED\x10\x06\x12!\n\x1d\x45VENT_KIND_TRANSACTION_POSTED\x10\x07\x12#\n\x1f\x45VENT_KIND_TRANSACTION_ARCHIVED\x10\x08\x12+\n\'EVENT_KIND_TRANSACTION_PARTIALLY_POSTED\x10\t\x12#\n\x1f\x45VENT_KIND_TRANSACTION_REVERSED\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/streams.proto\x12\tledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\x1a\x18ledger/v1/monitors.proto\"\xa5\x01\n\rBalanceChange\x12\x14\n\naccount_id\x18\x01 \x01(\tH\x00\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12#\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\"\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x13.ledger.v1.BalancesB\t\n\x07subjectB\x0f\n\r_lock_version\"\xa0\x02\n\x05\x45vent\x12\x10\n\x08position\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etransaction_id\x18\x03 \x01(\t\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.ledger.v1.EventKind\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12)\n\x07\x63hanges\x18\x07 \x03(\x0b\x32\x18.ledger.v1.BalanceChange\x12\x12\n\naccount_id\x18\x08 \x01(\t\x12\x11\n\tledger_id\x18\t \x01(\t\x12*\n\x07monitor\x18\x14 \x01(\x0b\x32\x19.ledger.v1.BalanceMonitor\"\x91\x03\n\x14WatchBalancesRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x1b\n\x0e\x61\x66ter_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\x10\n\x08snapshot\x18\x05 \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x05kinds\x18\x07 \x03(\x0e\x32\x14.ledger.v1.EventKind\x12V\n\x14transaction_metadata\x18\x08 \x03(\x0b\x32\x38.ledger.v1.WatchBalancesRequest.TransactionMetadataEntry\x12\x10\n\x08\x63onflate\x18\t \x01(\x08\x1a:\n\x18TransactionMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_after_position\"x\n\x0f\x41\x63\x63ountBalances\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12%\n\x08\x62\x61lances\x18\x03 \x01(\x0b\x32\x13.ledger.v1.BalancesB\x0f\n\r_lock_version\"s\n\x10\x42\x61lancesSnapshot\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12,\n\x08\x61\x63\x63ounts\x18\x03 \x03(\x0b\x32\x1a.ledger.v1.AccountBalancesB\x0b\n\t_position\"E\n\x10SnapshotComplete\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\tB\x0b\n\t_position\"\x82\x01\n\tHeartbeat\x12\x15\n\x08position\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x03lag\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_positionB\x06\n\x04_lag\"\xe6\x01\n\x0f\x43onflatedChange\x12\x14\n\naccount_id\x18\x01 \x01(\tH\x00\x12\x19\n\x0clock_version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12#\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\"\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x13.ledger.v1.Balances\x12\x0e\n\x06\x66olded\x18\x05 \x01(\x03\x12\x16\n\x0e\x66irst_position\x18\x06 \x01(\x03\x12\x15\n\rlast_position\x18\x07 \x01(\x03\x42\t\n\x07subjectB\x0f\n\r_lock_version\"y\n\x10\x43onflatedChanges\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_position\x18\x02 \x01(\x03\x12\x0e\n\x06\x66olded\x18\x03 \x01(\x03\x12+\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1a.ledger.v1.ConflatedChange\"\xba\x02\n\x15WatchBalancesResponse\x12/\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1b.ledger.v1.BalancesSnapshotH\x00\x12\x38\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1b.ledger.v1.SnapshotCompleteH\x00\x12#\n\x07\x63hanges\x18\x03 \x01(\x0b\x32\x10.ledger.v1.EventH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.ledger.v1.HeartbeatH\x00\x12\x30\n\tconflated\x18\x06 \x01(\x0b\x32\x1b.ledger.v1.ConflatedChangesH\x00\x12)\n\x0f\x66urther_changes\x18\x05 \x03(\x0b\x32\x10.ledger.v1.EventB\t\n\x07message\"\xe9\x02\n\x12WatchEventsRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\t\x12\x1b\n\x0e\x61\x66ter_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x05kinds\x18\x07 \x03(\x0e\x32\x14.ledger.v1.EventKind\x12T\n\x14transaction_metadata\x18\x08 \x03(\x0b\x32\x36.ledger.v1.WatchEventsRequest.TransactionMetadataEntry\x1a:\n\x18TransactionMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_after_position\"\x98\x01\n\x13WatchEventsResponse\x12!\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x10.ledger.v1.EventH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.ledger.v1.HeartbeatH\x00\x12(\n\x0e\x66urther_events\x18\x05 \x03(\x0b\x32\x10.ledger.v1.EventB\t\n\x07message*\xaa\x04\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45VENT_KIND_LEDGER_CREATED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_LEDGER_UPDATED\x10\x02\x12\x1e\n\x1a\x45VENT_KIND_ACCOUNT_CREATED\x10\x03\x12\x1e\n\x1a\x45VENT_KIND_ACCOUNT_UPDATED\x10\x04\x12\"\n\x1e\x45VENT_KIND_TRANSACTION_CREATED\x10\x05\x12\"\n\x1e\x45VENT_KIND_TRANSACTION_UPDATED\x10\x06\x12!\n\x1d\x45VENT_KIND_TRANSACTION_POSTED\x10\x07\x12#\n\x1f\x45VENT_KIND_TRANSACTION_ARCHIVED\x10\x08\x12+\n\'EVENT_KIND_TRANSACTION_PARTIALLY_POSTED\x10\t\x12#\n\x1f\x45VENT_KIND_TRANSACTION_REVERSED\x10\n\x12\x1e\n\x1a\x45VENT_KIND_MONITOR_CREATED\x10(\x12\x1e\n\x1a\x45VENT_KIND_MONITOR_UPDATED\x10)\x12\x1e\n\x1a\x45VENT_KIND_MONITOR_DELETED\x10*\x12 \n\x1c\x45VENT_KIND_MONITOR_TRIGGERED\x10+\x12\x1f\n\x1b\x45VENT_KIND_MONITOR_RESOLVED\x10,b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,34 +39,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHBALANCESREQUEST_TRANSACTIONMETADATAENTRY']._serialized_options = b'8\001'
   _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._loaded_options = None
   _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTKIND']._serialized_start=2584
-  _globals['_EVENTKIND']._serialized_end=2975
-  _globals['_BALANCECHANGE']._serialized_start=130
-  _globals['_BALANCECHANGE']._serialized_end=295
-  _globals['_EVENT']._serialized_start=298
-  _globals['_EVENT']._serialized_end=542
-  _globals['_WATCHBALANCESREQUEST']._serialized_start=545
-  _globals['_WATCHBALANCESREQUEST']._serialized_end=946
-  _globals['_WATCHBALANCESREQUEST_TRANSACTIONMETADATAENTRY']._serialized_start=869
-  _globals['_WATCHBALANCESREQUEST_TRANSACTIONMETADATAENTRY']._serialized_end=927
-  _globals['_ACCOUNTBALANCES']._serialized_start=948
-  _globals['_ACCOUNTBALANCES']._serialized_end=1068
-  _globals['_BALANCESSNAPSHOT']._serialized_start=1070
-  _globals['_BALANCESSNAPSHOT']._serialized_end=1185
-  _globals['_SNAPSHOTCOMPLETE']._serialized_start=1187
-  _globals['_SNAPSHOTCOMPLETE']._serialized_end=1256
-  _globals['_HEARTBEAT']._serialized_start=1259
-  _globals['_HEARTBEAT']._serialized_end=1389
-  _globals['_CONFLATEDCHANGE']._serialized_start=1392
-  _globals['_CONFLATEDCHANGE']._serialized_end=1622
-  _globals['_CONFLATEDCHANGES']._serialized_start=1624
-  _globals['_CONFLATEDCHANGES']._serialized_end=1745
-  _globals['_WATCHBALANCESRESPONSE']._serialized_start=1748
-  _globals['_WATCHBALANCESRESPONSE']._serialized_end=2062
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=2065
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=2426
-  _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._serialized_start=869
-  _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._serialized_end=927
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2429
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2581
+  _globals['_EVENTKIND']._serialized_start=2654
+  _globals['_EVENTKIND']._serialized_end=3208
+  _globals['_BALANCECHANGE']._serialized_start=156
+  _globals['_BALANCECHANGE']._serialized_end=321
+  _globals['_EVENT']._serialized_start=324
+  _globals['_EVENT']._serialized_end=612
+  _globals['_WATCHBALANCESREQUEST']._serialized_start=615
+  _globals['_WATCHBALANCESREQUEST']._serialized_end=1016
+  _globals['_WATCHBALANCESREQUEST_TRANSACTIONMETADATAENTRY']._serialized_start=939
+  _globals['_WATCHBALANCESREQUEST_TRANSACTIONMETADATAENTRY']._serialized_end=997
+  _globals['_ACCOUNTBALANCES']._serialized_start=1018
+  _globals['_ACCOUNTBALANCES']._serialized_end=1138
+  _globals['_BALANCESSNAPSHOT']._serialized_start=1140
+  _globals['_BALANCESSNAPSHOT']._serialized_end=1255
+  _globals['_SNAPSHOTCOMPLETE']._serialized_start=1257
+  _globals['_SNAPSHOTCOMPLETE']._serialized_end=1326
+  _globals['_HEARTBEAT']._serialized_start=1329
+  _globals['_HEARTBEAT']._serialized_end=1459
+  _globals['_CONFLATEDCHANGE']._serialized_start=1462
+  _globals['_CONFLATEDCHANGE']._serialized_end=1692
+  _globals['_CONFLATEDCHANGES']._serialized_start=1694
+  _globals['_CONFLATEDCHANGES']._serialized_end=1815
+  _globals['_WATCHBALANCESRESPONSE']._serialized_start=1818
+  _globals['_WATCHBALANCESRESPONSE']._serialized_end=2132
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=2135
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=2496
+  _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._serialized_start=939
+  _globals['_WATCHEVENTSREQUEST_TRANSACTIONMETADATAENTRY']._serialized_end=997
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2499
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2651
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import monitors_pb2 as _monitors_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -50,6 +51,18 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A part of a pending transaction was posted as a new one, which the event names."""
     EVENT_KIND_TRANSACTION_REVERSED: _EventKind.ValueType  # 10
     """A posted transaction was reversed by a new one, which the event names."""
+    EVENT_KIND_MONITOR_CREATED: _EventKind.ValueType  # 40
+    """A balance monitor was created; the event says whether it is triggered from the start."""
+    EVENT_KIND_MONITOR_UPDATED: _EventKind.ValueType  # 41
+    """A balance monitor's condition, description or metadata changed."""
+    EVENT_KIND_MONITOR_DELETED: _EventKind.ValueType  # 42
+    """A balance monitor was deleted, alone or with what it was on."""
+    EVENT_KIND_MONITOR_TRIGGERED: _EventKind.ValueType  # 43
+    """A balance monitor's condition began to hold. Not a command: an event of its own behind that of the command which did
+    it, whose actor, request_id and time it shares, and whose position is its monitor's `since_position`.
+    """
+    EVENT_KIND_MONITOR_RESOLVED: _EventKind.ValueType  # 44
+    """A balance monitor's condition ceased to hold; likewise."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What a command did."""
@@ -76,6 +89,18 @@ EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: EventKind.ValueType  # 9
 """A part of a pending transaction was posted as a new one, which the event names."""
 EVENT_KIND_TRANSACTION_REVERSED: EventKind.ValueType  # 10
 """A posted transaction was reversed by a new one, which the event names."""
+EVENT_KIND_MONITOR_CREATED: EventKind.ValueType  # 40
+"""A balance monitor was created; the event says whether it is triggered from the start."""
+EVENT_KIND_MONITOR_UPDATED: EventKind.ValueType  # 41
+"""A balance monitor's condition, description or metadata changed."""
+EVENT_KIND_MONITOR_DELETED: EventKind.ValueType  # 42
+"""A balance monitor was deleted, alone or with what it was on."""
+EVENT_KIND_MONITOR_TRIGGERED: EventKind.ValueType  # 43
+"""A balance monitor's condition began to hold. Not a command: an event of its own behind that of the command which did
+it, whose actor, request_id and time it shares, and whose position is its monitor's `since_position`.
+"""
+EVENT_KIND_MONITOR_RESOLVED: EventKind.ValueType  # 44
+"""A balance monitor's condition ceased to hold; likewise."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -125,7 +150,9 @@ Global___BalanceChange: _TypeAlias = BalanceChange  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """One accepted command: an entry of the ledger's log. All it changed shares one position."""
+    """One accepted command, or what a monitor said of it: an entry of the ledger's log. All that a command changed shares one
+    position.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -138,6 +165,7 @@ class Event(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     LEDGER_ID_FIELD_NUMBER: _builtins.int
+    MONITOR_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its number in the ledger: 1, 2, 3 … without gaps."""
     transaction_id: _builtins.str
@@ -149,7 +177,7 @@ class Event(_message.Message):
     request_id: _builtins.str
     """The caller's request_id; an atomic batch's commands share theirs."""
     account_id: _builtins.str
-    """The account it created or updated; empty otherwise."""
+    """The account it created or updated, or that its monitor is on; empty otherwise."""
     ledger_id: _builtins.str
     """The ledger it created; empty otherwise."""
     @_builtins.property
@@ -159,6 +187,10 @@ class Event(_message.Message):
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BalanceChange]:
         """The accounts whose lock_version it moved, by account id; on a filtered stream those that pass the filter."""
+
+    @_builtins.property
+    def monitor(self) -> _monitors_pb2.BalanceMonitor:
+        """The monitor it is about, as the event left it; absent otherwise."""
 
     def __init__(
         self,
@@ -172,10 +204,11 @@ class Event(_message.Message):
         changes: _abc.Iterable[Global___BalanceChange] | None = ...,
         account_id: _builtins.str = ...,
         ledger_id: _builtins.str = ...,
+        monitor: _monitors_pb2.BalanceMonitor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "changes", b"changes", "kind", b"kind", "ledger_id", b"ledger_id", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "changes", b"changes", "kind", b"kind", "ledger_id", b"ledger_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -242,7 +275,10 @@ class WatchBalancesRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
-        """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps."""
+        """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps. Events of
+        monitors, which change no balance, are sent if their kinds are named here, but cannot be folded: then INVALID_ARGUMENT
+        together with `conflate`.
+        """
 
     @_builtins.property
     def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -609,7 +645,7 @@ class WatchEventsRequest(_message.Message):
     """As in WatchBalancesRequest."""
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only events that created, updated or moved one of these accounts; at most 10,000; empty: all. An unknown id is
+        """Only events that created, updated or moved one of these accounts, or of monitors on them; at most 10,000; empty: all. An unknown id is
         NOT_FOUND.
         """
 

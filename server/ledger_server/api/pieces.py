@@ -13,7 +13,7 @@ from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
-from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits
+from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits, MonitorField
 from ledger_server.domain.money import (
     BalanceKind,
     Direction,
@@ -138,8 +138,8 @@ def limits_of(problems: Problems, limits: accounts_pb2.BalanceLimits) -> Balance
     for kind in BalanceKind:
         name = kind.name.lower()
         limit = getattr(limits, name)
-        low = _bound(problems, f"limits.{name}.min", limit.min) if limit.HasField("min") else None
-        high = _bound(problems, f"limits.{name}.max", limit.max) if limit.HasField("max") else None
+        low = signed_amount(problems, f"limits.{name}.min", limit.min) if limit.HasField("min") else None
+        high = signed_amount(problems, f"limits.{name}.max", limit.max) if limit.HasField("max") else None
         if low is not None and high is not None and low > high:
             problems.add(f"limits.{name}", "must have a min that is not greater than its max")
         if low is not None or high is not None:
@@ -147,7 +147,7 @@ def limits_of(problems: Problems, limits: accounts_pb2.BalanceLimits) -> Balance
     return tuple(parsed)
 
 
-def _bound(problems: Problems, field: str, text: str) -> int:
+def signed_amount(problems: Problems, field: str, text: str) -> int:
     amount = parse_signed_amount(text)
     if amount is None:
         problems.add(field, _SIGNED_AMOUNT_RULE)
@@ -177,14 +177,11 @@ def conditions_of(
         problems.add(field, f"must be at most {CONDITIONS_MAX}")
     parsed = []
     for n, condition in enumerate(conditions[:CONDITIONS_MAX]):
-        amount = parse_signed_amount(condition.amount)
-        if amount is None:
-            problems.add(f"{field}[{n}].amount", _SIGNED_AMOUNT_RULE)
         parsed.append(
             BalanceCondition(
                 enum_of(problems, f"{field}[{n}].balance", condition.balance, BalanceKind),
                 enum_of(problems, f"{field}[{n}].operator", condition.operator, Operator),
-                amount or 0,
+                signed_amount(problems, f"{field}[{n}].amount", condition.amount),
             )
         )
     return tuple(parsed)
@@ -217,7 +214,7 @@ def optional_count(problems: Problems, message: Message, field: str, prefix: str
     return fields.count(problems, prefix + field, getattr(message, field)) if message.HasField(field) else None
 
 
-_E = TypeVar("_E", NormalBalance, BalanceKind, Operator, AccountStatus)
+_E = TypeVar("_E", NormalBalance, BalanceKind, Operator, AccountStatus, MonitorField)
 
 
 def enum_of(problems: Problems, field: str, value: int, kind: type[_E]) -> _E:

@@ -13,7 +13,7 @@ from ledger_server.api.fields import Problems
 from ledger_server.api.filters import amounts_of, between, ids_of, metadata_terms_of, order_of
 from ledger_server.api.pieces import account_ref, conditions_of, optional_count, optional_time, transaction_ref
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import AccountStatus, ArchivedReason, EventKind, TransactionStatus
+from ledger_server.domain.model import MONITOR_KINDS, AccountStatus, ArchivedReason, EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.events.subscription import Watch
 from ledger_server.reading import (
@@ -234,6 +234,8 @@ def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     )
     if request.snapshot and watch.after_position is not None:
         problems.add("after_position", "cannot be given together with snapshot, which has a position of its own")
+    if request.conflate and watch.kinds & MONITOR_KINDS:
+        problems.add("conflate", "cannot be given together with kinds of monitors, whose events are not folded")
     problems.raise_if_any()
     return watch
 

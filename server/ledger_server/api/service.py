@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
-from ledger_server.api import answers, batches, commands, queries
+from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, monitors_pb2, streams_pb2, transactions_pb2
+from ledger_server.api import answers, batches, commands, monitors, queries
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
@@ -143,6 +143,35 @@ class LedgerService:
     ) -> entries_pb2.ListEntriesResponse:
         query = queries.list_entries(request)
         return answers.entries_to(await self._reader.list_entries(query, context.time_remaining()))
+
+    # Balance monitors.
+
+    async def CreateBalanceMonitor(
+        self, request: monitors_pb2.CreateBalanceMonitorRequest, context: Context
+    ) -> monitors_pb2.BalanceMonitor:
+        return monitors.written_to(await self._write(monitors.create_monitor(request), context))
+
+    async def GetBalanceMonitor(
+        self, request: monitors_pb2.GetBalanceMonitorRequest, context: Context
+    ) -> monitors_pb2.BalanceMonitor:
+        asked = monitors.get_monitor(request)
+        return monitors.read_to(*await self._reader.get_monitor(*asked, context.time_remaining()))
+
+    async def ListBalanceMonitors(
+        self, request: monitors_pb2.ListBalanceMonitorsRequest, context: Context
+    ) -> monitors_pb2.ListBalanceMonitorsResponse:
+        query = monitors.list_monitors(request)
+        return monitors.page_to(await self._reader.list_monitors(query, context.time_remaining()))
+
+    async def UpdateBalanceMonitor(
+        self, request: monitors_pb2.UpdateBalanceMonitorRequest, context: Context
+    ) -> monitors_pb2.BalanceMonitor:
+        return monitors.written_to(await self._write(monitors.update_monitor(request), context))
+
+    async def DeleteBalanceMonitor(
+        self, request: monitors_pb2.DeleteBalanceMonitorRequest, context: Context
+    ) -> monitors_pb2.BalanceMonitor:
+        return monitors.written_to(await self._write(monitors.delete_monitor(request), context))
 
     # Streams.
 

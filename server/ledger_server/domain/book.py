@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,8 +16,11 @@ from ledger_server.domain.model import (
     BalanceChange,
     EventKind,
     Ledger,
+    Monitor,
+    MonitorReading,
     Transaction,
     TransactionStatus,
+    Watched,
 )
 
 # An account's versions are folded by effective time when there are so many more of them.
@@ -51,6 +54,17 @@ class Effect:
     changes: list[BalanceChange] = field(default_factory=list)
     # How much of entries is reversed now, by entry id.
     reversed: Mapping[str, Reversed] = field(default_factory=dict)
+    # A monitor created, updated or deleted.
+    monitor: MonitorReading | None = None
+    # The monitors that it triggered or resolved, each told by an event of its own right behind the command's.
+    edges: Sequence[MonitorReading] = ()
+    # Of the accounts whose monitors or bands are others now: by account id; None when no monitor is left.
+    watched: Mapping[str, Watched | None] | None = None
+
+    @property
+    def last_position(self) -> int:
+        """That of the last of its events."""
+        return self.position + len(self.edges)
 
     @property
     def transaction(self) -> Transaction | None:
@@ -87,6 +101,11 @@ class Book:
     reversed: dict[str, Reversed] = field(default_factory=dict)
     # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
     grown: set[str] = field(default_factory=set)
+    # How many monitors the ledger has; while there are none, none are looked for.
+    monitor_count: int = 0
+    # The monitors of the accounts above: by account id, and the account of each.
+    watched: dict[str, Watched] = field(default_factory=dict)
+    monitored: dict[str, str] = field(default_factory=dict)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
@@ -97,9 +116,13 @@ class Book:
         transaction_id = ref.id if ref.external_id is None else self.transaction_ids.get(ref.external_id)
         return self.transactions.get(transaction_id) if transaction_id is not None else None
 
+    def find_monitor(self, monitor_id: str) -> Monitor | None:
+        watched = self.watched.get(self.monitored.get(monitor_id, ""))
+        return next((monitor for monitor in watched.monitors if monitor.id == monitor_id), None) if watched else None
+
     def apply(self, effect: Effect) -> None:
         """Makes the effect visible to the commands that follow."""
-        self.position = effect.position
+        self.position = effect.last_position
         if effect.ledger is not None and effect.ledger.id == self.ledger.id:
             self.ledger = effect.ledger
         if effect.account is not None:
@@ -113,6 +136,8 @@ class Book:
                 self.grown.add(after.account.id)
         for entry_id, amount in effect.reversed.items():
             self._put(self.reversed, entry_id, amount)
+        if effect.watched is not None:
+            self._apply_monitors(effect.monitor, effect.watched)
 
     def forget_all_but_pending(self, most: int) -> None:
         """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""
@@ -156,6 +181,14 @@ class Book:
         if transaction.external_id is not None and transaction.holds_external_id:
             self._put(self.transaction_ids, transaction.external_id, transaction.id)
         self._put(self.transactions, transaction.id, transaction)
+
+    def _apply_monitors(self, reading: MonitorReading | None, watched: Mapping[str, Watched | None]) -> None:
+        for account_id, monitors in watched.items():
+            self._put(self.watched, account_id, monitors)
+        if reading is not None:
+            is_there = reading.monitor.deleted_at is None
+            self.monitor_count += is_there - (reading.monitor.id in self.monitored)
+            self._put(self.monitored, reading.monitor.id, reading.monitor.account_id if is_there else None)
 
     def _put(self, mapping: MutableMapping[str, Any], key: str, value: Any) -> None:
         if self._undo is not None:

@@ -2,11 +2,11 @@
 
 LedgerError
 ├── InvalidArgument          MessageMalformed  InvalidField  Unbalanced  InvalidPageToken
-├── NotFound *               LedgerNotFound  AccountNotFound  TransactionNotFound  EntryNotFound
+├── NotFound *               LedgerNotFound  AccountNotFound  TransactionNotFound  EntryNotFound  MonitorNotFound
 ├── AlreadyExists            ExternalIdTaken *  RequestIdReused
 ├── FailedPrecondition *     TransactionNotPending  TransactionNotPosted  TransactionExpired  ReversalEntriesFixed
 │                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
-│                            ConditionFailed  EpochChanged  PruningNotAllowed
+│                            ConditionFailed  EpochChanged  PruningNotAllowed  TooManyMonitors
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned  LockVersionInFuture
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
@@ -141,6 +141,10 @@ class EntryNotFound(NotFound):
     reason = "ENTRY_NOT_FOUND"
 
 
+class MonitorNotFound(NotFound):
+    reason = "MONITOR_NOT_FOUND"
+
+
 class AlreadyExists(LedgerError):
     code = "ALREADY_EXISTS"
 
@@ -205,6 +209,10 @@ class EpochChanged(FailedPrecondition):
 
 class PruningNotAllowed(FailedPrecondition):
     reason = "PRUNING_NOT_ALLOWED"
+
+
+class TooManyMonitors(FailedPrecondition):
+    reason = "TOO_MANY_MONITORS"
 
 
 class Aborted(LedgerError):

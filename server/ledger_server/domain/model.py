@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from ledger_server.domain.ids import nth_entry_id
-from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance
+from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance, Operator
 
 Metadata = Mapping[str, str]
 
@@ -75,6 +75,15 @@ class EventKind(IntEnum):
     TRANSACTION_ARCHIVED = 8
     TRANSACTION_PARTIALLY_POSTED = 9
     TRANSACTION_REVERSED = 10
+    MONITOR_CREATED = 40
+    MONITOR_UPDATED = 41
+    MONITOR_DELETED = 42
+    MONITOR_TRIGGERED = 43
+    MONITOR_RESOLVED = 44
+
+
+# Events of monitors, which move no balance.
+MONITOR_KINDS = frozenset(range(EventKind.MONITOR_CREATED, EventKind.MONITOR_RESOLVED + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +218,66 @@ class BalanceChange(NamedTuple):
     after: AccountVersion
     effective_at: datetime
     discarded: Discarded | None = None
+
+
+class MonitorField(IntEnum):
+    """What a monitor looks at; numbered as in the protos, the balances as BalanceKind."""
+
+    POSTED = 1
+    PENDING = 2
+    AVAILABLE = 3
+    LOCK_VERSION = 4
+
+
+class MonitorCondition(NamedTuple):
+    """`<field> <operator> <value>` triggers; `<field> <operator> <resolve_value>`, if there is one, keeps triggered."""
+
+    field: MonitorField
+    operator: Operator
+    value: int
+    resolve_value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A standing condition on the balances of an account, and its state.
+
+    `since_position` and `since` are those of the command that brought it into its state.
+    """
+
+    id: str
+    ledger_id: str
+    account_id: str
+    condition: MonitorCondition
+    description: str
+    metadata: Metadata
+    version: int
+    triggered: bool
+    since_position: int
+    since: datetime
+    created_position: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+class MonitorReading(NamedTuple):
+    """A monitor, and what it is on, at one moment."""
+
+    monitor: Monitor
+    subject: AccountVersion
+
+
+class Band(NamedTuple):
+    """A range of a field, `low` ≤ seen < `high`, within which no monitor changes its state; None does not bound."""
+
+    field: MonitorField
+    low: int | None
+    high: int | None
+
+
+class Watched(NamedTuple):
+    """The monitors on one account, oldest first, and what they come to for as long as it stays within all bands."""
+
+    monitors: tuple[Monitor, ...]
+    bands: tuple[Band, ...]

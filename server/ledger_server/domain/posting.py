@@ -6,9 +6,11 @@ failures of the first failing kind are reported together.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
-from ledger_server.domain import accounts, parts, transactions
+from ledger_server.domain import accounts, monitors, parts, transactions
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import (
     ArchiveTransaction,
@@ -24,31 +26,30 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
+from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
+
+# What each command is decided by.
+_RULES: Mapping[type[Command], Callable[[Book, Any, datetime], Effect]] = {
+    CreateTransaction: transactions.create_transaction,
+    PostTransaction: transactions.post_transaction,
+    UpdateTransaction: transactions.update_transaction,
+    ArchiveTransaction: transactions.archive_transaction,
+    PartialPostTransaction: parts.partial_post_transaction,
+    ReverseTransaction: parts.reverse_transaction,
+    ExpireTransaction: transactions.expire_transaction,
+    CreateAccount: accounts.create_account,
+    UpdateAccount: accounts.update_account,
+    CreateLedger: accounts.create_ledger,
+    UpdateLedger: accounts.update_ledger,
+    CreateBalanceMonitor: monitors.create_monitor,
+    UpdateBalanceMonitor: monitors.update_monitor,
+    DeleteBalanceMonitor: monitors.delete_monitor,
+}
 
 
 def decide(book: Book, command: Command, time: datetime) -> Effect:
     """What the command does to the book as it stands, at the position after the book's; or a LedgerError."""
-    match command:
-        case CreateTransaction():
-            return transactions.create_transaction(book, command, time)
-        case PostTransaction():
-            return transactions.post_transaction(book, command, time)
-        case UpdateTransaction():
-            return transactions.update_transaction(book, command, time)
-        case ArchiveTransaction():
-            return transactions.archive_transaction(book, command, time)
-        case PartialPostTransaction():
-            return parts.partial_post_transaction(book, command, time)
-        case ReverseTransaction():
-            return parts.reverse_transaction(book, command, time)
-        case ExpireTransaction():
-            return transactions.expire_transaction(book, command, time)
-        case CreateAccount():
-            return accounts.create_account(book, command, time)
-        case UpdateAccount():
-            return accounts.update_account(book, command, time)
-        case CreateLedger():
-            return accounts.create_ledger(book, command, time)
-        case UpdateLedger():
-            return accounts.update_ledger(book, command, time)
-    raise TypeError(command)
+    effect = _RULES[type(command)](book, command, time)
+    if book.watched and effect.changes:
+        monitors.observe(book, effect)
+    return effect

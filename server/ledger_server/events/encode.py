@@ -12,10 +12,11 @@ from hashlib import sha256
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client.v1 import balances_pb2, streams_pb2
+from ledger_client.v1 import balances_pb2, monitors_pb2, streams_pb2
 from ledger_server.domain.book import Effect
-from ledger_server.domain.model import AccountVersion, EventKind
+from ledger_server.domain.model import AccountVersion, EventKind, MonitorReading
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
+from ledger_server.domain.monitors import edge_kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -101,6 +102,9 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
         event.account_id = effect.account.account.id
     if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
         event.ledger_id = effect.ledger.id
+    if effect.monitor is not None:
+        event.account_id = effect.monitor.monitor.account_id
+        event.monitor.CopyFrom(monitor_to(effect.monitor))
     parts = [event.SerializeToString(deterministic=True)]
     for before, after, _, _ in effect.changes:
         change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (
@@ -111,6 +115,48 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
         )
         parts.append(b"\x3a" + delimited(change))
     return b"".join(parts)
+
+
+def edge_to_bytes(effect: Effect, reading: MonitorReading, position: int, request_id: str) -> bytes:
+    """The event of a monitor that an effect triggered or resolved."""
+    event = streams_pb2.Event(
+        position=position,
+        time=timestamp_to(effect.time),
+        kind=int(edge_kind(reading.monitor)),  # type: ignore[arg-type]
+        actor=effect.command.actor,
+        request_id=request_id,
+        account_id=reading.monitor.account_id,
+        monitor=monitor_to(reading),
+    )
+    return event.SerializeToString(deterministic=True)
+
+
+def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
+    """A monitor, and what it is on, as they stand."""
+    monitor, subject = reading
+    field, operator, value, resolve_value = monitor.condition
+    return monitors_pb2.BalanceMonitor(
+        id=monitor.id,
+        ledger_id=monitor.ledger_id,
+        account_id=monitor.account_id,
+        condition=monitors_pb2.MonitorCondition(
+            field=int(field),  # type: ignore[arg-type]
+            operator=int(operator),  # type: ignore[arg-type]
+            value=str(value),
+            resolve_value=None if resolve_value is None else str(resolve_value),
+        ),
+        description=monitor.description,
+        metadata=monitor.metadata,
+        version=monitor.version,
+        triggered=monitor.triggered,
+        since_position=monitor.since_position,
+        since=timestamp_to(monitor.since),
+        lock_version=subject.lock_version,
+        balances=balances_to(subject),
+        created_at=timestamp_to(monitor.created_at),
+        updated_at=timestamp_to(monitor.updated_at),
+        deleted_at=timestamp_to(monitor.deleted_at) if monitor.deleted_at else None,
+    )
 
 
 def delimited(message: bytes) -> bytes:

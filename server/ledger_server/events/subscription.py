@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.model import MONITOR_KINDS
 from ledger_server.events.messages import Delivery, LoggedEvent
 
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
@@ -26,7 +27,8 @@ _NEEDLES_MAX = 8
 class Watch:
     """What a caller asks for. No account_ids: the whole ledger. No epoch: it is not checked.
 
-    whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter.
+    whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter,
+        and of monitors' events those whose kinds are named.
     kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any.
     conflate: events that wait together are folded into one message.
     """
@@ -76,7 +78,7 @@ class Subscription:
         """As `select`, where the accounts pass already: those of these changes, or the one that the event is about."""
         if self._kinds and event.kind not in self._kinds:
             return None
-        if self._whole_events:
+        if self._whole_events or (self._kinds and event.kind in MONITOR_KINDS):
             return event.whole()
         return event.select(changes) if changes else None
 

@@ -22,11 +22,14 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.inputs import Ref
+from ledger_server.domain.model import Monitor
 from ledger_server.domain.money import ISO_4217
+from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
+from ledger_server.domain.monitors import watch
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import account_version_from, ledger_from
+from ledger_server.storage.rows import account_version_from, ledger_from, monitor_from
 
 # Commands that give a transaction an external id.
 _NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
@@ -44,7 +47,9 @@ def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
 
 def new_book(ledger_id: str, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
-    return Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["digest"])
+    book = Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["digest"])
+    book.monitor_count = row["monitor_count"]
+    return book
 
 
 async def load(connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str]) -> None:
@@ -55,6 +60,10 @@ async def load(connection: Connection, book: Book, commands: Sequence[Command], 
     for external_id in held:
         names.add_transaction(Ref(None, external_id))
     await _load_transactions(connection, book, names)
+    if names.monitor_ids:
+        rows = await connection.fetch(sql.load_monitors_by_id, book.ledger.id, list(names.monitor_ids))
+        for row in rows:
+            names.add_account(Ref(row["account_id"], None))
     await _load_accounts(connection, book, names)
     if names.currencies:
         rows = await connection.fetch(sql.load_currencies, book.ledger.id, list(names.currencies))
@@ -71,6 +80,7 @@ class _Names:
         self.transaction_ids: set[str] = set()
         self.transaction_external_ids: set[str] = set()
         self.currencies: set[str] = set()
+        self.monitor_ids: set[str] = set()
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
 
@@ -90,6 +100,11 @@ class _Names:
                 self.add_account(Ref(None, command.external_id))
             case CreateLedger() | UpdateLedger():
                 pass
+            case CreateBalanceMonitor():
+                self.add_account(command.account)
+            case UpdateBalanceMonitor() | DeleteBalanceMonitor():
+                if command.monitor_id not in self._book.monitored:
+                    self.monitor_ids.add(command.monitor_id)
             case _:
                 self._add_change(command)
 
@@ -167,3 +182,16 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> N
         version = book.accounts.setdefault(version.account.id, version)
         if version.account.external_id is not None:
             book.account_ids[version.account.external_id] = version.account.id
+    if book.monitor_count and rows:
+        await _load_monitors(connection, book, [row["account_id"] for row in rows])
+
+
+async def _load_monitors(connection: Connection, book: Book, account_ids: Sequence[str]) -> None:
+    """The monitors of accounts that were just loaded; what is in memory is newer."""
+    monitors: dict[str, list[Monitor]] = {}
+    for row in await connection.fetch(sql.load_monitors, book.ledger.id, account_ids):
+        monitors.setdefault(row["account_id"], []).append(monitor_from(row))
+    for account_id, own in monitors.items():
+        if account_id not in book.watched:
+            book.watched[account_id] = watch(own, book.accounts[account_id])
+            book.monitored.update((monitor.id, account_id) for monitor in own)

@@ -18,13 +18,17 @@ from ledger_server.domain.model import (
     AccountVersion,
     BalanceLimit,
     Ledger,
+    Monitor,
+    MonitorCondition,
+    MonitorField,
+    MonitorReading,
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import BalanceKind, Counters, NormalBalance
+from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, Operator
 
 REFUSALS_KEPT_MAX = 100
-_TIMES = ("created_at", "updated_at", "closed_before")
+_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at")
 
 
 class LeanTransaction(NamedTuple):
@@ -39,7 +43,7 @@ class LeanTransaction(NamedTuple):
 class Written(NamedTuple):
     """What a command wrote, as of its position."""
 
-    object: Ledger | AccountVersion | Transaction | LeanTransaction
+    object: Ledger | AccountVersion | Transaction | LeanTransaction | MonitorReading
     position: int
     epoch: str
     replayed: bool = False
@@ -62,6 +66,8 @@ def written(effect: Effect, epoch: str) -> Written:
         return Written(effect.transaction, effect.position, epoch)
     if effect.account is not None:
         return Written(effect.account, effect.position, epoch)
+    if effect.monitor is not None:
+        return Written(effect.monitor, effect.position, epoch)
     assert effect.ledger is not None, effect
     if effect.ledger.id != effect.command.ledger_id:
         # A new ledger stands at the beginning of its own log, not at a position of the registry's.
@@ -70,7 +76,7 @@ def written(effect: Effect, epoch: str) -> Written:
 
 
 def record_of(answer: Written) -> dict[str, Any]:
-    """An account or a ledger as it is stored."""
+    """An account, a ledger, or a monitor with what it is on, as it is stored."""
     head = {"position": answer.position, "epoch": answer.epoch}
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
@@ -82,6 +88,8 @@ def record_of(answer: Written) -> dict[str, Any]:
             }
         case Ledger() as ledger:
             return head | {"ledger": _with_iso_times(asdict(ledger))}
+        case MonitorReading(monitor, subject):
+            return record_of(answer._replace(object=subject)) | {"monitor": _with_iso_times(asdict(monitor))}
     raise TypeError(answer.object)
 
 
@@ -99,8 +107,17 @@ def written_from(record: dict[str, Any]) -> Written:
         }
     )
     counters = Counters(*(int(counter) for counter in record["counters"]))
-    version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
-    return Written(version, record["position"], record["epoch"], replayed=True)
+    written: AccountVersion | MonitorReading
+    written = version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
+    if "monitor" in record:
+        written = MonitorReading(_monitor_from(record["monitor"]), version)
+    return Written(written, record["position"], record["epoch"], replayed=True)
+
+
+def _monitor_from(fields: dict[str, Any]) -> Monitor:
+    field, operator, value, resolve_value = fields["condition"]
+    condition = MonitorCondition(MonitorField(field), Operator(operator), value, resolve_value)
+    return Monitor(**_with_times(fields) | {"condition": condition})
 
 
 def batch_record(answers: list[Written]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from ledger_server.domain.book import Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
 from ledger_server.domain.money import ISO_4217
-from ledger_server.events.encode import GENESIS_DIGEST, chain, event_to_bytes
+from ledger_server.events.encode import GENESIS_DIGEST, chain, edge_to_bytes, event_to_bytes
 from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_or_null
 from ledger_server.posting.metadata_pairs import MetadataPairs
+from ledger_server.posting.monitor_rows import MonitorRows
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Noun, limits_to
@@ -47,6 +48,7 @@ class Rows:
         self._entries: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[tuple[str, bytes, str, str, str]] = []
+        self._monitors: MonitorRows | None = None
 
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
@@ -58,7 +60,9 @@ class Rows:
         )
 
     def add_effect(self, effect: Effect, request_id: str) -> None:
-        self._add_event(effect, request_id)
+        self._add_event(effect.position, event_to_bytes(effect, request_id))
+        if effect.monitor is not None or effect.edges:
+            self._add_monitors(effect, request_id)
         if effect.ledger is not None:
             if effect.ledger.id == self.ledger_id:
                 self._updated_ledger = effect.ledger
@@ -104,6 +108,8 @@ class Rows:
         if self._updated_transactions:
             await self._write_updated_transactions(connection)
         await self._write_hot_rows(connection)
+        if self._monitors is not None:
+            await self._monitors.write(connection, self.now)
         if self._replaced:
             await self._write_replaced(connection)
         if self._pairs:
@@ -114,11 +120,16 @@ class Rows:
             rows = [(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()]
             await connection.execute(sql.upsert_entry_reversals, self.ledger_id, *_columns(rows, 3))
 
-    def _add_event(self, effect: Effect, request_id: str) -> None:
-        payload = event_to_bytes(effect, request_id)
-        self.position = effect.position
+    def _add_event(self, position: int, payload: bytes) -> None:
+        self.position = position
         self.digest = chain(self.digest, payload)
-        self._events.append((str(effect.position), payload, self.digest))
+        self._events.append((str(position), payload, self.digest))
+
+    def _add_monitors(self, effect: Effect, request_id: str) -> None:
+        for position, reading in enumerate(effect.edges, effect.position + 1):
+            self._add_event(position, edge_to_bytes(effect, reading, position, request_id))
+        self._monitors = self._monitors or MonitorRows(self.ledger_id)
+        self._monitors.add_effect(effect)
 
     def _add_account(self, effect: Effect, version: AccountVersion) -> None:
         account = version.account

@@ -8,6 +8,7 @@ from ledger_server.reading.queries import (
     EntryQuery,
     Interval,
     LedgerQuery,
+    MonitorQuery,
     TransactionQuery,
     VersionQuery,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "LedgerQuery",
     "ListedAccountVersion",
     "ListedEntry",
+    "MonitorQuery",
     "Page",
     "Read",
     "Reader",

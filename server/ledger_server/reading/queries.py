@@ -195,6 +195,16 @@ class EntryQuery(LedgerPageQuery):
     effective_at_upper_bound: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorQuery(LedgerPageQuery):
+    """Balance monitors, oldest first. No `monitor_ids` means all; so does None for `triggered`."""
+
+    monitor_ids: frozenset[str] = frozenset()
+    account: Ref | None = None
+    metadata: Metadata = field(default_factory=dict)
+    triggered: bool | None = None
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)

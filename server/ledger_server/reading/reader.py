@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import AccountVersion, Ledger, Transaction
-from ledger_server.reading import account_versions, accounts, entries, ledgers, transactions
+from ledger_server.domain.model import AccountVersion, Ledger, MonitorReading, Transaction
+from ledger_server.reading import account_versions, accounts, entries, ledgers, monitors, transactions
 from ledger_server.reading.balances import versions_as_of, versions_as_of_in_time
 from ledger_server.reading.queries import (
     NOW,
@@ -22,6 +22,7 @@ from ledger_server.reading.queries import (
     EntryQuery,
     LedgerPageQuery,
     LedgerQuery,
+    MonitorQuery,
     TransactionQuery,
     VersionQuery,
 )
@@ -118,6 +119,16 @@ class Reader:
     async def list_entries(self, query: EntryQuery, timeout: float | None = None) -> Page[ListedEntry]:
         async with self._at_page(query, timeout) as at:
             return await entries.list_entries(at, query)
+
+    async def get_monitor(
+        self, ledger_id: str, monitor_id: str, min_position: int | None = None, timeout: float | None = None
+    ) -> Read[MonitorReading]:
+        async with self._at(ledger_id, min_position, timeout) as at:
+            return at.read(await monitors.get_monitor(at, monitor_id))
+
+    async def list_monitors(self, query: MonitorQuery, timeout: float | None = None) -> Page[MonitorReading]:
+        async with self._at_page(query, timeout) as at:
+            return await monitors.list_monitors(at, query)
 
     def _at_page(self, query: LedgerPageQuery, timeout: float | None) -> AbstractAsyncContextManager[Snapshot]:
         return self._at(query.ledger_id, query.min_position, timeout)

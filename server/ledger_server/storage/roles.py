@@ -21,7 +21,8 @@ import asyncpg
 # In the words of GRANT. Columns that are not listed are never updated.
 SERVICE: Mapping[str, str] = {
     "ledgers": "SELECT, INSERT,"
-    " UPDATE (name, description, metadata, updated_at, closed_before, position, digest, event_time)",
+    " UPDATE (name, description, metadata, updated_at, closed_before, position, digest, event_time,"
+    " monitor_count)",
     "accounts": "SELECT, INSERT, UPDATE (name, description, external_id, metadata, status, limits, updated_at)",
     "accounts_with_balances": "SELECT",
     "account_limits": "SELECT, INSERT",
@@ -40,6 +41,10 @@ SERVICE: Mapping[str, str] = {
     "log_checkpoints": "SELECT",
     # Says again what the objects say.
     "metadata_pairs": "SELECT, INSERT, DELETE",
+    "monitors": "SELECT, INSERT,"
+    " UPDATE (version, field, operator, value, resolve_value, description, metadata, updated_at, triggered,"
+    " since_position, since, deleted_position, deleted_at)",
+    "monitor_conditions": "SELECT, INSERT",
     "requests": "SELECT, INSERT",
     "schema_migrations": "SELECT",
 }

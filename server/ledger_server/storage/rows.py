@@ -18,10 +18,13 @@ from ledger_server.domain.model import (
     Entry,
     EntrySet,
     Ledger,
+    Monitor,
+    MonitorCondition,
+    MonitorField,
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance
+from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance, Operator
 
 Row: TypeAlias = asyncpg.Record
 
@@ -89,6 +92,27 @@ def counters_from(row: Row) -> Counters:
 
 def account_version_from(row: Row) -> AccountVersion:
     return AccountVersion(account_from(row), row["lock_version"], counters_from(row), row["balance_position"])
+
+
+def monitor_from(row: Row) -> Monitor:
+    return Monitor(
+        id=row["monitor_id"],
+        ledger_id=row["ledger_id"],
+        account_id=row["account_id"],
+        condition=MonitorCondition(
+            MonitorField(row["field"]), Operator(row["operator"]), row["value"], row["resolve_value"]
+        ),
+        description=row["description"],
+        metadata=row["metadata"],
+        version=row["version"],
+        triggered=row["triggered"],
+        since_position=row["since_position"],
+        since=row["since"],
+        created_position=row["created_position"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        deleted_at=row["deleted_at"],
+    )
 
 
 def entry_from(row: Row) -> Entry:

@@ -18,6 +18,9 @@ CREATE TABLE ledgers (
     epoch        uuid        NOT NULL,
     -- The books are closed before this time.
     closed_before timestamptz,
+    -- How many balance monitors there are; while there are none, none are looked for.
+    monitor_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT ledger_monitor_count_not_negative CHECK (monitor_count >= 0),
     CONSTRAINT ledger_position_not_negative CHECK (position >= 0),
     CONSTRAINT ledger_digest_is_sha256 CHECK (octet_length(digest) = 32)
 ) WITH (fillfactor = 50);

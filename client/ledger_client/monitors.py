@@ -1,0 +1,242 @@
+"""Calls about balance monitors."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Literal, TypedDict, Unpack
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.inputs import AccountRef, OperatorSign, metadata_changes, name_account, operator_value, units
+from ledger_client.pages import every_page
+from ledger_client.v1.monitors_pb2 import (
+    BalanceMonitor,
+    CreateBalanceMonitorRequest,
+    DeleteBalanceMonitorRequest,
+    GetBalanceMonitorRequest,
+    ListBalanceMonitorsRequest,
+    ListBalanceMonitorsResponse,
+    MonitorCondition,
+    MonitorField,
+    UpdateBalanceMonitorRequest,
+)
+
+MonitorRef = str | BalanceMonitor
+"""A monitor by its id, or as it was read."""
+MonitorFieldWord = Literal["posted", "pending", "available", "lock_version"]
+
+_FIELDS: dict[MonitorFieldWord, MonitorField.ValueType] = {
+    "posted": MonitorField.MONITOR_FIELD_POSTED,
+    "pending": MonitorField.MONITOR_FIELD_PENDING,
+    "available": MonitorField.MONITOR_FIELD_AVAILABLE,
+    "lock_version": MonitorField.MONITOR_FIELD_LOCK_VERSION,
+}
+
+
+def monitor_condition(
+    field: MonitorFieldWord, operator: OperatorSign, value: int | str, *, resolve_value: int | str | None = None
+) -> MonitorCondition:
+    """``monitor_condition("available", "<", 10_000, resolve_value=15_000)``: when a monitor is triggered.
+
+    Args:
+        field: one of the three balances, or the account's lock_version.
+        operator: any but ``!=``.
+        value: what it is compared with, in minor units; zero and negative ones too.
+        resolve_value: once triggered, it stays so for as long as the condition holds with this value; not less than
+            value for ``<`` and ``<=``, not greater for ``>`` and ``>=``, none for ``==``.
+    """
+    return MonitorCondition(
+        field=_FIELDS[field],
+        operator=operator_value(operator),
+        value=units(value),
+        resolve_value=None if resolve_value is None else units(resolve_value),
+    )
+
+
+class MonitorFilters(TypedDict, total=False):
+    """Which monitors to list; all that are given must hold."""
+
+    monitor_ids: Iterable[str]
+    """These, at most 1,000."""
+    account: AccountRef | None
+    """On this account."""
+    metadata: Mapping[str, str]
+    """With all of these pairs."""
+    triggered: bool | None
+    """Those that are triggered, or those that are not."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+class MonitorCalls(Connection):
+    """What can be asked about balance monitors. Watch what they say with ``watch_events``."""
+
+    async def create_balance_monitor(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        condition: MonitorCondition,
+        *,
+        description: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> BalanceMonitor:
+        """Create a monitor, whose first event tells the state it begins in.
+
+        Args:
+            ledger_id: the ledger that holds the account.
+            account: which account; at most 100 monitors may be on one.
+            condition: what ``monitor_condition`` makes.
+            description: up to 1,000 characters.
+            metadata: up to 50 keys, 16 KiB together.
+            request_id: your own for this call; with the same one the call can be repeated with one effect.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+            TooManyMonitors: 100 are on it already.
+        """
+        request = CreateBalanceMonitorRequest(
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            condition=condition,
+            description=description,
+            metadata=metadata,
+        )
+        name_account(request, account)
+        return await self._call(self.stub.CreateBalanceMonitor, request, timeout, outcome)
+
+    async def get_balance_monitor(
+        self,
+        ledger_id: str,
+        monitor: MonitorRef,
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> BalanceMonitor:
+        """Read a monitor with its state and the balances now.
+
+        Raises:
+            MonitorNotFound: no such monitor in this ledger, or it was deleted.
+        """
+        request = GetBalanceMonitorRequest(ledger_id=ledger_id, monitor_id=_id_of(monitor), min_position=min_position)
+        return await self._call(self.stub.GetBalanceMonitor, request, timeout)
+
+    async def list_balance_monitors(
+        self,
+        ledger_id: str,
+        *,
+        page_token: str = "",
+        timeout: float | None = None,
+        **filters: Unpack[MonitorFilters],
+    ) -> ListBalanceMonitorsResponse:
+        """One page of a ledger's monitors, oldest first; ``page_token`` is that of the page before.
+
+        Raises:
+            AccountNotFound: the account to keep the monitors of is not in this ledger.
+        """
+        request = ListBalanceMonitorsRequest(
+            ledger_id=ledger_id,
+            page_token=page_token,
+            page_size=filters.get("page_size", 0),
+            monitor_ids=filters.get("monitor_ids"),
+            metadata=filters.get("metadata"),
+            triggered=filters.get("triggered"),
+            min_position=filters.get("min_position"),
+        )
+        account = filters.get("account")
+        if account is not None:
+            name_account(request, account)
+        return await self._call(self.stub.ListBalanceMonitors, request, timeout)
+
+    async def balance_monitors(
+        self, ledger_id: str, **filters: Unpack[MonitorFilters]
+    ) -> AsyncIterator[BalanceMonitor]:
+        """All monitors of a ledger that pass the filters, oldest first, page by page."""
+        # Asked for once per page.
+        filters["monitor_ids"] = list(filters.get("monitor_ids", ()))
+
+        async def fetch(token: str) -> ListBalanceMonitorsResponse:
+            return await self.list_balance_monitors(ledger_id, page_token=token, **filters)
+
+        async for page in every_page(fetch):
+            for monitor in page.monitors:
+                yield monitor
+
+    async def update_balance_monitor(
+        self,
+        ledger_id: str,
+        monitor: MonitorRef,
+        *,
+        version: int | None = None,
+        condition: MonitorCondition | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        metadata_patch: Mapping[str, str | None] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> BalanceMonitor:
+        """Change those of a monitor's fields that are given; the others stay.
+
+        Args:
+            ledger_id: the ledger that holds it.
+            monitor: which monitor.
+            version: change it only if it is at this version, else VersionMismatch.
+            condition: replaces the whole condition, which is judged anew; if that changes the state, an event says so.
+            description: the new description; empty removes it.
+            metadata: replaces all of it.
+            metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            request_id: see ``create_balance_monitor``, and so for the rest.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            MonitorNotFound: no such monitor in this ledger, or it was deleted.
+            VersionMismatch: it is at another version.
+        """
+        values, paths = metadata_changes(metadata, metadata_patch)
+        changes = {"condition": condition, "description": description}
+        request = UpdateBalanceMonitorRequest(
+            ledger_id=ledger_id,
+            monitor_id=_id_of(monitor),
+            request_id=request_id or new_request_id(),
+            version=version,
+            condition=condition,
+            description=description or "",
+            metadata=values,
+            update_mask=FieldMask(paths=[field for field, new in changes.items() if new is not None] + paths),
+        )
+        return await self._call(self.stub.UpdateBalanceMonitor, request, timeout, outcome)
+
+    async def delete_balance_monitor(
+        self,
+        ledger_id: str,
+        monitor: MonitorRef,
+        *,
+        version: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> BalanceMonitor:
+        """Delete a monitor for good; the answer is how it was. The arguments are those of ``update_balance_monitor``.
+
+        Raises:
+            MonitorNotFound: no such monitor in this ledger, or it was deleted.
+            VersionMismatch: it is at another version.
+        """
+        request = DeleteBalanceMonitorRequest(
+            ledger_id=ledger_id,
+            monitor_id=_id_of(monitor),
+            request_id=request_id or new_request_id(),
+            version=version,
+        )
+        return await self._call(self.stub.DeleteBalanceMonitor, request, timeout, outcome)
+
+
+def _id_of(monitor: MonitorRef) -> str:
+    return monitor if isinstance(monitor, str) else monitor.id

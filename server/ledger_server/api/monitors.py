@@ -1,0 +1,130 @@
+"""Balance monitors: requests to commands and queries, checked field by field, and what callers are answered."""
+
+from __future__ import annotations
+
+from ledger_client.v1 import monitors_pb2
+from ledger_server.api import fields
+from ledger_server.api.fields import Problems
+from ledger_server.api.pieces import account_ref, enum_of, mask_of, optional_count, signed_amount
+from ledger_server.domain.model import MonitorCondition, MonitorField, MonitorReading
+from ledger_server.domain.money import Operator
+from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
+from ledger_server.events.encode import monitor_to
+from ledger_server.posting.outcomes import Written
+from ledger_server.reading import MonitorQuery, Page
+
+MONITOR_IDS_MAX = 1_000
+
+# By which way resolve_value may lie: for < and ≤ above the value, for ≥ and > below it, for = nowhere.
+_UP, _DOWN = (Operator.LT, Operator.LTE), (Operator.GTE, Operator.GT)
+
+
+def create_monitor(request: monitors_pb2.CreateBalanceMonitorRequest) -> CreateBalanceMonitor:
+    problems = Problems()
+    command = CreateBalanceMonitor(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+        account=account_ref(problems, request),
+        condition=_condition(problems, request.condition),
+        description=fields.text(problems, "description", request.description),
+        metadata=fields.metadata(problems, request.metadata),
+    )
+    problems.raise_if_any()
+    return command
+
+
+def update_monitor(request: monitors_pb2.UpdateBalanceMonitorRequest) -> UpdateBalanceMonitor:
+    problems = Problems()
+    changed, patch = mask_of(problems, request, ("condition", "description", "metadata"))
+    command = UpdateBalanceMonitor(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+        monitor_id=fields.object_id(problems, "monitor_id", request.monitor_id),
+        version=optional_count(problems, request, "version"),
+        condition=_condition(problems, request.condition) if "condition" in changed else None,
+        description=fields.text(problems, "description", request.description) if "description" in changed else None,
+        metadata=patch,
+    )
+    problems.raise_if_any()
+    return command
+
+
+def delete_monitor(request: monitors_pb2.DeleteBalanceMonitorRequest) -> DeleteBalanceMonitor:
+    problems = Problems()
+    command = DeleteBalanceMonitor(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+        monitor_id=fields.object_id(problems, "monitor_id", request.monitor_id),
+        version=optional_count(problems, request, "version"),
+    )
+    problems.raise_if_any()
+    return command
+
+
+def get_monitor(request: monitors_pb2.GetBalanceMonitorRequest) -> tuple[str, str, int | None]:
+    problems = Problems()
+    asked = (
+        fields.ledger_id(problems, request.ledger_id),
+        fields.object_id(problems, "monitor_id", request.monitor_id),
+        optional_count(problems, request, "min_position"),
+    )
+    problems.raise_if_any()
+    return asked
+
+
+def list_monitors(request: monitors_pb2.ListBalanceMonitorsRequest) -> MonitorQuery:
+    problems = Problems()
+    if len(request.monitor_ids) > MONITOR_IDS_MAX:
+        problems.add("monitor_ids", f"must be at most {MONITOR_IDS_MAX}")
+    query = MonitorQuery(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        page_size=fields.page_size(problems, request.page_size),
+        page_token=request.page_token,
+        min_position=optional_count(problems, request, "min_position"),
+        monitor_ids=frozenset(
+            fields.object_id(problems, f"monitor_ids[{n}]", monitor_id)
+            for n, monitor_id in enumerate(request.monitor_ids[:MONITOR_IDS_MAX])
+        ),
+        account=account_ref(problems, request) if request.WhichOneof("subject") else None,
+        metadata=fields.metadata(problems, request.metadata),
+        triggered=request.triggered if request.HasField("triggered") else None,
+    )
+    problems.raise_if_any()
+    return query
+
+
+def written_to(answer: Written) -> monitors_pb2.BalanceMonitor:
+    assert isinstance(answer.object, MonitorReading)
+    return read_to(answer.object, answer.position, answer.epoch)
+
+
+def read_to(reading: MonitorReading, position: int, epoch: str) -> monitors_pb2.BalanceMonitor:
+    message = monitor_to(reading)
+    message.position, message.epoch = position, epoch
+    return message
+
+
+def page_to(page: Page[MonitorReading]) -> monitors_pb2.ListBalanceMonitorsResponse:
+    return monitors_pb2.ListBalanceMonitorsResponse(
+        monitors=[read_to(reading, page.position, page.epoch) for reading in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
+    )
+
+
+def _condition(problems: Problems, condition: monitors_pb2.MonitorCondition) -> MonitorCondition:
+    field = enum_of(problems, "condition.field", condition.field, MonitorField)
+    operator = enum_of(problems, "condition.operator", condition.operator, Operator)
+    if operator == Operator.NE:
+        problems.add("condition.operator", "must be one of LT, LTE, EQ, GTE, GT")
+    value = signed_amount(problems, "condition.value", condition.value)
+    resolve_value = None
+    if condition.HasField("resolve_value"):
+        resolve_value = signed_amount(problems, "condition.resolve_value", condition.resolve_value)
+        if operator == Operator.EQ:
+            problems.add("condition.resolve_value", "must be absent: EQ has no far side")
+        elif (operator in _UP and resolve_value < value) or (operator in _DOWN and resolve_value > value):
+            side = "less" if operator in _UP else "greater"
+            problems.add("condition.resolve_value", f"must not be {side} than value, or it would resolve at once")
+    return MonitorCondition(field, operator, value, resolve_value)
