@@ -31,6 +31,7 @@ BACKOFF_LIMIT_SECONDS = 5.0
 
 _SERVICE = "ledger.v1.LedgerService"
 _ADMIN_SERVICE = "ledger.v1.LedgerAdminService"
+RESUMED = ("WatchBalances", "WatchEvents", "ImportTransactions")
 SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -44,7 +45,7 @@ SERVICE_CONFIG = {
             },
         },
         # Streams resume where they were (watch.py, importing.py); a plain repeat would not.
-        {"name": [{"service": _SERVICE, "method": method} for method in ("WatchBalances", "ImportTransactions")]},
+        {"name": [{"service": _SERVICE, "method": method} for method in RESUMED]},
     ],
     # Each failed attempt takes a token, each answer gives half of one, and below half of them nobody retries: a
     # server that stays down is not hammered, while a hundred calls cut at once are repeated as often as they may.
@@ -56,6 +57,8 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.service_config_disable_resolution", 1),
     # Only a request that still fits here can be repeated, and the default of 256 KiB is less than a batch.
     ("grpc.per_rpc_retry_buffer_size", 8 * 2**20),
+    # Clients of one process do not share a connection, whose calls at once are limited.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_send_message_length", 5 * 2**20),  # a batch has 4 MiB; the server says so more clearly
     ("grpc.max_receive_message_length", 64 * 2**20),
     # Without pings a connection that a firewall forgot looks alive for many minutes. The server allows one

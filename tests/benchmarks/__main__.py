@@ -25,6 +25,7 @@ from tests.benchmarks.report import to_json, to_table
 # On the disk, where fsync means something; /tmp is memory on many machines.
 ROOT = Path(__file__).parents[2]
 SHORT_SECONDS, LONG_SECONDS = 4.0, 8.0
+SHORT_EVENTS, LONG_EVENTS = 50_000, 1_000_000
 # Above this share of the cores others are at work, and absolute figures mean little.
 LOAD_MAX = 0.25
 
@@ -60,7 +61,8 @@ def options_from(arguments: argparse.Namespace) -> Options:
     if unknown := only - set(NAMES + GROWN_NAMES):
         sys.exit(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(NAMES + GROWN_NAMES)}")
     seconds = arguments.seconds or (LONG_SECONDS if arguments.long else SHORT_SECONDS)
-    return Options(only, arguments.rounds, seconds, arguments.grown_transactions)
+    events = arguments.catchup_events or (LONG_EVENTS if arguments.long else SHORT_EVENTS)
+    return Options(only, arguments.rounds, seconds, arguments.grown_transactions, events)
 
 
 def parsed_arguments() -> argparse.Namespace:
@@ -70,6 +72,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of each round of a workload")
     parser.add_argument("--grown-transactions", type=int, default=GROWN_TRANSACTIONS)
+    parser.add_argument("--catchup-events", type=int, help="how many events watch_catchup reads")
     parser.add_argument("--output", type=Path, default=ROOT / "bench.json")
     return parser.parse_args()
 

@@ -39,6 +39,7 @@ NAMES = (
     "watch_cost",
     "watch_delay",
     "watch_delay_across",
+    "watch_fanout",
     "bare_stream",
     "watch_catchup",
     "cold",
@@ -50,12 +51,16 @@ Workload = Callable[[str], Awaitable[Run]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run: which workloads, in how many rounds, each for how many seconds, and how much is stored if grown."""
+    """What to run: which workloads, in how many rounds, each for how many seconds, how much is stored if grown.
+
+    catchup_events: how many events watch_catchup reads.
+    """
 
     only: frozenset[str]
     rounds: int
     seconds: float
     grown_transactions: int
+    catchup_events: int
 
 
 @dataclass(slots=True)
@@ -90,7 +95,13 @@ class Plan:
         await reference.create()
         seconds = self._options.seconds
         async with self._service() as (server, service):
-            streams = Streams(service, server, Processes(self._postgres.pid, server.pid), self._directory)
+            streams = Streams(
+                service,
+                server,
+                Processes(self._postgres.pid, server.pid),
+                self._directory,
+                self._options.catchup_events,
+            )
             await self._repeat(
                 {
                     "naive_uniform": lambda label: reference.naive(label, seconds),
@@ -106,6 +117,7 @@ class Plan:
                     "watch_cost": lambda label: streams.cost(label, seconds),
                     "watch_delay": lambda label: streams.delay(label, seconds),
                     "watch_delay_across": lambda label: streams.delay_across(label, seconds),
+                    "watch_fanout": lambda label: streams.fanout(label, seconds),
                     "bare_stream": streams.bare_stream,
                     "watch_catchup": streams.catchup,
                     "cold": self._cold,
@@ -151,7 +163,8 @@ class Plan:
                     run = await workload(f"{name}-{number}")
                 self._console.print(
                     f"round {number} of {rounds}: {name:20} {run.tps:9,.0f} tps  p50 {run.p50_ms:7.2f} ms  "
-                    f"p99 {run.p99_ms:7.2f} ms",
+                    f"p99 {run.p99_ms:7.2f} ms  "
+                    + ", ".join(f"{key} {value:,.0f}" for key, value in run.extra.items()),
                     highlight=False,
                 )
                 self._results.runs.setdefault(name, []).append(run)

@@ -16,6 +16,7 @@ from tests.benchmarks.plan import Results
 
 MEMORY_BAR_MB = 200.0
 BYTES_BAR = 3.0
+SUBSCRIBER_BAR_KB = 40.0
 
 
 class Target(NamedTuple):
@@ -136,6 +137,10 @@ def to_table(results: Results) -> RenderableType:
             f"{ratio:.2f} × pg_limit ({theirs:,.0f})",
             _mark(ratio <= BYTES_BAR, BYTES_BAR, at_most=True),
         )
+    if fanout := results.runs.get("watch_fanout"):
+        kb = median(run.extra["rss_kb_per_subscriber"] for run in fanout)
+        mark = _mark(kb <= SUBSCRIBER_BAR_KB, SUBSCRIBER_BAR_KB, at_most=True)
+        table.add_row("RSS KiB a subscriber", f"{kb:.0f}", *[""] * 6, mark)
     rss = results.server_rss_mb
     table.add_row("server RSS MiB", f"{rss:.0f}", *[""] * 6, _mark(rss <= MEMORY_BAR_MB, MEMORY_BAR_MB, at_most=True))
     return table

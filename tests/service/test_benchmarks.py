@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.processes import Cpu
 
-WORKLOADS = ("unary_uniform", "pg_limit", "batch_500", "single_statements", "watch_cost", "watch_delay")
+WORKLOADS = ("unary_uniform", "pg_limit", "batch_500", "single_statements", "watch_cost", "watch_delay", "watch_fanout")
 
 
 async def test_a_short_run_audits_the_books_and_reports_every_workload(tmp_path: Path) -> None:

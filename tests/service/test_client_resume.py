@@ -223,11 +223,12 @@ async def test_a_server_that_greets_and_fails_is_asked_less_and_less_often(monke
 
 @pytest.mark.parametrize("leave", ["break", "exception", "cancel"])
 async def test_leaving_a_stream_ends_its_call(leave: str) -> None:
-    script = Script(streams=[send(heartbeat(4))])
+    script, taken = Script(streams=[send(heartbeat(4))]), asyncio.Event()
 
     async def read() -> None:
         async with ledger.watch_balances("l-1") as stream:
             async for _ in stream:
+                taken.set()
                 if leave == "break":
                     break
                 if leave == "exception":
@@ -236,7 +237,7 @@ async def test_leaving_a_stream_ends_its_call(leave: str) -> None:
     async with serving(script) as address, LedgerClient(address) as ledger:
         reading = asyncio.create_task(read())
         if leave == "cancel":
-            await asyncio.sleep(0.2)
+            await taken.wait()
             reading.cancel()
         await asyncio.wait([reading])
         assert (reading.cancelled(), reading.cancelled() or reading.exception() is not None) == (
@@ -286,7 +287,8 @@ async def test_closing_the_client_ends_its_streams_without_cancelling_their_task
         async with ledger.watch_balances("l-1") as stream:
             await take(stream, 1)
             reading = asyncio.create_task(anext(stream))
-            await asyncio.sleep(0.1)
+            # A turn, in which it begins to wait.
+            await asyncio.sleep(0)
             await ledger.close()
             with pytest.raises(Cancelled, match="the client was closed"):
                 await reading

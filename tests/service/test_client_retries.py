@@ -79,6 +79,22 @@ async def test_a_call_ends_with_its_deadline() -> None:
         assert time.monotonic() - began < 1
 
 
+async def turned_away(address: str, count: int) -> None:
+    """Returns when so many connections were closed on whoever wants to talk to this address."""
+    over = asyncio.Event()
+
+    def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        writer.close()
+        count -= 1
+        if count <= 0:
+            over.set()
+
+    host, port = address.split(":")
+    async with await asyncio.start_server(close, host, int(port)), asyncio.timeout(10):
+        await over.wait()
+
+
 async def test_a_hundred_calls_survive_a_restart_of_the_server() -> None:
     script = Script()
     async with AsyncExitStack() as stack:
@@ -87,7 +103,7 @@ async def test_a_hundred_calls_survive_a_restart_of_the_server() -> None:
         await ledger.get_ledger("warm")
         await server.stop(0)
         calls = [asyncio.create_task(ledger.get_ledger(str(n))) for n in range(100)]
-        await asyncio.sleep(1)
+        await turned_away(address, 2)
         server, _ = await start(script, address)
         stack.push_async_callback(server.stop, 0)
         answers = await asyncio.gather(*calls)

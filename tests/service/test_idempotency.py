@@ -23,7 +23,7 @@ from tests.service.refusing import CREDIT, DEBIT, POSTED, Batch, Books, Conditio
 
 AVAILABLE = balances_pb2.BALANCE_KIND_AVAILABLE
 GTE, EQ = balances_pb2.OPERATOR_GTE, balances_pb2.OPERATOR_EQ
-ROUNDS, CALLERS = 5, 32
+CALLERS = 32
 
 
 @pytest.fixture
@@ -695,7 +695,10 @@ def results(answer: Answer) -> list[transactions_pb2.TransactionResult]:
 # Many at once.
 
 
-async def test_thirty_two_callers_with_one_request_id_on_two_servers_have_one_effect(database: str) -> None:
+@pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.long)])
+async def test_thirty_two_callers_with_one_request_id_on_two_servers_have_one_effect(
+    database: str, rounds: int
+) -> None:
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(new_server(database)) for _ in range(2)]
         channels = [await stack.enter_async_context(channel_to(server.address)) for server in servers]
@@ -704,15 +707,16 @@ async def test_thirty_two_callers_with_one_request_id_on_two_servers_have_one_ef
         tables = await asyncpg.connect(database)
         stack.push_async_callback(tables.close)
         books = await new_books(client)
-        for number in range(ROUNDS):
+        for number in range(rounds):
+            pending = await client.create_transaction(books.ledger_id, [debit(books.cash, 5), credit(books.revenue, 5)])
             # Accepted, refused, an account, an atomic batch, a posting.
             method, request = [
-                ("CreateTransaction", books.create(external_id="once")),
+                ("CreateTransaction", books.create(external_id=f"once-{number}")),
                 ("CreateTransaction", books.create(books.demanding(RICH))),
-                ("CreateAccount", books.account(external_id="once")),
+                ("CreateAccount", books.account(external_id=f"once-{number}")),
                 ("BatchWriteTransactions", two_creates(books)),
-                ("PostTransaction", books.post(books.pending)),
-            ][number]
+                ("PostTransaction", books.post(pending.id)),
+            ][number % 5]
             before = await rows_of(tables)
             answers = await asyncio.gather(*[ask(stubs[n % 2], method, request) for n in range(CALLERS)])
             assert sum(answer.replayed for answer in answers) == CALLERS - 1

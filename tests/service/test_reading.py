@@ -651,8 +651,8 @@ async def test_a_token_is_good_for_its_own_query_only(history: Books) -> None:
 async def test_min_position_waits_for_the_command_and_sees_it(books: Books) -> None:
     position = (await books.reader.get_ledger(books.ledger_id)).position
     waiting = asyncio.create_task(books.reader.get_ledger(books.ledger_id, position + 1))
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert not done
     account = await books.create_account()
     assert (await waiting).position >= position + 1
     page = await books.reader.list_accounts(
