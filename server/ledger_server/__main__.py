@@ -3,6 +3,8 @@
     python -m ledger_server            serves
     python -m ledger_server migrate    brings the database of LEDGER_DATABASE_URL up to date and ends, so that the
                                        service itself needs no role that could change the schema
+    python -m ledger_server new-epoch  gives each ledger a new epoch and ends: to be run once after a restore from a
+                                       backup, so that nobody goes on from a position of the lost history
 
 | signal                           | what it does                                                              |
 |----------------------------------|---------------------------------------------------------------------------|
@@ -26,7 +28,7 @@ from typing import NoReturn
 import asyncpg
 
 from ledger_server.api.listening import ListenError
-from ledger_server.app import App, migrate_only, running
+from ledger_server.app import App, begin_new_epoch, migrate_only, running
 from ledger_server.log import configure_logging
 from ledger_server.security.tls import CertificateError
 from ledger_server.settings import Settings, SettingsError
@@ -158,8 +160,10 @@ def main() -> None:
                 sys.exit(_run(settings))
             case ["migrate"]:
                 _migrate(settings)
+            case ["new-epoch"]:
+                _say(f"{asyncio.run(begin_new_epoch(settings))} ledgers have a new epoch")
             case _:
-                sys.exit("usage: python -m ledger_server [migrate]")
+                sys.exit("usage: python -m ledger_server [migrate | new-epoch]")
     except _EXPECTED_ERRORS as error:
         sys.exit(f"ledger: {error}")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from ledger_server.api.admin_service import LedgerAdminService
@@ -14,6 +14,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.retention import Pruner, pruning
 from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.retries import RetryBudget
 from ledger_server.posting.worker import Worker
 from ledger_server.reading import Reader
 from ledger_server.reading.timelines import Folding
@@ -21,6 +22,7 @@ from ledger_server.security.tls import server_credentials
 from ledger_server.settings import Settings
 from ledger_server.storage.databases import Database, Databases, Prepared, prepare
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
+from ledger_server.storage.epochs import renew_epochs
 from ledger_server.storage.pool import read_pool
 from ledger_server.storage.statistics import fresh_statistics
 
@@ -49,19 +51,15 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         if settings.tls_certificate and settings.tls_key
         else None
     )
-    database = (
-        nullcontext(None)
-        if settings.database_url
-        else embedded_postgres(settings.data_directory, bin_directory=settings.postgres_bin)
-    )
-    async with database as postgres:
+    async with _postgres(settings) as postgres:
         if settings.ready_file:
             # Of a service that was killed. Not sooner: until here the files may still be another one's.
             settings.ready_file.unlink(missing_ok=True)
         databases = _databases(settings, postgres)
         prepared = await _prepare(databases, settings)
         dsn = databases.service.dsn
-        workers = [Worker(dsn) for _ in range(settings.lanes)]
+        budget = RetryBudget()
+        workers = [Worker(dsn, budget) for _ in range(settings.lanes)]
         async with (
             fresh_statistics(databases.migration.dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
@@ -85,6 +83,24 @@ async def running(settings: Settings) -> AsyncIterator[App]:
 async def migrate_only(settings: Settings) -> int:
     """Brings the database of the settings up to date, its roles too, and returns how many migrations were applied."""
     return (await _prepare(_databases(settings, None), settings)).migrations_applied
+
+
+async def begin_new_epoch(settings: Settings) -> int:
+    """What is done once after a database was restored: gives each ledger a new epoch; returns how many there are.
+
+    Raises what `running` raises about databases.
+    """
+    async with _postgres(settings) as postgres:
+        databases = _databases(settings, postgres)
+        await _prepare(databases, settings)
+        return await renew_epochs(databases.migration.dsn)
+
+
+def _postgres(settings: Settings) -> AbstractAsyncContextManager[EmbeddedPostgres | None]:
+    """The embedded PostgreSQL, unless another database was given."""
+    if settings.database_url:
+        return nullcontext(None)
+    return embedded_postgres(settings.data_directory, bin_directory=settings.postgres_bin)
 
 
 async def _prepare(databases: Databases, settings: Settings) -> Prepared:

@@ -18,7 +18,17 @@ from pathlib import Path
 from rich.console import Console
 
 from ledger_server.log import configure_logging
-from tests.faults import durability  # noqa: F401  (its rows enter themselves)
+from tests.faults import (  # noqa: F401  (their rows enter themselves)
+    durability,
+    isolation,
+    links,
+    machine,
+    operations,
+    overload,
+    protocol,
+    repeats,
+    streams,
+)
 from tests.faults.report import Result, to_markdown, to_table
 from tests.faults.rows import ROWS, Row
 from tests.faults.stage import staged
@@ -91,14 +101,14 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 190)
     if arguments.list:
-        for row in ROWS:
+        for row in sorted(ROWS, key=lambda row: row.place):
             console.print(f"{row.number:>4}  {row.rounds:>6} × {row.fault}", highlight=False)
         return
     only = set(arguments.only.split(",")) - {""}
     if unknown := only - {row.number for row in ROWS}:
         sys.exit(f"no such row: {', '.join(sorted(unknown))}")
     configure_logging("json", "error")
-    rows = [row for row in ROWS if not only or row.number in only]
+    rows = sorted((row for row in ROWS if not only or row.number in only), key=lambda row: row.place)
     if not asyncio.run(run_rows(rows, arguments, console)):
         sys.exit("faults: what was found is red above")
 

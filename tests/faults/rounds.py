@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -43,15 +42,21 @@ async def under_traffic(
     result.rounds += 1
 
 
-async def check(result: Result, traffic: Traffic, dsn: str) -> None:
+async def check(result: Result, traffic: Traffic, dsn: str, *, has_stream: bool = True) -> None:
     """Compares what callers and the stream were told with the database, and audits its books."""
     recorded = await read_recorded(dsn, traffic.history.ledger_id)
     verdict = compare(traffic.history, recorded)
     result.acknowledged += traffic.acknowledged
     result.lost += len(verdict.lost)
     result.doubled += len(verdict.doubled)
-    result.findings += verdict.sentences() + traffic.bugs[:5] + traffic.stream_findings(recorded)
+    result.findings += verdict.sentences() + traffic.bugs[:5]
+    if has_stream:
+        result.findings += traffic.stream_findings(recorded)
     result.findings += (await audit.findings(dsn, traffic.history.ledger_id))[:5]
+    # The service's own opinion of its books, too.
+    verified = await traffic.clients[0].verify_ledger(traffic.history.ledger_id, timeout=120)
+    result.findings += [f"VerifyLedger: {finding}" for finding in verified.findings[:5]]
+    result.expect(verified.sound, "VerifyLedger did not find the books sound")
 
 
 async def fault_rounds(
@@ -75,7 +80,3 @@ async def fault_rounds(
         if result.findings:
             result.findings.append(f"in round {number + 1}")
             return
-
-
-def now() -> float:
-    return time.monotonic()

@@ -23,6 +23,12 @@ class Row:
     def rounds_of(self, *, is_short: bool) -> int:
         return max(1, self.rounds // 10) if is_short else self.rounds
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands in the table: by number, those without one last."""
+        digits = "".join(character for character in self.number if character.isdigit())
+        return (int(digits) if self.number[0].isdigit() else 1_000, self.number)
+
 
 ROWS: list[Row] = []
 

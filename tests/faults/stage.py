@@ -17,7 +17,7 @@ import asyncpg
 
 from ledger_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
 from tests.conftest import POSTGRES_BIN
-from tests.service.processes import Service, starting, until_postgres_is_gone
+from tests.service.processes import Service, postgres_processes, starting, until_postgres_is_gone
 
 # fsync stays on: acknowledged means on the disk.
 POSTGRES_SETTINGS = {"max_connections": "200", "shared_buffers": "64MB", "max_wal_size": "256MB"}
@@ -105,6 +105,10 @@ class Database:
                     await (await asyncpg.connect(self.dsn)).close()
                     return
 
+    def processes(self) -> list[int]:
+        """The process ids of all of it."""
+        return postgres_processes(self.directory)
+
     async def backends(self, application: str) -> list[int]:
         """The process ids of PostgreSQL's ends of our connections of that name."""
         connection = await asyncpg.connect(self.dsn)
@@ -139,6 +143,11 @@ class Server:
     async def kill(self) -> None:
         """SIGKILL."""
         await self.end(signal.SIGKILL)
+
+    async def kill_and_start(self) -> None:
+        """Killed, and back."""
+        await self.kill()
+        await self.start()
 
     async def end(self, number: signal.Signals, seconds: float = 30.0) -> int:
         """Sends a signal and waits for the end; returns the exit status."""

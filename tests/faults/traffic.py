@@ -138,7 +138,7 @@ class Traffic:
 
     async def _settle(self, call: Call) -> None:
         while call.outcome is Outcome.UNKNOWN:
-            await self._ask(self._chance.choice(self.clients), call)
+            await self.ask(self._chance.choice(self.clients), call)
             if call.outcome is Outcome.UNKNOWN:
                 await asyncio.sleep(self._chance.uniform(0.02, 0.2))
 
@@ -152,12 +152,12 @@ class Traffic:
     async def _settle_as(self, call: Call) -> None:
         async with asyncio.timeout(SETTLE_SECONDS):
             while call.outcome is Outcome.UNKNOWN:
-                await self._ask(self._chance.choice(self.clients), call)
+                await self.ask(self._chance.choice(self.clients), call)
 
     async def _write_until(self, over: asyncio.Event, chance: random.Random) -> None:
         while not over.is_set():
-            call = self._new_call(chance)
-            await self._ask(chance.choice(self.clients), call)
+            call = self.new_call(chance)
+            await self.ask(chance.choice(self.clients), call)
             if call.outcome is Outcome.UNKNOWN:
                 # Somebody who waits a little, so that an absent server does not make millions of unknowns.
                 await asyncio.sleep(chance.uniform(0.02, 0.1))
@@ -165,7 +165,8 @@ class Traffic:
                 # Refusals by gRPC's core can come without a turn of the loop.
                 await asyncio.sleep(0)
 
-    def _new_call(self, chance: random.Random) -> Call:
+    def new_call(self, chance: random.Random) -> Call:
+        """A call that nobody has made yet."""
         request_id = new_request_id()
         call = Call(f"call-{request_id}", request_id)
         kind = chance.random()
@@ -180,7 +181,8 @@ class Traffic:
         self.history.calls.append(call)
         return call
 
-    async def _ask(self, client: LedgerClient, call: Call) -> None:
+    async def ask(self, client: LedgerClient, call: Call) -> None:
+        """Makes a call, or makes it again, and writes down what was said."""
         began = time.monotonic()
         try:
             written = await self._writes[call.request_id](client, call.request_id)

@@ -68,13 +68,15 @@ def _unary(
         started = time.perf_counter()
         ledger_id = ""
         try:
-            door.enter()
+            door.enter(len(data))
             request = parse(data)
             ledger_id = getattr(request, "ledger_id", "")[:36]
             response = await implementation(request, context)
             answer = response if isinstance(response, bytes) else response.SerializeToString()
         except BaseException as error:
             await _fail(rpc, ledger_id, started, error, context)
+        finally:
+            door.leave(len(data))
         log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
         return answer
 

@@ -7,16 +7,20 @@ repeats. So for a moment they are still taken, and told UNAVAILABLE, which every
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from ledger_server.domain.errors import ShuttingDown
+from ledger_server.domain.errors import Overloaded, ShuttingDown
 
 # Nobody came for this long: whoever was on his way has arrived.
 QUIET_SECONDS = 0.02
 # Some clients call again and again without a pause.
 QUIET_SECONDS_MAX = 0.5
+# Requests that are being answered; as messages and commands they take several times as much.
+BYTES_UNDER_WAY_MAX = 128 * 1024 * 1024
+OVERLOADED_SECONDS = 1.0
 
 _Message = TypeVar("_Message")
 
@@ -28,12 +32,24 @@ class Door:
         self._is_closed = False
         self._closing = asyncio.Event()
         self._knocked_at = 0.0
+        self._bytes_under_way = 0
 
-    def enter(self) -> None:
-        """Called by every call first. Raises ShuttingDown once the door is closed."""
+    def enter(self, request_bytes: int = 0) -> None:
+        """Called by every call first; call `leave` with as many bytes.
+
+        Raises ShuttingDown once the door is closed, and Overloaded while there is no room for the request.
+        """
         self._knocked_at = time.monotonic()
+        self._bytes_under_way += request_bytes
         if self._is_closed:
             raise _shutting_down()
+        if self._bytes_under_way > BYTES_UNDER_WAY_MAX:
+            retry_seconds = OVERLOADED_SECONDS * random.uniform(0.5, 1.5)
+            raise Overloaded("too many bytes of requests are under way; nothing was done", retry_seconds=retry_seconds)
+
+    def leave(self, request_bytes: int) -> None:
+        """Called when the call is answered, also if it was not let in."""
+        self._bytes_under_way -= request_bytes
 
     async def admitted(self, messages: AsyncIterator[_Message]) -> AsyncIterator[_Message]:
         """A caller's messages. Raises ShuttingDown when the door is closed, also at one who pauses."""

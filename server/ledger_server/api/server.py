@@ -34,6 +34,8 @@ OPTIONS = (
     # Clients may ping every 5 s, with or without calls under way.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Connections that never say a word of HTTP/2 are closed; by default two minutes later.
+    ("grpc.server_handshake_timeout_ms", 5_000),
     # Half-open connections are found and closed.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -50,6 +50,7 @@ from ledger_server.storage.pool import Connection
 Answer = Written | list[Written] | Acknowledgement | LedgerError
 # How many commands are decided while the ones before are written.
 CHUNK_COMMANDS = 250
+ROLL_BACK_SECONDS = 2.0
 
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
@@ -295,9 +296,14 @@ async def _ledger(
 
 
 async def _roll_back(connection: Connection) -> None:
-    """Best effort: a connection that cannot even roll back is broken, and its owner will see that."""
+    """Best effort: a connection that cannot even roll back is broken, and its owner will see that.
+
+    After a statement that was not answered in time, asyncpg would wait until PostgreSQL confirms that it stopped
+    working on it, and behind a link that swallows packets that is for ever.
+    """
     try:
         if not connection.is_closed():
-            await connection.execute("ROLLBACK")
+            async with asyncio.timeout(ROLL_BACK_SECONDS):
+                await connection.execute("ROLLBACK")
     except Exception:
         connection.terminate()

@@ -26,8 +26,9 @@ from ledger_server.domain.commands import (
     ReverseTransaction,
     UpdateTransaction,
 )
-from ledger_server.domain.errors import Overloaded, ShuttingDown
+from ledger_server.domain.errors import ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
+from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
 from ledger_server.posting.batch import Answer, validate
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool, snapshot
@@ -36,7 +37,6 @@ log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 1_000
 BATCH_ENTRIES_MAX = 20_000
-QUEUED_COMMANDS_MAX = 50_000
 # Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
 REMEMBERED_ACCOUNTS_MAX = 20_000
 REMEMBERED_TRANSACTIONS_MAX = 2_000
@@ -108,7 +108,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._scheduled: asyncio.PriorityQueue[tuple[float, int, Lane]] = asyncio.PriorityQueue()
         self._schedule_count = 0
-        self._unanswered = 0
+        self._unanswered = self._unanswered_entries = 0
         self._is_draining = False
         self._drained = asyncio.Event()
 
@@ -120,19 +120,23 @@ class Lanes:
         """
         if self._is_draining:
             raise ShuttingDown("the server is shutting down; nothing was written", retry_seconds=0.5)
-        if self._unanswered + len(commands) > QUEUED_COMMANDS_MAX:
-            raise Overloaded("too many commands are waiting; nothing was written", retry_seconds=1.0)
-        _mark(commands)
+        entry_count = sum(map(_entry_count, commands))
+        refuse_for_memory(self._unanswered + len(commands), self._unanswered_entries + entry_count)
         ledger_id = commands[0].ledger_id
         lane = self._lanes.get(ledger_id) or self._lanes.setdefault(ledger_id, Lane(ledger_id))
+        arrived = time.monotonic()
+        if lane.tickets and lane.lost_at is None:
+            refuse_a_crowd(len(lane.tickets), arrived - lane.tickets[0].arrived)
+        _mark(commands)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        lane.tickets.append(_Ticket(commands, answers, time.monotonic(), sum(map(_entry_count, commands))))
+        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count))
         self._unanswered += len(commands)
+        self._unanswered_entries += entry_count
         self._schedule(lane)
         try:
             return await answers
         finally:
-            self._forget(len(commands))
+            self._forget(len(commands), entry_count)
 
     async def validate(self, commands: Sequence[Command]) -> list[Answer]:
         """What the commands would be answered now, beside the lane: no lock, nothing written, no promise."""
@@ -159,8 +163,9 @@ class Lanes:
         if self._unanswered:
             await self._drained.wait()
 
-    def _forget(self, count: int) -> None:
+    def _forget(self, count: int, entry_count: int) -> None:
         self._unanswered -= count
+        self._unanswered_entries -= entry_count
         if self._is_draining and not self._unanswered:
             self._drained.set()
 

@@ -3,7 +3,7 @@
 | what goes wrong                             | what is done                                                   |
 |---------------------------------------------|----------------------------------------------------------------|
 | serialization failure, deadlock,            | the same batch again, with jitter; in the end CONTENTION       |
-| predicate locks overflow                    |                                                                |
+| predicate locks overflow                    | at once, if all lanes together repeated too much (retries.py)  |
 | the connection is lost, COMMIT included     | the whole batch on a new one: stored outcomes tell what        |
 |                                             | happened; in the end DATABASE_UNAVAILABLE                      |
 | disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
@@ -25,6 +25,7 @@ from ledger_server.domain.book import Book
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
 from ledger_server.posting.batch import ALONE, Answer, Frame, write_batch
+from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import CONNECTION_ERRORS, PLAN_SECONDS, Connection, connect_lane
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ _FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError
 class Worker:
     """Writes batches, one at a time."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, budget: RetryBudget | None = None) -> None:
         self._dsn = dsn
+        self._budget = budget or RetryBudget()
         self._connection: Connection | None = None
         self._connected_at = self._planned_at = 0.0
 
@@ -64,6 +66,7 @@ class Worker:
             try:
                 answers, book = await self._attempt(lane, commands)
                 lane.lost_at = None
+                self._budget.committed()
                 return answers, book
             except Exception as error:
                 lane.book = None
@@ -72,11 +75,19 @@ class Worker:
                     return await self._halve(lane, commands, error)
                 if isinstance(error, _CONFLICTS):
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
-                log.info("batch_failed", ledger_id=lane.ledger_id, commands=len(commands), error=type(error).__name__)
                 if self._connection is None:
                     lane.lost_at = lane.lost_at or time.monotonic()
                     give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
-                if (isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)) or time.monotonic() > give_up_at:
+                is_full = isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)
+                is_last = is_full or time.monotonic() > give_up_at or not self._budget.spend(error)
+                log.info(
+                    "batch_failed",
+                    ledger_id=lane.ledger_id,
+                    commands=len(commands),
+                    error=type(error).__name__,
+                    repeated=dict(self._budget.counts),
+                )
+                if is_last:
                     return [verdict] * len(commands), None
             await asyncio.sleep(random.uniform(0, backoff_seconds))
             backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)

@@ -1,0 +1,216 @@
+"""Rows 40, 41 and S: a restore to a point in time, rolling restarts, and starts and stops that are interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import asyncpg
+
+from ledger_client import EpochChanged, Ledger, LedgerClient, credit, debit
+from ledger_server import storage
+from ledger_server.storage.embedded import find_binaries
+from tests import audit
+from tests.conftest import POSTGRES_BIN
+from tests.faults import controls
+from tests.faults.history import Outcome
+from tests.faults.report import Result
+from tests.faults.rounds import under_traffic
+from tests.faults.rows import row
+from tests.faults.stage import Database, Stage
+from tests.faults.traffic import new_traffic
+from tests.service.processes import environment, starting
+
+
+@row("40", "point-in-time restore, then `ledger_server new-epoch`", rounds=3)
+async def restore(stage: Stage, rounds: int) -> Result:
+    result = Result()
+    for number in range(rounds):
+        archive = stage.directory / f"archive-{number}"
+        archive.mkdir()
+        archive.chmod(0o777)
+        database = await stage.database(
+            f"before-{number}",
+            wal_level="replica",
+            archive_mode="on",
+            archive_command=f"cp %p {archive}/%f",
+        )
+        server = await stage.server(database.dsn)
+        async with new_traffic([server.address], stage.seed) as traffic:
+            async with traffic.running(8):
+                await traffic.until_acknowledged(200)
+            restored = stage.directory / f"after-{number}"
+            _base_backup(database, restored)
+            async with traffic.running(8):
+                await traffic.until_acknowledged(200)
+            connection = await asyncpg.connect(database.dsn)
+            await connection.execute("SELECT pg_create_restore_point('here')")
+            kept = traffic.acknowledged
+            before = await traffic.clients[0].get_ledger(traffic.history.ledger_id)
+            async with traffic.running(8):
+                await traffic.until_acknowledged(100)
+            last = await traffic.clients[0].get_ledger(traffic.history.ledger_id)
+            await connection.execute("SELECT pg_switch_wal()")
+            await connection.close()
+            await server.end(signal.SIGTERM)
+            await database.stop()
+            restored_database = await stage.database(
+                f"after-{number}",
+                restore_command=f"cp {archive}/%f %p",
+                recovery_target_name="here",
+                recovery_target_action="promote",
+            )
+            await _until_promoted(restored_database)
+            result.acknowledged += kept
+            await _is_another_history(
+                stage, result, restored_database, traffic.history.ledger_id, before.position, last
+            )
+        result.rounds += 1
+        await restored_database.stop()
+    return result
+
+
+def _base_backup(database: Database, target: Path) -> None:
+    """A real one, by pg_basebackup, where the next PostgreSQL finds its data."""
+    program = find_binaries(POSTGRES_BIN) / "pg_basebackup"
+    target.mkdir(mode=0o700)
+    host = str(database.running.socket_directory)
+    subprocess.run(
+        [program, "-h", host, "-U", "ledger", "-D", target / "pgdata", "-X", "none", "-c", "fast"],
+        check=True,
+        capture_output=True,
+    )
+    owner = database.pgdata.stat()
+    for path in (target, *target.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    signal_file = target / "pgdata" / "recovery.signal"
+    signal_file.touch()
+    os.chown(signal_file, owner.st_uid, owner.st_gid)
+
+
+async def _until_promoted(database: Database) -> None:
+    async with asyncio.timeout(60):
+        connection = await asyncpg.connect(database.dsn)
+        while await connection.fetchval("SELECT pg_is_in_recovery()"):
+            await asyncio.sleep(0.05)
+        await connection.close()
+
+
+async def _is_another_history(
+    stage: Stage, result: Result, database: Database, ledger_id: str, position: int, last: Ledger
+) -> None:
+    """The books are those of the restore point, and nobody resumes by what he remembers of afterwards."""
+    remembered_position, remembered_epoch = last.position, last.epoch
+    server = await stage.server(database.dsn)
+    result.findings += (await audit.findings(database.dsn, ledger_id))[:5]
+    async with LedgerClient(server.address) as client:
+        found = await client.get_ledger(ledger_id)
+        result.expect(found.position == position, f"restored to {found.position}, not {position}")
+        # The control: without the operator's step a position of the lost history is taken for one of the new.
+        accounts = (await client.list_accounts(ledger_id)).accounts
+        while (await client.get_ledger(ledger_id)).position < remembered_position:
+            await client.create_transaction(ledger_id, [debit(accounts[0], 1), credit(accounts[1], 1)])
+        async with client.watch_events(ledger_id, after_position=remembered_position, epoch=remembered_epoch):
+            result.control = "resumed in another history without new-epoch"
+        told = subprocess.run(
+            [sys.executable, "-m", "ledger_server", "new-epoch"],
+            env=environment(database_url=database.dsn),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        result.note = told.stderr.strip().removeprefix("ledger: ")
+        try:
+            async with client.watch_events(ledger_id, after_position=remembered_position, epoch=remembered_epoch):
+                result.findings.append("a position of the lost history was taken for one of the new")
+        except EpochChanged:
+            pass
+        written = await client.create_transaction(ledger_id, [debit(accounts[0], 1), credit(accounts[1], 1)])
+        result.expect(written.epoch not in ("", remembered_epoch), "the epoch is the old one")
+    result.findings += (await audit.findings(database.dsn, ledger_id))[:5]
+    await server.end(signal.SIGTERM)
+
+
+@row("41", "rolling restart of two servers", rounds=10)
+async def rolling_restart(stage: Stage, rounds: int) -> Result:
+    """The shipped client with both addresses notices nothing; streams go on."""
+    result, database = Result(), await stage.database()
+    servers = [await stage.server(database.dsn) for _ in range(2)]
+    addresses = [server.address for server in servers]
+    one, other = addresses
+    both = [
+        await stage.stack.enter_async_context(LedgerClient(f"ipv4:{pair}"))
+        for pair in (f"{one},{other}", f"{other},{one}")
+    ]
+    for _ in range(rounds):
+        async with under_traffic(stage, result, lambda: database.dsn, addresses) as traffic:
+            traffic.clients = both
+            # Those under way still use the others.
+            await traffic.until_acknowledged(50)
+            first = len(traffic.history.calls)
+            for server in servers:
+                fell_at = time.monotonic()
+                await server.end(signal.SIGTERM)
+                await server.start()
+                result.recovered.append(await traffic.recovered_after(fell_at))
+                await traffic.until_acknowledged(50)
+            failed = [call for call in traffic.history.calls[first:] if call.said and call.outcome is Outcome.UNKNOWN]
+            result.expect(not failed, f"{len(failed)} calls failed: {[call.said for call in failed[:2]]}")
+    await controls.impatient(result, lambda: database.dsn, addresses, servers[0].kill_and_start)
+    return result
+
+
+@row("S", "start, migration and shutdown interrupted, and two at once", rounds=20)
+async def interrupted(stage: Stage, rounds: int) -> Result:
+    result, database = Result(), await stage.database()
+    for number in range(max(rounds, 3)):
+        await _interrupted_round(stage, result, database, f"books_{number}")
+    result.control = "6 starts killed before each"
+    return result
+
+
+async def _interrupted_round(stage: Stage, result: Result, database: Database, name: str) -> None:
+    connection = await asyncpg.connect(database.running.dsn("postgres"))
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    dsn = database.running.dsn(name)
+    for _ in range(3):
+        await asyncio.gather(*(_interrupted_start(stage, dsn) for _ in range(2)))
+    servers = await asyncio.gather(*(stage.server(dsn) for _ in range(2)))
+    addresses = [server.address for server in servers]
+    async with under_traffic(stage, result, lambda: dsn, addresses, minimum=100) as traffic:
+        # A shutdown that is interrupted: told to stop, killed on the way, and back.
+        fell_at = time.monotonic()
+        stopping = asyncio.create_task(servers[0].end(signal.SIGTERM))
+        await asyncio.sleep(stage.chance.uniform(0, 0.3))
+        if (service := servers[0].service) is not None and service.process.returncode is None:
+            service.process.kill()
+        await stopping
+        await servers[0].start()
+        result.recovered.append(await traffic.recovered_after(fell_at))
+    for server in servers:
+        await server.close()
+    result.expect(await _migrations(dsn) == _known(), f"the schema of {name} is not whole")
+
+
+async def _interrupted_start(stage: Stage, dsn: str) -> None:
+    """Killed after up to a second and a half: before, while and after it migrates, or serves already."""
+    async with starting(stage.directory, database_url=dsn, log_level="error"):
+        await asyncio.sleep(stage.chance.uniform(0.3, 1.5))
+
+
+def _known() -> int:
+    return len([file for file in files(storage).joinpath("migrations").iterdir() if file.name.endswith(".sql")])
+
+
+async def _migrations(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    count: int = await connection.fetchval("SELECT count(DISTINCT name) FROM schema_migrations")
+    await connection.close()
+    return count

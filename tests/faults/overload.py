@@ -1,0 +1,106 @@
+"""Rows O1 and O2: more callers than can be served, and more calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests import audit
+from tests.faults.history import History, compare, read_recorded
+from tests.faults.load import Orders, Report, generate
+from tests.faults.report import Result
+from tests.faults.rows import row
+from tests.faults.stage import Database, Server, Stage
+from tests.faults.traffic import Traffic, new_traffic
+
+ACCOUNTS = 100
+BATCH = 10
+# Of the most that 64 callers get: what 1,000 must get together, and what must be left of it right after an overload.
+GOODPUT_MIN = 0.8
+GROWTH_MB_MAX = 250.0
+PAUSE_SECONDS = 5.0
+
+
+class Bench:
+    """Loads on one server, each measured and compared with the database."""
+
+    def __init__(self, stage: Stage, result: Result, database: Database, server: Server, traffic: Traffic) -> None:
+        self.seconds = 5.0 if stage.is_short else 15.0
+        self._stage, self._result, self._database, self._server = stage, result, database, server
+        self._ledger_id = traffic.history.ledger_id
+        self._account_ids = [account.id for account in traffic.accounts]
+        self._traffic = traffic
+        self.calls = History(self._ledger_id)
+
+    async def run(self, *, callers: int = 0, rate: float = 0.0, batch: int = 1) -> Report:
+        """One load."""
+        orders = Orders(
+            self._server.address, self._ledger_id, self._account_ids, self.seconds, callers, rate, batch=batch
+        )
+        report = await generate(orders, self._stage.directory / f"load-{time.monotonic_ns()}.json")
+        self.calls.calls += report.calls
+        self._result.expect(not report.without_retry_info, f"{report.without_retry_info} refusals without RetryInfo")
+        self._stage.say(
+            f"    {callers or f'{rate:.0f}/s'} × {batch}: {report.rate:.0f}/s, p50 {report.p50_ms:.0f} ms, "
+            f"p99 {report.p99_ms:.0f} ms, refused p99 {report.refused_p99_ms:.0f} ms, {report.said}, "
+            f"{self._server.rss_mb():.0f} MB"
+        )
+        return report
+
+    async def check(self) -> None:
+        """No answer was wrong; what is unknown has had one effect or none."""
+        recorded = await read_recorded(self._database.dsn, self._ledger_id)
+        verdict = compare(self.calls, recorded)
+        self._result.acknowledged += len(recorded.events)
+        self._result.lost += len(verdict.lost)
+        self._result.doubled += len(verdict.doubled)
+        self._result.findings += [*verdict.lost[:5], *verdict.doubled[:5], *verdict.traces[:5]]
+        self._result.findings += (await audit.findings(self._database.dsn, self._ledger_id))[:5]
+
+
+@row("O1", "1,000 callers who honour RetryInfo", rounds=3)
+async def closed_loop(stage: Stage, rounds: int) -> Result:
+    result, database = Result(), await stage.database()
+    server = await stage.server(database.dsn)
+    async with new_traffic([server.address], stage.seed, accounts=ACCOUNTS) as traffic:
+        bench = Bench(stage, result, database, server, traffic)
+        await bench.run(callers=64)
+        for _ in range(rounds):
+            most, many = await bench.run(callers=64), await bench.run(callers=1_000)
+            result.rounds += 1
+            result.note = f"{many.rate / most.rate:.2f} × the goodput of 64, p99 {many.p99_ms / 1e3:.1f} s"
+            result.expect(many.rate >= GOODPUT_MIN * most.rate, result.note)
+        await bench.check()
+    return result
+
+
+@row("O2", "open loop at twice the maximum", rounds=3)
+async def open_loop(stage: Stage, rounds: int) -> Result:
+    result, database = Result(), await stage.database()
+    server = await stage.server(database.dsn)
+    async with new_traffic([server.address], stage.seed, accounts=ACCOUNTS) as traffic:
+        bench = Bench(stage, result, database, server, traffic)
+        await bench.run(callers=64)
+        for _ in range(rounds):
+            before = await bench.run(callers=64)
+            # In batches, so that one process of callers is enough to bring twice what the service can take.
+            most = await bench.run(callers=64, batch=BATCH)
+            rss_mb = server.rss_mb()
+            over = await bench.run(rate=2 * most.rate / BATCH, batch=BATCH)
+            growth_mb = server.rss_mb() - rss_mb
+            await asyncio.sleep(PAUSE_SECONDS)
+            after = await bench.run(callers=64)
+            if after.rate < GOODPUT_MIN * before.rate:
+                # Others may be at work on this machine; a second look tells them from us.
+                after = await bench.run(callers=64)
+            result.rounds += 1
+            result.note = (
+                f"goodput {over.rate / most.rate:.2f} × the maximum, +{growth_mb:.0f} MB, "
+                f"after 5 s {after.rate / before.rate:.2f} × before"
+            )
+            result.control = f"{sum(over.said.values())} refused"
+            result.expect(growth_mb <= GROWTH_MB_MAX, f"{growth_mb:.0f} MB more")
+            result.expect(after.rate >= GOODPUT_MIN * before.rate, result.note)
+            result.expect(bool(over.said), "nothing was refused, so it was no overload")
+        await bench.check()
+    return result
