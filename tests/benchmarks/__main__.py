@@ -18,7 +18,15 @@ from rich.console import Console
 
 from ledger_server.storage.embedded import embedded_postgres
 from tests.benchmarks.books import WrongBooksError
-from tests.benchmarks.plan import GROWN_NAMES, GROWN_TRANSACTIONS, NAMES, Options, Plan
+from tests.benchmarks.plan import (
+    GROWN_NAMES,
+    GROWN_TRANSACTIONS,
+    HISTORY_NAMES,
+    HISTORY_VERSIONS,
+    NAMES,
+    Options,
+    Plan,
+)
 from tests.benchmarks.processes import machine
 from tests.benchmarks.report import to_json, to_table
 
@@ -56,23 +64,28 @@ async def benchmark(options: Options, output: Path, console: Console) -> None:
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
-    names = NAMES + GROWN_NAMES if arguments.long else NAMES
+    every = NAMES + GROWN_NAMES + HISTORY_NAMES
+    names = every if arguments.long else NAMES
     only = frozenset(arguments.only.split(",")) if arguments.only else frozenset(names)
-    if unknown := only - set(NAMES + GROWN_NAMES):
-        sys.exit(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(NAMES + GROWN_NAMES)}")
+    if unknown := only - set(every):
+        sys.exit(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     seconds = arguments.seconds or (LONG_SECONDS if arguments.long else SHORT_SECONDS)
     events = arguments.catchup_events or (LONG_EVENTS if arguments.long else SHORT_EVENTS)
-    return Options(only, arguments.rounds, seconds, arguments.grown_transactions, events)
+    history = arguments.history_versions
+    return Options(only, arguments.rounds, seconds, arguments.grown_transactions, events, history)
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--long", action="store_true", help="longer rounds, and the workloads on a grown database")
+    parser.add_argument(
+        "--long", action="store_true", help="longer rounds, and the workloads on a grown database and a long history"
+    )
     parser.add_argument("--only", help="workloads to run, with commas between; ratios need their references too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of each round of a workload")
     parser.add_argument("--grown-transactions", type=int, default=GROWN_TRANSACTIONS)
     parser.add_argument("--catchup-events", type=int, help="how many events watch_catchup reads")
+    parser.add_argument("--history-versions", type=int, default=HISTORY_VERSIONS)
     parser.add_argument("--output", type=Path, default=ROOT / "bench.json")
     return parser.parse_args()
 

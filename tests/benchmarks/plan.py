@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ledger_client import LedgerClient
 from ledger_server.storage.embedded import EmbeddedPostgres
+from tests.benchmarks.histories import Histories
 from tests.benchmarks.measure import Run
 from tests.benchmarks.processes import Processes, Server, running_server
 from tests.benchmarks.reference import Reference
@@ -22,6 +23,7 @@ from tests.benchmarks.workloads import TIMEOUT_SECONDS, Workloads
 
 COLD_SECONDS = 10.0
 GROWN_TRANSACTIONS = 2_000_000
+HISTORY_VERSIONS = 1_000_000
 # What pg_limit writes for each second of the others: about as much as it can.
 LIMIT_BATCHES_A_SECOND = 20
 
@@ -45,6 +47,7 @@ NAMES = (
     "cold",
 )
 GROWN_NAMES = ("empty_unary_uniform", "grown_unary_uniform", "empty_batch_500", "grown_batch_500")
+HISTORY_NAMES = ("asof_effective_few", "asof_effective", "asof_known_few", "asof_known")
 
 Workload = Callable[[str], Awaitable[Run]]
 
@@ -53,7 +56,8 @@ Workload = Callable[[str], Awaitable[Run]]
 class Options:
     """What to run: which workloads, in how many rounds, each for how many seconds, how much is stored if grown.
 
-    catchup_events: how many events watch_catchup reads.
+    catchup_events: how many events watch_catchup reads. history_versions: how many are on the account with the long
+    history.
     """
 
     only: frozenset[str]
@@ -61,6 +65,7 @@ class Options:
     seconds: float
     grown_transactions: int
     catchup_events: int
+    history_versions: int
 
 
 @dataclass(slots=True)
@@ -88,6 +93,8 @@ class Plan:
             await self._rounds_of_empty()
         if self._options.only & set(GROWN_NAMES):
             await self._rounds_of_grown()
+        if self._options.only & set(HISTORY_NAMES):
+            await self._rounds_of_histories()
         return self._results
 
     async def _rounds_of_empty(self) -> None:
@@ -150,6 +157,21 @@ class Plan:
                 }
             )
             self._results.server_rss_mb = server.rss_mb()
+
+    async def _rounds_of_histories(self) -> None:
+        seconds, count = self._options.seconds / 2, self._options.history_versions
+        async with self._service() as (server, service):
+            histories = Histories(service, Processes(self._postgres.pid, server.pid), count)
+            with self._console.status(f"storing a history of {count:,} versions …"):
+                await histories.fill()
+            await self._repeat(
+                {
+                    "asof_effective_few": lambda _: histories.effective("few", seconds),
+                    "asof_effective": lambda _: histories.effective("many", seconds),
+                    "asof_known_few": lambda _: histories.known("few", seconds),
+                    "asof_known": lambda _: histories.known("many", seconds),
+                }
+            )
 
     async def _repeat(self, workloads: Mapping[str, Workload]) -> None:
         rounds = self._options.rounds

@@ -43,6 +43,8 @@ TARGETS = (
     Target("cold", "unary_uniform", 0.9, 1.0),
     Target("grown_unary_uniform", "empty_unary_uniform", 0.8, 0.95),
     Target("grown_batch_500", "empty_batch_500", 0.8, 0.95),
+    Target("asof_effective", "asof_effective_few", 3.0, 1.5, figure="p50_ms", at_most=True),
+    Target("asof_known", "asof_known_few", 3.0, 1.5, figure="p50_ms", at_most=True),
 )
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from tests.benchmarks.processes import Cpu
 
-WORKLOADS = ("unary_uniform", "pg_limit", "batch_500", "single_statements", "watch_cost", "watch_delay", "watch_fanout")
+WORKLOADS = (
+    *("unary_uniform", "pg_limit", "batch_500", "single_statements", "watch_cost", "watch_delay", "watch_fanout"),
+    *("asof_effective_few", "asof_effective"),
+)
 
 
 async def test_a_short_run_audits_the_books_and_reports_every_workload(tmp_path: Path) -> None:
     report = tmp_path / "bench.json"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--seconds", "0.5"),
-        *("--only", ",".join(WORKLOADS), "--output", str(report)),
+        *("--only", ",".join(WORKLOADS), "--output", str(report), "--history-versions", "2000"),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
