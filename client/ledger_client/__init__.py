@@ -12,6 +12,11 @@ from ledger_client.errors import (
     AlreadyExists,
     AmountExceeded,
     Cancelled,
+    CategoryCurrencyMismatch,
+    CategoryCycle,
+    CategoryMemberNotFound,
+    CategoryNotFound,
+    CategoryTooDeep,
     ConditionFailed,
     Contention,
     DatabaseUnavailable,
@@ -65,9 +70,11 @@ from ledger_client.importing import Acknowledgement, ImportSummary, RefusedComma
 from ledger_client.inputs import (
     UNCHANGED,
     AccountRef,
+    CategoryRef,
     ExternalId,
     TransactionRef,
     account_condition,
+    category_condition,
     condition,
     credit,
     debit,
@@ -80,12 +87,14 @@ from ledger_client.statuses import error_from_status, written
 from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
 from ledger_client.v1.admin_service_pb2 import LogDigest, VerifyProgress
 from ledger_client.v1.balances_pb2 import Balance, BalanceKind, Balances, Direction, NormalBalance, Operator
+from ledger_client.v1.categories_pb2 import Category
 from ledger_client.v1.errors_pb2 import ErrorReason
 from ledger_client.v1.ledgers_pb2 import Ledger
 from ledger_client.v1.monitors_pb2 import BalanceMonitor, MonitorCondition, MonitorField
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
     BalanceChange,
+    CategoryBalances,
     ConflatedChange,
     ConflatedChanges,
     Event,
@@ -117,6 +126,14 @@ __all__ = [
     "BalanceStream",
     "Balances",
     "Cancelled",
+    "Category",
+    "CategoryBalances",
+    "CategoryCurrencyMismatch",
+    "CategoryCycle",
+    "CategoryMemberNotFound",
+    "CategoryNotFound",
+    "CategoryRef",
+    "CategoryTooDeep",
     "ConditionFailed",
     "ConflatedChange",
     "ConflatedChanges",
@@ -196,6 +213,7 @@ __all__ = [
     "Violation",
     "WatchMessage",
     "account_condition",
+    "category_condition",
     "commands",
     "condition",
     "credit",

@@ -40,6 +40,7 @@ from ledger_client.v1.accounts_pb2 import (
     VersionOrder,
 )
 from ledger_client.v1.balances_pb2 import NormalBalance
+from ledger_client.v1.categories_pb2 import Category
 
 
 class AccountCalls(Connection):
@@ -57,6 +58,7 @@ class AccountCalls(Connection):
         external_id: str = "",
         metadata: Mapping[str, str] | None = None,
         limits: BalanceLimits | None = None,
+        categories: Iterable[str | Category] = (),
         request_id: str | None = None,
         timeout: float | None = None,
         outcome: Outcome | None = None,
@@ -73,6 +75,7 @@ class AccountCalls(Connection):
             external_id: your own id, up to 180 characters, unique among the ledger's accounts.
             metadata: up to 50 keys, 16 KiB together.
             limits: standing limits of its balances, such as ``limits(available_min=0)``.
+            categories: the categories it is put into, or their ids.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
             outcome: is told whether the answer is that of an earlier call.
@@ -80,6 +83,8 @@ class AccountCalls(Connection):
         Raises:
             LedgerNotFound: no such ledger.
             ExternalIdTaken: another account has the external id.
+            CategoryNotFound: one of the categories is not in this ledger.
+            CategoryCurrencyMismatch: one of them is of another currency.
         """
         request = commands.create_account(
             name,
@@ -90,6 +95,7 @@ class AccountCalls(Connection):
             external_id=external_id,
             metadata=metadata,
             limits=limits,
+            categories=categories,
         )
         request.ledger_id = ledger_id
         request.request_id = request_id or new_request_id()

@@ -2,6 +2,7 @@
 
 from ledger_client.accounts import AccountCalls
 from ledger_client.auditing import AuditCalls
+from ledger_client.categories import CategoryCalls
 from ledger_client.entries import EntryCalls
 from ledger_client.following import FollowCalls
 from ledger_client.importing import ImportCalls
@@ -11,7 +12,15 @@ from ledger_client.transactions import TransactionCalls
 
 
 class LedgerClient(
-    LedgerCalls, AccountCalls, TransactionCalls, ImportCalls, EntryCalls, MonitorCalls, FollowCalls, AuditCalls
+    LedgerCalls,
+    AccountCalls,
+    TransactionCalls,
+    ImportCalls,
+    EntryCalls,
+    CategoryCalls,
+    MonitorCalls,
+    FollowCalls,
+    AuditCalls,
 ):
     """A client of the ledger service, for one event loop::
 

@@ -15,6 +15,7 @@ from ledger_client.inputs import (
     NormalBalanceWord,
     StatusWord,
     TransactionRef,
+    category_ids,
     entry_parts,
     metadata_changes,
     name_transaction,
@@ -24,6 +25,7 @@ from ledger_client.inputs import (
 )
 from ledger_client.v1.accounts_pb2 import BalanceLimits, CreateAccountRequest
 from ledger_client.v1.balances_pb2 import NormalBalance
+from ledger_client.v1.categories_pb2 import Category, CategoryCondition
 from ledger_client.v1.transactions_pb2 import (
     AccountCondition,
     ArchiveTransactionRequest,
@@ -64,6 +66,8 @@ class CreateFields(TypedDict, total=False):
     """Up to 50 keys, 16 KiB together."""
     archive_on_condition_failure: bool
     """If a condition or a standing limit fails, answer with an archived transaction instead of refusing."""
+    category_conditions: Iterable[CategoryCondition]
+    """Must hold on categories right after the command; ``category_condition`` makes them."""
     validate_only: bool
     """Only say what would happen. Not in a batch, which has its own."""
     request_id: str
@@ -89,6 +93,8 @@ class UpdateFields(TypedDict, total=False):
     """Replaces all of it."""
     metadata_patch: Mapping[str, str | None] | None
     """Sets these keys and removes those whose value is None; not together with metadata."""
+    category_conditions: Iterable[CategoryCondition]
+    """Must hold on categories right after the command; ``category_condition`` makes them."""
     validate_only: bool
     """Only say what would happen. Not in a batch, which has its own."""
     request_id: str
@@ -108,6 +114,8 @@ class PostFields(TypedDict, total=False):
     """Keys to set; none is removed."""
     conditions: Iterable[AccountCondition]
     """Must hold right after the posting; ``account_condition`` makes them."""
+    category_conditions: Iterable[CategoryCondition]
+    """Must hold on categories right after the command; ``category_condition`` makes them."""
     validate_only: bool
     """Only say what would happen. Not in a batch, which has its own."""
     request_id: str
@@ -127,6 +135,8 @@ class PartFields(TypedDict, total=False):
     """Business time, with a time zone; default: that of the pending or original transaction."""
     metadata: Mapping[str, str]
     """Up to 50 keys, 16 KiB together."""
+    category_conditions: Iterable[CategoryCondition]
+    """Must hold on categories right after the command; ``category_condition`` makes them."""
     validate_only: bool
     """Only say what would happen. Not in a batch, which has its own."""
     request_id: str
@@ -169,6 +179,7 @@ def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFie
         metadata=fields.get("metadata"),
         entries=entries,
         archive_on_condition_failure=fields.get("archive_on_condition_failure", False),
+        category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
     )
 
@@ -189,6 +200,7 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
         metadata=metadata,
         entries=fields.get("entries"),
         update_mask=FieldMask(paths=[name for name in _MASKED if name in fields] + paths),
+        category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
     )
     name_transaction(request, transaction)
@@ -204,6 +216,7 @@ def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) 
         effective_at=timestamp(fields.get("effective_at")),
         metadata=fields.get("metadata"),
         conditions=fields.get("conditions"),
+        category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
     )
     name_transaction(request, transaction)
@@ -222,6 +235,7 @@ def partial_post_transaction(
         metadata=fields.get("metadata"),
         description=fields.get("description", ""),
         external_id=fields.get("external_id", ""),
+        category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
     )
     name_transaction(request, transaction)
@@ -240,6 +254,7 @@ def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFie
         description=fields.get("description", ""),
         external_id=fields.get("external_id", ""),
         conditions=fields.get("conditions"),
+        category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
     )
     name_transaction(request, transaction)
@@ -268,6 +283,7 @@ def create_account(
     external_id: str = "",
     metadata: Mapping[str, str] | None = None,
     limits: BalanceLimits | None = None,
+    categories: Iterable[str | Category] = (),
 ) -> CreateAccountRequest:
     """A new account with zero balances; the fields are those of ``LedgerClient.create_account``."""
     return CreateAccountRequest(
@@ -279,6 +295,7 @@ def create_account(
         external_id=external_id,
         metadata=metadata,
         limits=limits,
+        category_ids=category_ids(categories),
     )
 
 

@@ -4,11 +4,13 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
 
     LedgerError
     ├── InvalidArgument        MessageMalformed, InvalidField, Unbalanced, InvalidPageToken
-    ├── NotFound               LedgerNotFound, AccountNotFound, TransactionNotFound, EntryNotFound, MonitorNotFound
+    ├── NotFound               LedgerNotFound, AccountNotFound, TransactionNotFound, EntryNotFound, MonitorNotFound,
+    │                          CategoryNotFound, CategoryMemberNotFound
     ├── AlreadyExists          ExternalIdTaken, RequestIdReused
     ├── FailedPrecondition     TransactionNotPending, TransactionNotPosted, TransactionExpired, ConditionFailed,
     │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
-    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed, TooManyMonitors
+    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed, TooManyMonitors, CategoryCycle,
+    │                          CategoryTooDeep, CategoryCurrencyMismatch
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
     ├── OutOfRange             PositionInFuture, PositionPruned, LockVersionInFuture
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
@@ -61,6 +63,8 @@ class Violation:
     """The account's before the command."""
     retryable: bool = False
     """Whether deciding again on fresh data, or waiting for other postings, can help."""
+    category_id: str = ""
+    """The category, if the rule is about the balance of one."""
 
 
 class LedgerError(Exception):
@@ -170,6 +174,14 @@ class MonitorNotFound(NotFound, reason=ErrorReason.ERROR_REASON_MONITOR_NOT_FOUN
     """No such balance monitor in this ledger, or it was deleted."""
 
 
+class CategoryNotFound(NotFound, reason=ErrorReason.ERROR_REASON_CATEGORY_NOT_FOUND):
+    """No such category in this ledger, or it is deleted."""
+
+
+class CategoryMemberNotFound(NotFound, reason=ErrorReason.ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND):
+    """The account or category is not directly in the category."""
+
+
 class AlreadyExists(LedgerError, code=grpc.StatusCode.ALREADY_EXISTS):
     """An id is taken."""
 
@@ -236,6 +248,18 @@ class PruningNotAllowed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PRUN
 
 class TooManyMonitors(FailedPrecondition, reason=ErrorReason.ERROR_REASON_TOO_MANY_MONITORS):
     """As many monitors as may be are on the account: delete one first."""
+
+
+class CategoryCycle(FailedPrecondition, reason=ErrorReason.ERROR_REASON_CATEGORY_CYCLE):
+    """The category would be above itself."""
+
+
+class CategoryTooDeep(FailedPrecondition, reason=ErrorReason.ERROR_REASON_CATEGORY_TOO_DEEP):
+    """More than five levels of categories would arise: ``metadata["levels"]``."""
+
+
+class CategoryCurrencyMismatch(FailedPrecondition, reason=ErrorReason.ERROR_REASON_CATEGORY_CURRENCY_MISMATCH):
+    """A category holds accounts and categories of its own currency only: ``metadata["currency"]``."""
 
 
 class Aborted(LedgerError, code=grpc.StatusCode.ABORTED):

@@ -92,9 +92,12 @@ class FollowedBalances:
         if isinstance(message, Snapshot):
             self._balances = dict(message.accounts)
         elif isinstance(message, Event):
-            self._change([(c.account_id, c.lock_version, 1, c.before, c.after) for c in message.changes])
+            self._change(
+                [(c.account_id, c.lock_version, 1, c.before, c.after) for c in message.changes if c.account_id]
+            )
         elif isinstance(message, ConflatedChanges):
-            self._change([(c.account_id, c.lock_version, c.folded, c.before, c.after) for c in message.changes])
+            folds = [change for change in message.changes if change.account_id]
+            self._change([(c.account_id, c.lock_version, c.folded, c.before, c.after) for c in folds])
         self._position = message.position
         self._wake()
 

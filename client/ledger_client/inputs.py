@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimit, BalanceLimits, VersionInterval
 from ledger_client.v1.balances_pb2 import BalanceCondition, BalanceKind, Direction, NormalBalance, Operator
+from ledger_client.v1.categories_pb2 import Category, CategoryCondition
 from ledger_client.v1.transactions_pb2 import (
     AccountCondition,
     Entry,
@@ -40,6 +41,8 @@ AccountRef = str | ExternalId | Account
 """An account by its id, by your own id, or as it was read."""
 TransactionRef = str | ExternalId | Transaction
 """A transaction by its id, by your own id, or as it was read."""
+CategoryRef = str | ExternalId | Category
+"""A category by its id, by your own id, or as it was read."""
 EntryPart = EntryInput | PartialEntryInput
 """What is posted or reversed of an entry: ``debit`` and ``credit`` name it by its account, ``part_of`` by its id."""
 
@@ -227,9 +230,21 @@ def account_condition(
     return demanded
 
 
+def category_condition(category: CategoryRef, *conditions: BalanceCondition) -> CategoryCondition:
+    """Conditions on any category of the ledger; see ``create_transaction``'s category_conditions."""
+    demanded = CategoryCondition(conditions=conditions)
+    name_category(demanded, category)
+    return demanded
+
+
 class _NamesAccount(Protocol):
     account_id: str
     account_external_id: str
+
+
+class _NamesCategory(Protocol):
+    category_id: str
+    category_external_id: str
 
 
 class _NamesTransaction(Protocol):
@@ -245,6 +260,21 @@ def name_account(message: _NamesAccount, account: AccountRef) -> None:
         message.account_external_id = account.value
     else:
         message.account_id = account.id
+
+
+def name_category(message: _NamesCategory, category: CategoryRef) -> None:
+    """Fill the oneof that says which category is meant."""
+    if isinstance(category, str):
+        message.category_id = category
+    elif isinstance(category, ExternalId):
+        message.category_external_id = category.value
+    else:
+        message.category_id = category.id
+
+
+def category_ids(categories: Iterable["str | Category"]) -> list[str]:
+    """The ids of categories, where the wire takes no external ids."""
+    return [category if isinstance(category, str) else category.id for category in categories]
 
 
 def name_transaction(message: _NamesTransaction, transaction: TransactionRef) -> None:

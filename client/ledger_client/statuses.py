@@ -83,7 +83,7 @@ def _rule_violation(
         return Violation(words.subject, words.type, words.description)
     sign = operator_sign(values.operator)
     return Violation(
-        subject=words.subject if words else f"accounts/{values.account_id}",
+        subject=words.subject if words else _subject(values),
         rule=values.rule,
         description=words.description if words else f"{values.seen}, demanded {sign or ''} {values.demanded}",
         account_id=values.account_id,
@@ -94,7 +94,12 @@ def _rule_violation(
         shortfall=_integer(values.shortfall),
         lock_version=values.lock_version if values.HasField("lock_version") else None,
         retryable=values.retryable,
+        category_id=values.category_id,
     )
+
+
+def _subject(values: RuleViolation) -> str:
+    return f"categories/{values.category_id}" if values.category_id else f"accounts/{values.account_id}"
 
 
 def _integer(text: str) -> int | None:

@@ -122,11 +122,13 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
     def _check(self, message: WatchMessage) -> None:
         if isinstance(message, Event):
             for change in message.changes:
-                self._check_version(change.account_id, change.lock_version, 1, message.position)
+                if change.account_id:
+                    self._check_version(change.account_id, change.lock_version, 1, message.position)
             return
         if isinstance(message, ConflatedChanges):
             for fold in message.changes:
-                self._check_version(fold.account_id, fold.lock_version, fold.folded, message.position)
+                if fold.account_id:
+                    self._check_version(fold.account_id, fold.lock_version, fold.folded, message.position)
             return
         self._check_epoch(message.epoch)
         if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:

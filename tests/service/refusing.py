@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger_client import ExternalId, LedgerClient, commands, credit, debit, monitor_condition
-from ledger_client.v1 import accounts_pb2, balances_pb2, monitors_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, monitors_pb2, transactions_pb2
 from tests.service.raw import request_id
 
 DEBIT, CREDIT = balances_pb2.DIRECTION_DEBIT, balances_pb2.DIRECTION_CREDIT
@@ -47,6 +47,11 @@ class Books:
     transactions_page_token: str
     monitor: str
     deleted_monitor: str
+    # Five levels of categories from the top to the lowest, with cash in the lowest, and one of the other ledger.
+    top: str
+    lowest: str
+    foreign_category: str
+    categories_page_token: str
 
     def line(
         self, account_id: str, direction: balances_pb2.Direction.ValueType, amount: str = "5", **more: Any
@@ -124,6 +129,33 @@ class Books:
         }
         return monitors_pb2.DeleteBalanceMonitorRequest(**given | more)
 
+    def category(self, **more: Any) -> categories_pb2.CreateCategoryRequest:
+        given: dict[str, Any] = {
+            "ledger_id": self.ledger_id,
+            "request_id": request_id(),
+            "name": "New",
+            "normal_balance": balances_pb2.NORMAL_BALANCE_DEBIT,
+            "currency": "USD",
+        } | more
+        return categories_pb2.CreateCategoryRequest(**given)
+
+    def update_category(self, **more: Any) -> categories_pb2.UpdateCategoryRequest:
+        given = {"ledger_id": self.ledger_id, "request_id": request_id(), "category_id": self.top} | more
+        return categories_pb2.UpdateCategoryRequest(**given)
+
+    def delete_category(self, category_id: str) -> categories_pb2.DeleteCategoryRequest:
+        return categories_pb2.DeleteCategoryRequest(
+            ledger_id=self.ledger_id, request_id=request_id(), category_id=category_id
+        )
+
+    def join(self, category_id: str, **member: Any) -> categories_pb2.AddCategoryMemberRequest:
+        given = {"ledger_id": self.ledger_id, "request_id": request_id(), "category_id": category_id} | member
+        return categories_pb2.AddCategoryMemberRequest(**given)
+
+    def leave(self, category_id: str, **member: Any) -> categories_pb2.RemoveCategoryMemberRequest:
+        given = {"ledger_id": self.ledger_id, "request_id": request_id(), "category_id": category_id} | member
+        return categories_pb2.RemoveCategoryMemberRequest(**given)
+
     def batch(self, *requests: Create | Update | Post | Archive, **more: Any) -> Batch:
         return Batch(ledger_id=self.ledger_id, commands=[command(request) for request in requests], **more)
 
@@ -176,6 +208,15 @@ async def new_books(client: LedgerClient) -> Books:
     monitor = await client.create_balance_monitor(ledger.id, cash, condition, request_id="used-monitor")
     deleted_monitor = await client.create_balance_monitor(ledger.id, cash, condition)
     await client.delete_balance_monitor(ledger.id, deleted_monitor)
+    top = await client.create_category(ledger.id, "Top", normal_balance="debit", currency="USD", external_id="held")
+    lowest = top
+    for n in range(4):
+        lowest = await client.create_category(
+            ledger.id, f"Level {n}", normal_balance="debit", currency="USD", parents=[lowest]
+        )
+    await client.add_category_member(ledger.id, lowest, account=cash)
+    strange = await client.create_category(foreign.id, "Strange", normal_balance="debit", currency="USD")
+    categories = await client.list_categories(ledger.id, page_size=1)
     transactions = await client.list_transactions(ledger.id, page_size=1)
     accounts = await client.list_accounts(ledger.id, page_size=1)
     return Books(
@@ -194,4 +235,8 @@ async def new_books(client: LedgerClient) -> Books:
         transactions.next_page_token,
         monitor.id,
         deleted_monitor.id,
+        top.id,
+        lowest.id,
+        strange.id,
+        categories.next_page_token,
     )

@@ -103,6 +103,22 @@ async def its_account_moves(client: LedgerClient, books: Books, _: Any) -> None:
     await account_moves_and_is_renamed(client, books, await client.get_account(books.ledger_id, books.cash))
 
 
+async def category_is_renamed(client: LedgerClient, books: Books, category: Any) -> None:
+    await client.update_category(books.ledger_id, category.id, name="Since", external_id="since", metadata={})
+
+
+async def member_leaves(client: LedgerClient, books: Books, category: Any) -> None:
+    await client.remove_category_member(books.ledger_id, category.id, account=books.revenue)
+
+
+async def cash_moves(client: LedgerClient, books: Books, _: Any) -> None:
+    await account_moves_and_is_renamed(client, books, await client.get_account(books.ledger_id, books.cash))
+
+
+async def nothing_happens(client: LedgerClient, books: Books, _: Any) -> None:
+    """There is nothing left that it could happen to."""
+
+
 async def batch_is_followed_by_others(client: LedgerClient, books: Books, response: Any) -> None:
     for result in response.results:
         await client.update_transaction(books.ledger_id, result.transaction.id, metadata={"since": "yes"})
@@ -268,6 +284,31 @@ WRITES = [
         "DeleteBalanceMonitor",
         lambda b: b.delete_monitor(),
         its_account_moves,
+    ),
+    Write(
+        "a category, renamed since",
+        "CreateCategory",
+        lambda b: b.category(external_id="first", metadata={"b": "1", "a": "2"}, category_ids=[b.top]),
+        category_is_renamed,
+    ),
+    Write(
+        "a category's update, renamed since",
+        "UpdateCategory",
+        lambda b: b.update_category(description="first", metadata={"a": "b"}),
+        category_is_renamed,
+    ),
+    Write("a category's deletion", "DeleteCategory", lambda b: b.delete_category(b.lowest), nothing_happens),
+    Write(
+        "an account put into a category, taken out since",
+        "AddCategoryMember",
+        lambda b: b.join(b.top, account_id=b.revenue),
+        member_leaves,
+    ),
+    Write(
+        "an account taken out of a category, with more postings since",
+        "RemoveCategoryMember",
+        lambda b: b.leave(b.lowest, account_id=b.cash),
+        cash_moves,
     ),
     Write("an atomic batch, changed since", "BatchWriteTransactions", two_creates, batch_is_followed_by_others),
     Write(

@@ -19,6 +19,7 @@ from ledger_client import (
     TransactionStatus,
     Violation,
     account_condition,
+    category_condition,
     commands,
     condition,
     credit,
@@ -76,6 +77,7 @@ def test_a_reversal_carries_all_it_was_given_and_nothing_it_was_not() -> None:
         effective_at=NOON,
         metadata={"k": "v"},
         conditions=[account_condition("a-3", condition("posted", "<", 5))],
+        category_conditions=[category_condition("c-1", condition("posted", "<", 5))],
         validate_only=True,
         request_id="mine",
     )

@@ -9,6 +9,13 @@ from typing import Any
 
 import pytest
 
+from ledger_server.domain.category_commands import (
+    AddCategoryMember,
+    CreateCategory,
+    DeleteCategory,
+    RemoveCategoryMember,
+    UpdateCategory,
+)
 from ledger_server.domain.commands import (
     ArchiveTransaction,
     AtomicBatch,
@@ -25,7 +32,15 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.fingerprint import fingerprint, first_difference
 from ledger_server.domain.ids import new_id
-from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
+from ledger_server.domain.inputs import (
+    AccountCondition,
+    BalanceCondition,
+    CategoryCondition,
+    EntryInput,
+    MetadataPatch,
+    PartialEntry,
+    Ref,
+)
 from ledger_server.domain.model import AccountStatus, BalanceLimit, MonitorCondition, MonitorField, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
@@ -70,6 +85,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "external_id": "b",
             "metadata": {"": ""},
             "limits": (BalanceLimit(BalanceKind.POSTED, 0, None),),
+            "category_ids": (LEDGER,),
         },
     ),
     (
@@ -103,6 +119,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "entries": ENTRIES[::-1],
             "archive_on_condition_failure": True,
             "expires_at": NOON,
+            "category_conditions": (CategoryCondition(A, (CONDITION,)),),
         },
     ),
     (
@@ -125,6 +142,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "metadata": MetadataPatch(False, {"k": "1"}),
             "entries": ENTRIES,
             "expires_at": (None,),
+            "category_conditions": (CategoryCondition(A, (CONDITION,)),),
         },
     ),
     (
@@ -136,6 +154,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "effective_at": NOON,
             "metadata": PATCH,
             "conditions": (AccountCondition(A, None, (CONDITION,)),),
+            "category_conditions": (CategoryCondition(A, (CONDITION,)),),
         },
     ),
     (
@@ -161,6 +180,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "description": "b",
             "external_id": "b",
             "metadata": {"k": ""},
+            "category_conditions": (CategoryCondition(A, (CONDITION,)),),
         },
     ),
     (
@@ -185,6 +205,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "external_id": "b",
             "metadata": {"k": ""},
             "conditions": (AccountCondition(A, 0, ()),),
+            "category_conditions": (CategoryCondition(A, (CONDITION,)),),
         },
     ),
     (
@@ -205,6 +226,41 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
     (
         DeleteBalanceMonitor(ledger_id=LEDGER, monitor_id="a", version=0),
         {"monitor_id": "b", "version": None},
+    ),
+    (
+        CreateCategory(
+            ledger_id=LEDGER,
+            name="a",
+            description="",
+            normal_balance=NormalBalance.DEBIT,
+            currency="PTS",
+            currency_exponent=0,
+            external_id=None,
+            metadata={},
+        ),
+        {
+            "name": "b",
+            "description": "b",
+            "normal_balance": NormalBalance.CREDIT,
+            "currency": "PT",
+            "currency_exponent": None,
+            "external_id": "b",
+            "metadata": {"": ""},
+            "category_ids": (LEDGER,),
+        },
+    ),
+    (
+        UpdateCategory(ledger_id=LEDGER, category=A, name=None, description=None, external_id=None, metadata=None),
+        {"category": B, "name": "b", "description": "", "external_id": "", "metadata": MetadataPatch(True, {})},
+    ),
+    (DeleteCategory(ledger_id=LEDGER, category=A), {"category": B}),
+    (
+        AddCategoryMember(ledger_id=LEDGER, category=A, account=A, member_category=None),
+        {"category": B, "account": B, "member_category": A},
+    ),
+    (
+        RemoveCategoryMember(ledger_id=LEDGER, category=A, account=A, member_category=None),
+        {"category": B, "account": B, "member_category": A},
     ),
 ]
 
@@ -237,10 +293,13 @@ def test_the_field_that_differs_is_named(one: Command, other: Command, name: str
     assert first_difference(fingerprint(other), fingerprint(one), one) == name
 
 
+_NOUNS = ("account", "transaction", "category", "member_category")
+
+
 def test_every_value_of_every_command_is_tried() -> None:
     for command, others in COMMANDS:
         names = [name for name, _ in command.values()]
-        named = [name.removesuffix("_id") for name in names if name.removesuffix("_id") in ("account", "transaction")]
+        named = [name.removesuffix("_id") for name in names if name.removesuffix("_id") in _NOUNS]
         tried = [
             part for name in others for part in ([f"{name}_id", f"{name}_external_id"] if name in named else [name])
         ]
@@ -250,7 +309,9 @@ def test_every_value_of_every_command_is_tried() -> None:
 @pytest.mark.parametrize("command", [command for command, _ in COMMANDS], ids=lambda command: command.method)
 def test_what_the_edge_makes_up_and_who_asks_make_no_difference(command: Command) -> None:
     made_up: dict[str, Any] = {
-        name: new_id() for name in ("transaction_id", "account_id", "first_entry_id") if hasattr(command, name)
+        name: new_id()
+        for name in ("transaction_id", "account_id", "category_id", "first_entry_id")
+        if hasattr(command, name)
     }
     again = replace(command, actor="somebody else", request_id="another", **made_up)
     assert first_difference(fingerprint(command), fingerprint(again), again) is None

@@ -350,6 +350,7 @@ class CreateAccountRequest(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that will hold it."""
     request_id: _builtins.str
@@ -376,6 +377,10 @@ class CreateAccountRequest(_message.Message):
     def limits(self) -> Global___BalanceLimits:
         """Standing limits; absent: none."""
 
+    @_builtins.property
+    def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the categories it is put into, at most 100, all of its currency."""
+
     def __init__(
         self,
         *,
@@ -389,10 +394,11 @@ class CreateAccountRequest(_message.Message):
         external_id: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         limits: Global___BalanceLimits | None = ...,
+        category_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency_exponent", b"currency_exponent", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "limits", b"limits", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "category_ids", b"category_ids", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "external_id", b"external_id", "ledger_id", b"ledger_id", "limits", b"limits", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__currency_exponent: _TypeAlias = _typing.Literal["currency_exponent"]  # noqa: Y015
     _WhichOneofArgType__currency_exponent: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent"]  # noqa: Y015

@@ -164,6 +164,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
     Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
     """
+    ERROR_REASON_CATEGORY_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND. No such category in this ledger, or it is deleted.
+    Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
+    """
+    ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 101
+    """NOT_FOUND. The account or category is not directly in the category.
+    Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
+    categories that it is in.
+    """
+    ERROR_REASON_CATEGORY_CYCLE: _ErrorReason.ValueType  # 102
+    """FAILED_PRECONDITION. The category would be above itself.
+    Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest otherwise.
+    """
+    ERROR_REASON_CATEGORY_TOO_DEEP: _ErrorReason.ValueType  # 103
+    """FAILED_PRECONDITION. More than five levels of categories would arise.
+    Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
+    """
+    ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 104
+    """FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+    Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use another
+    category.
+    """
     ERROR_REASON_MONITOR_NOT_FOUND: _ErrorReason.ValueType  # 110
     """NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
     Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
@@ -315,6 +337,28 @@ ERROR_REASON_SLOW_SUBSCRIBER: ErrorReason.ValueType  # 71
 """RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
 Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
 """
+ERROR_REASON_CATEGORY_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND. No such category in this ledger, or it is deleted.
+Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
+"""
+ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 101
+"""NOT_FOUND. The account or category is not directly in the category.
+Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
+categories that it is in.
+"""
+ERROR_REASON_CATEGORY_CYCLE: ErrorReason.ValueType  # 102
+"""FAILED_PRECONDITION. The category would be above itself.
+Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest otherwise.
+"""
+ERROR_REASON_CATEGORY_TOO_DEEP: ErrorReason.ValueType  # 103
+"""FAILED_PRECONDITION. More than five levels of categories would arise.
+Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
+"""
+ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: ErrorReason.ValueType  # 104
+"""FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use another
+category.
+"""
 ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
 """NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
 Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
@@ -370,10 +414,11 @@ class RuleViolation(_message.Message):
     SHORTFALL_FIELD_NUMBER: _builtins.int
     LOCK_VERSION_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """`BALANCE_CONDITION`, `BALANCE_LIMIT`, `LOCK_VERSION`."""
     account_id: _builtins.str
-    """The account."""
+    """The account; empty if it is a category."""
     balance: _balances_pb2.BalanceKind.ValueType
     """The balance it is about, for conditions and limits."""
     operator: _balances_pb2.Operator.ValueType
@@ -388,6 +433,8 @@ class RuleViolation(_message.Message):
     """The account's lock_version before the command."""
     retryable: _builtins.bool
     """Whether deciding again on fresh data, or waiting for other postings, can help."""
+    category_id: _builtins.str
+    """The category, if the rule is about one."""
     def __init__(
         self,
         *,
@@ -400,10 +447,11 @@ class RuleViolation(_message.Message):
         shortfall: _builtins.str = ...,
         lock_version: _builtins.int | None = ...,
         retryable: _builtins.bool = ...,
+        category_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "lock_version", b"lock_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "balance", b"balance", "demanded", b"demanded", "lock_version", b"lock_version", "operator", b"operator", "retryable", b"retryable", "rule", b"rule", "seen", b"seen", "shortfall", b"shortfall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "balance", b"balance", "category_id", b"category_id", "demanded", b"demanded", "lock_version", b"lock_version", "operator", b"operator", "retryable", b"retryable", "rule", b"rule", "seen", b"seen", "shortfall", b"shortfall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015

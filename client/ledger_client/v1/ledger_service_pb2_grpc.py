@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from ledger_client.v1 import accounts_pb2 as ledger_dot_v1_dot_accounts__pb2
+from ledger_client.v1 import categories_pb2 as ledger_dot_v1_dot_categories__pb2
 from ledger_client.v1 import entries_pb2 as ledger_dot_v1_dot_entries__pb2
 from ledger_client.v1 import ledgers_pb2 as ledger_dot_v1_dot_ledgers__pb2
 from ledger_client.v1 import monitors_pb2 as ledger_dot_v1_dot_monitors__pb2
@@ -164,6 +165,41 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.FromString,
                 _registered_method=True)
+        self.CreateCategory = channel.unary_unary(
+                '/ledger.v1.LedgerService/CreateCategory',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.CreateCategoryRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
+        self.GetCategory = channel.unary_unary(
+                '/ledger.v1.LedgerService/GetCategory',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.GetCategoryRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
+        self.ListCategories = channel.unary_unary(
+                '/ledger.v1.LedgerService/ListCategories',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.ListCategoriesRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.ListCategoriesResponse.FromString,
+                _registered_method=True)
+        self.UpdateCategory = channel.unary_unary(
+                '/ledger.v1.LedgerService/UpdateCategory',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.UpdateCategoryRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
+        self.DeleteCategory = channel.unary_unary(
+                '/ledger.v1.LedgerService/DeleteCategory',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.DeleteCategoryRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
+        self.AddCategoryMember = channel.unary_unary(
+                '/ledger.v1.LedgerService/AddCategoryMember',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.AddCategoryMemberRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
+        self.RemoveCategoryMember = channel.unary_unary(
+                '/ledger.v1.LedgerService/RemoveCategoryMember',
+                request_serializer=ledger_dot_v1_dot_categories__pb2.RemoveCategoryMemberRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_categories__pb2.Category.FromString,
+                _registered_method=True)
         self.CreateBalanceMonitor = channel.unary_unary(
                 '/ledger.v1.LedgerService/CreateBalanceMonitor',
                 request_serializer=ledger_dot_v1_dot_monitors__pb2.CreateBalanceMonitorRequest.SerializeToString,
@@ -238,7 +274,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateAccount(self, request, context):
-        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN.
+        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,7 +325,7 @@ class LedgerServiceServicer(object):
 
     def CreateTransaction(self, request, context):
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
+        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -376,6 +412,58 @@ class LedgerServiceServicer(object):
 
     def ListEntries(self, request, context):
         """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCategory(self, request, context):
+        """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
+        CATEGORY_TOO_DEEP.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCategory(self, request, context):
+        """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCategories(self, request, context):
+        """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCategory(self, request, context):
+        """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCategory(self, request, context):
+        """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddCategoryMember(self, request, context):
+        """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+        CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveCategoryMember(self, request, context):
+        """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+        CATEGORY_MEMBER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -555,6 +643,41 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListEntries,
                     request_deserializer=ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'CreateCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCategory,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.CreateCategoryRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
+            ),
+            'GetCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCategory,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.GetCategoryRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
+            ),
+            'ListCategories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCategories,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.ListCategoriesRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.ListCategoriesResponse.SerializeToString,
+            ),
+            'UpdateCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCategory,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.UpdateCategoryRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
+            ),
+            'DeleteCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCategory,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.DeleteCategoryRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
+            ),
+            'AddCategoryMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCategoryMember,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.AddCategoryMemberRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
+            ),
+            'RemoveCategoryMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveCategoryMember,
+                    request_deserializer=ledger_dot_v1_dot_categories__pb2.RemoveCategoryMemberRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_categories__pb2.Category.SerializeToString,
             ),
             'CreateBalanceMonitor': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBalanceMonitor,
@@ -1245,6 +1368,195 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/ListEntries',
             ledger_dot_v1_dot_entries__pb2.ListEntriesRequest.SerializeToString,
             ledger_dot_v1_dot_entries__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/CreateCategory',
+            ledger_dot_v1_dot_categories__pb2.CreateCategoryRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/GetCategory',
+            ledger_dot_v1_dot_categories__pb2.GetCategoryRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCategories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ListCategories',
+            ledger_dot_v1_dot_categories__pb2.ListCategoriesRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.ListCategoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/UpdateCategory',
+            ledger_dot_v1_dot_categories__pb2.UpdateCategoryRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/DeleteCategory',
+            ledger_dot_v1_dot_categories__pb2.DeleteCategoryRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddCategoryMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/AddCategoryMember',
+            ledger_dot_v1_dot_categories__pb2.AddCategoryMemberRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveCategoryMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/RemoveCategoryMember',
+            ledger_dot_v1_dot_categories__pb2.RemoveCategoryMemberRequest.SerializeToString,
+            ledger_dot_v1_dot_categories__pb2.Category.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ LedgerService: double-entry ledgers with live balances."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from ledger_client.v1 import accounts_pb2 as _accounts_pb2
+from ledger_client.v1 import categories_pb2 as _categories_pb2
 from ledger_client.v1 import entries_pb2 as _entries_pb2
 from ledger_client.v1 import ledgers_pb2 as _ledgers_pb2
 from ledger_client.v1 import monitors_pb2 as _monitors_pb2
@@ -52,7 +53,7 @@ class LedgerServiceStub:
     UpdateLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
-    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]
@@ -69,7 +70,7 @@ class LedgerServiceStub:
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
+    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
@@ -99,6 +100,26 @@ class LedgerServiceStub:
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    CreateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]
+    """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
+    CATEGORY_TOO_DEEP.
+    """
+    GetCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.GetCategoryRequest, _categories_pb2.Category]
+    """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+    ListCategories: _grpc.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]
+    """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    UpdateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]
+    """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    DeleteCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]
+    """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+    AddCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]
+    """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+    CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    """
+    RemoveCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]
+    """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+    CATEGORY_MEMBER_NOT_FOUND.
+    """
     CreateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
     GetBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
@@ -138,7 +159,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     UpdateLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
-    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
@@ -155,7 +176,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
+    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]  # type: ignore[assignment]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
@@ -185,6 +206,26 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    CreateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
+    CATEGORY_TOO_DEEP.
+    """
+    GetCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.GetCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+    ListCategories: _aio.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]  # type: ignore[assignment]
+    """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    UpdateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+    DeleteCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+    AddCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+    CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    """
+    RemoveCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
+    """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+    CATEGORY_MEMBER_NOT_FOUND.
+    """
     CreateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
     GetBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
@@ -251,7 +292,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.CreateAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
-        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
 
     @_abc_1.abstractmethod
     def BatchCreateAccounts(
@@ -310,7 +351,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED.
+        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -412,6 +453,68 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entries_pb2.ListEntriesResponse, _abc.Awaitable[_entries_pb2.ListEntriesResponse]]:
         """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def CreateCategory(
+        self,
+        request: _categories_pb2.CreateCategoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
+        CATEGORY_TOO_DEEP.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCategory(
+        self,
+        request: _categories_pb2.GetCategoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+
+    @_abc_1.abstractmethod
+    def ListCategories(
+        self,
+        request: _categories_pb2.ListCategoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.ListCategoriesResponse, _abc.Awaitable[_categories_pb2.ListCategoriesResponse]]:
+        """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def UpdateCategory(
+        self,
+        request: _categories_pb2.UpdateCategoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
+
+    @_abc_1.abstractmethod
+    def DeleteCategory(
+        self,
+        request: _categories_pb2.DeleteCategoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def AddCategoryMember(
+        self,
+        request: _categories_pb2.AddCategoryMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+        CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveCategoryMember(
+        self,
+        request: _categories_pb2.RemoveCategoryMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
+        """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+        CATEGORY_MEMBER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def CreateBalanceMonitor(

@@ -51,6 +51,16 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A part of a pending transaction was posted as a new one, which the event names."""
     EVENT_KIND_TRANSACTION_REVERSED: _EventKind.ValueType  # 10
     """A posted transaction was reversed by a new one, which the event names."""
+    EVENT_KIND_CATEGORY_CREATED: _EventKind.ValueType  # 20
+    """A category was created."""
+    EVENT_KIND_CATEGORY_UPDATED: _EventKind.ValueType  # 21
+    """A category's name, description, external_id or metadata changed."""
+    EVENT_KIND_CATEGORY_DELETED: _EventKind.ValueType  # 22
+    """A category was deleted."""
+    EVENT_KIND_CATEGORY_MEMBER_ADDED: _EventKind.ValueType  # 23
+    """An account or a category was put into a category."""
+    EVENT_KIND_CATEGORY_MEMBER_REMOVED: _EventKind.ValueType  # 24
+    """An account or a category was taken out of a category."""
     EVENT_KIND_MONITOR_CREATED: _EventKind.ValueType  # 40
     """A balance monitor was created; the event says whether it is triggered from the start."""
     EVENT_KIND_MONITOR_UPDATED: _EventKind.ValueType  # 41
@@ -89,6 +99,16 @@ EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: EventKind.ValueType  # 9
 """A part of a pending transaction was posted as a new one, which the event names."""
 EVENT_KIND_TRANSACTION_REVERSED: EventKind.ValueType  # 10
 """A posted transaction was reversed by a new one, which the event names."""
+EVENT_KIND_CATEGORY_CREATED: EventKind.ValueType  # 20
+"""A category was created."""
+EVENT_KIND_CATEGORY_UPDATED: EventKind.ValueType  # 21
+"""A category's name, description, external_id or metadata changed."""
+EVENT_KIND_CATEGORY_DELETED: EventKind.ValueType  # 22
+"""A category was deleted."""
+EVENT_KIND_CATEGORY_MEMBER_ADDED: EventKind.ValueType  # 23
+"""An account or a category was put into a category."""
+EVENT_KIND_CATEGORY_MEMBER_REMOVED: EventKind.ValueType  # 24
+"""An account or a category was taken out of a category."""
 EVENT_KIND_MONITOR_CREATED: EventKind.ValueType  # 40
 """A balance monitor was created; the event says whether it is triggered from the start."""
 EVENT_KIND_MONITOR_UPDATED: EventKind.ValueType  # 41
@@ -105,18 +125,21 @@ Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
 class BalanceChange(_message.Message):
-    """What one command changed on one account."""
+    """What one command changed on one account or category."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     LOCK_VERSION_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The account."""
+    category_id: _builtins.str
+    """The category. A command that moves an account has a change of every category above it."""
     lock_version: _builtins.int
-    """The account's lock_version after the command."""
+    """The account's lock_version after the command; absent for a category."""
     @_builtins.property
     def before(self) -> _balances_pb2.Balances:
         """Its balances before the command."""
@@ -129,17 +152,18 @@ class BalanceChange(_message.Message):
         self,
         *,
         account_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
         lock_version: _builtins.int | None = ...,
         before: _balances_pb2.Balances | None = ...,
         after: _balances_pb2.Balances | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "category_id", b"category_id", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "category_id", b"category_id", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "category_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
@@ -165,6 +189,10 @@ class Event(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     LEDGER_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    JOINED_OR_LEFT_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     MONITOR_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its number in the ledger: 1, 2, 3 … without gaps."""
@@ -180,13 +208,27 @@ class Event(_message.Message):
     """The account it created or updated, or that its monitor is on; empty otherwise."""
     ledger_id: _builtins.str
     """The ledger it created; empty otherwise."""
+    category_id: _builtins.str
+    """The category it created, updated or deleted, or whose members it changed; empty otherwise."""
+    member_account_id: _builtins.str
+    """The account that joined or left that category; empty otherwise."""
+    member_category_id: _builtins.str
+    """The category that joined or left that category; empty otherwise."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed, by the database's clock; never earlier than the event before it."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BalanceChange]:
-        """The accounts whose lock_version it moved, by account id; on a filtered stream those that pass the filter."""
+        """The accounts whose lock_version it moved, by account id, then the categories whose balances it changed, by category id;
+        on a filtered stream those that pass the filter.
+        """
+
+    @_builtins.property
+    def joined_or_left_category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The categories that accounts came under, or were under until now, by this command, directly or through others; by
+        category id.
+        """
 
     @_builtins.property
     def monitor(self) -> _monitors_pb2.BalanceMonitor:
@@ -204,11 +246,15 @@ class Event(_message.Message):
         changes: _abc.Iterable[Global___BalanceChange] | None = ...,
         account_id: _builtins.str = ...,
         ledger_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
+        member_account_id: _builtins.str = ...,
+        member_category_id: _builtins.str = ...,
+        joined_or_left_category_ids: _abc.Iterable[_builtins.str] | None = ...,
         monitor: _monitors_pb2.BalanceMonitor | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "changes", b"changes", "kind", b"kind", "ledger_id", b"ledger_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "category_id", b"category_id", "changes", b"changes", "joined_or_left_category_ids", b"joined_or_left_category_ids", "kind", b"kind", "ledger_id", b"ledger_id", "member_account_id", b"member_account_id", "member_category_id", b"member_category_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,6 +357,34 @@ class WatchBalancesRequest(_message.Message):
 Global___WatchBalancesRequest: _TypeAlias = WatchBalancesRequest  # noqa: Y015
 
 @_typing.final
+class CategoryBalances(_message.Message):
+    """The balances of one category in a snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
+    category_id: _builtins.str
+    """The category."""
+    @_builtins.property
+    def balances(self) -> _balances_pb2.Balances:
+        """Its balances at the snapshot's position."""
+
+    def __init__(
+        self,
+        *,
+        category_id: _builtins.str = ...,
+        balances: _balances_pb2.Balances | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "category_id", b"category_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CategoryBalances: _TypeAlias = CategoryBalances  # noqa: Y015
+
+@_typing.final
 class AccountBalances(_message.Message):
     """The balances of one account in a snapshot."""
 
@@ -353,6 +427,7 @@ class BalancesSnapshot(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """The ledger's position of the whole snapshot."""
     epoch: _builtins.str
@@ -361,16 +436,21 @@ class BalancesSnapshot(_message.Message):
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountBalances]:
         """Accounts of this part, by account id."""
 
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryBalances]:
+        """Categories of this part, by category id."""
+
     def __init__(
         self,
         *,
         position: _builtins.int | None = ...,
         epoch: _builtins.str = ...,
         accounts: _abc.Iterable[Global___AccountBalances] | None = ...,
+        categories: _abc.Iterable[Global___CategoryBalances] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "accounts", b"accounts", "epoch", b"epoch", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "accounts", b"accounts", "categories", b"categories", "epoch", b"epoch", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
@@ -453,11 +533,12 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class ConflatedChange(_message.Message):
-    """What several commands changed on one account, folded into one change."""
+    """What several commands changed on one account or category, folded into one change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     LOCK_VERSION_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
@@ -466,8 +547,10 @@ class ConflatedChange(_message.Message):
     LAST_POSITION_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The account."""
+    category_id: _builtins.str
+    """The category."""
     lock_version: _builtins.int
-    """The account's lock_version after the last of them; without a filter of kinds or metadata, `folded` above the one
+    """Absent for a category. The account's lock_version after the last of them; without a filter of kinds or metadata, `folded` above the one
     before the first of them.
     """
     folded: _builtins.int
@@ -488,6 +571,7 @@ class ConflatedChange(_message.Message):
         self,
         *,
         account_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
         lock_version: _builtins.int | None = ...,
         before: _balances_pb2.Balances | None = ...,
         after: _balances_pb2.Balances | None = ...,
@@ -495,13 +579,13 @@ class ConflatedChange(_message.Message):
         first_position: _builtins.int = ...,
         last_position: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "category_id", b"category_id", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "first_position", b"first_position", "folded", b"folded", "last_position", b"last_position", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "account_id", b"account_id", "after", b"after", "before", b"before", "category_id", b"category_id", "first_position", b"first_position", "folded", b"folded", "last_position", b"last_position", "lock_version", b"lock_version", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "category_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
@@ -530,7 +614,7 @@ class ConflatedChanges(_message.Message):
     """How many events were folded; at least 2."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConflatedChange]:
-        """The accounts that they changed, by account id."""
+        """The accounts that they changed, by account id, then the categories, by category id."""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import categories_pb2 as _categories_pb2
 from ledger_client.v1 import filters_pb2 as _filters_pb2
 import builtins as _builtins
 import sys
@@ -466,6 +467,7 @@ class CreateTransactionRequest(_message.Message):
     ARCHIVE_ON_CONDITION_FAILURE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CATEGORY_CONDITIONS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that will hold it."""
     request_id: _builtins.str
@@ -502,6 +504,10 @@ class CreateTransactionRequest(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When a pending transaction expires; see Transaction.expires_at. INVALID_ARGUMENT for a posted one."""
 
+    @_builtins.property
+    def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
+        """Demands on categories of the ledger, at most 100, tested after the command like conditions on accounts."""
+
     def __init__(
         self,
         *,
@@ -516,10 +522,11 @@ class CreateTransactionRequest(_message.Message):
         archive_on_condition_failure: _builtins.bool = ...,
         validate_only: _builtins.bool = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        category_conditions: _abc.Iterable[_categories_pb2.CategoryCondition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_on_condition_failure", b"archive_on_condition_failure", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_on_condition_failure", b"archive_on_condition_failure", "category_conditions", b"category_conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -566,6 +573,7 @@ class UpdateTransactionRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CATEGORY_CONDITIONS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -605,6 +613,10 @@ class UpdateTransactionRequest(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """New expiry, if the mask names it; absent removes it."""
 
+    @_builtins.property
+    def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
+        """Demands on categories of the ledger, at most 100, tested after the command like conditions on accounts."""
+
     def __init__(
         self,
         *,
@@ -621,10 +633,11 @@ class UpdateTransactionRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         validate_only: _builtins.bool = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        category_conditions: _abc.Iterable[_categories_pb2.CategoryCondition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "expires_at", b"expires_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "category_conditions", b"category_conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "expires_at", b"expires_at", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "update_mask", b"update_mask", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
@@ -673,6 +686,7 @@ class PostTransactionRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CATEGORY_CONDITIONS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -701,6 +715,10 @@ class PostTransactionRequest(_message.Message):
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountCondition]:
         """Balance conditions on accounts of the transaction, tested right after the posting. At most 100."""
 
+    @_builtins.property
+    def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
+        """Demands on categories of the ledger, at most 100, tested after the command like conditions on accounts."""
+
     def __init__(
         self,
         *,
@@ -714,10 +732,11 @@ class PostTransactionRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         conditions: _abc.Iterable[Global___AccountCondition] | None = ...,
         validate_only: _builtins.bool = ...,
+        category_conditions: _abc.Iterable[_categories_pb2.CategoryCondition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "conditions", b"conditions", "effective_at", b"effective_at", "entries", b"entries", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "category_conditions", b"category_conditions", "conditions", b"conditions", "effective_at", b"effective_at", "entries", b"entries", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
@@ -968,6 +987,7 @@ class PartialPostTransactionRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CATEGORY_CONDITIONS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -996,6 +1016,10 @@ class PartialPostTransactionRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Metadata of the posted part."""
 
+    @_builtins.property
+    def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
+        """Demands on categories of the ledger, at most 100, tested after the command like conditions on accounts."""
+
     def __init__(
         self,
         *,
@@ -1010,10 +1034,11 @@ class PartialPostTransactionRequest(_message.Message):
         description: _builtins.str = ...,
         external_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        category_conditions: _abc.Iterable[_categories_pb2.CategoryCondition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "category_conditions", b"category_conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
@@ -1068,6 +1093,7 @@ class ReverseTransactionRequest(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CATEGORY_CONDITIONS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -1102,6 +1128,10 @@ class ReverseTransactionRequest(_message.Message):
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountCondition]:
         """Balance conditions on accounts of the ledger, tested right after the reversal. At most 100."""
 
+    @_builtins.property
+    def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
+        """Demands on categories of the ledger, at most 100, tested after the command like conditions on accounts."""
+
     def __init__(
         self,
         *,
@@ -1118,10 +1148,11 @@ class ReverseTransactionRequest(_message.Message):
         external_id: _builtins.str = ...,
         conditions: _abc.Iterable[Global___AccountCondition] | None = ...,
         validate_only: _builtins.bool = ...,
+        category_conditions: _abc.Iterable[_categories_pb2.CategoryCondition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "effective_at", b"effective_at", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "conditions", b"conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "category_conditions", b"category_conditions", "conditions", b"conditions", "description", b"description", "effective_at", b"effective_at", "entries", b"entries", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "status", b"status", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015

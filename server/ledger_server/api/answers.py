@@ -7,10 +7,10 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledgers_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, Ledger, Transaction
+from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, CategoryVersion, Ledger, Transaction
 from ledger_server.events.encode import balances_to, balances_to_bytes, delimited, timestamp_to
 from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
 from ledger_server.reading import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
@@ -50,6 +50,36 @@ def account_to(version: AccountVersion, position: int, epoch: str) -> accounts_p
         epoch=epoch,
         status=accounts_pb2.AccountStatus.ValueType(account.status),
         limits=_limits(account.limits) if account.limits else None,
+    )
+
+
+def category_to(version: CategoryVersion, position: int, epoch: str) -> categories_pb2.Category:
+    category = version.category
+    return categories_pb2.Category(
+        id=category.id,
+        ledger_id=category.ledger_id,
+        name=category.name,
+        description=category.description,
+        normal_balance=balances_pb2.NormalBalance.ValueType(category.normal_balance),
+        currency=category.currency,
+        currency_exponent=category.currency_exponent,
+        external_id=category.external_id or "",
+        metadata=category.metadata,
+        balances=balances_to(version),
+        created_at=timestamp_to(category.created_at),
+        updated_at=timestamp_to(category.updated_at),
+        deleted_at=timestamp_to(category.deleted_at) if category.deleted_at else None,
+        position=position,
+        epoch=epoch,
+    )
+
+
+def categories_page_to(page: Page[CategoryVersion]) -> categories_pb2.ListCategoriesResponse:
+    return categories_pb2.ListCategoriesResponse(
+        categories=[category_to(version, page.position, page.epoch) for version in page.items],
+        next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
     )
 
 

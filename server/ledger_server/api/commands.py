@@ -10,8 +10,10 @@ from ledger_server.api.fields import Problems
 from ledger_server.api.pieces import (
     account_conditions_of,
     account_ref,
+    category_conditions_of,
     entries_of,
     enum_of,
+    joined_categories_of,
     limits_of,
     mask_of,
     merged,
@@ -99,6 +101,7 @@ def create_account(request: accounts_pb2.CreateAccountRequest, ledger_id: str | 
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         metadata=fields.metadata(problems, request.metadata),
         limits=limits_of(problems, request.limits),
+        category_ids=joined_categories_of(problems, request.category_ids) if request.category_ids else (),
     )
     problems.raise_if_any()
     return command
@@ -164,6 +167,7 @@ def create_transaction(
         entries=entries_of(problems, request.entries),
         archive_on_condition_failure=request.archive_on_condition_failure,
         expires_at=expires_at,
+        category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries)
@@ -192,6 +196,7 @@ def update_transaction(
         metadata=patch,
         entries=entries_of(problems, request.entries) if "entries" in changed else None,
         expires_at=(optional_time(problems, request, "expires_at"),) if "expires_at" in changed else None,
+        category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries or ())
@@ -210,6 +215,7 @@ def post_transaction(request: transactions_pb2.PostTransactionRequest, ledger_id
         effective_at=optional_time(problems, request, "effective_at"),
         metadata=merged(fields.metadata(problems, request.metadata)),
         conditions=account_conditions_of(problems, request.conditions),
+        category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
     _refuse_unbalanced(command.entries or ())
@@ -247,6 +253,7 @@ def partial_post_transaction(
         description=fields.text(problems, "description", request.description),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         metadata=fields.metadata(problems, request.metadata),
+        category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
     return command
@@ -273,6 +280,7 @@ def reverse_transaction(
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         metadata=fields.metadata(problems, request.metadata),
         conditions=account_conditions_of(problems, request.conditions),
+        category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
     return command

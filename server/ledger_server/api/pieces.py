@@ -8,11 +8,20 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from ledger_client.v1 import accounts_pb2, balances_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
+from ledger_server.domain.errors import Violation
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
-from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
+from ledger_server.domain.inputs import (
+    AccountCondition,
+    BalanceCondition,
+    CategoryCondition,
+    EntryInput,
+    MetadataPatch,
+    PartialEntry,
+    Ref,
+)
 from ledger_server.domain.model import AccountStatus, BalanceLimit, BalanceLimits, MonitorField
 from ledger_server.domain.money import (
     BalanceKind,
@@ -25,6 +34,8 @@ from ledger_server.domain.money import (
 
 CONDITIONS_MAX = 18
 ACCOUNT_CONDITIONS_MAX = 100
+CATEGORY_CONDITIONS_MAX = 100
+CATEGORIES_JOINED_MAX = 100
 
 _SIGNED_AMOUNT_RULE = "must be a base-10 integer of at most 36 digits in the minor unit, optionally negative, never -0"
 _DIRECTIONS = {int(direction): direction for direction in Direction}
@@ -49,6 +60,27 @@ def transaction_ref(problems: Problems, message: Any) -> Ref:
         return Ref(None, external_id)
     problems.add("transaction_id", "is required, or transaction_external_id")
     return Ref(NIL_ID, None)
+
+
+def category_ref(problems: Problems, message: Any, prefix: str = "") -> Ref:
+    """The category that a request's oneof names; `prefix` stands before the fields' names."""
+    category_id = getattr(message, f"{prefix}category_id")
+    if category_id:
+        return Ref(fields.object_id(problems, f"{prefix}category_id", category_id), None)
+    external_id = getattr(message, f"{prefix}category_external_id")
+    if external_id:
+        return Ref(None, fields.external_id(problems, f"{prefix}category_external_id", external_id))
+    problems.add(f"{prefix}category_id", f"is required, or {prefix}category_external_id")
+    return Ref(NIL_ID, None)
+
+
+def joined_categories_of(problems: Problems, category_ids: Sequence[str]) -> tuple[str, ...]:
+    """The categories that a new account or category is put into, each once."""
+    if len(category_ids) > CATEGORIES_JOINED_MAX:
+        problems.add("category_ids", f"must be at most {CATEGORIES_JOINED_MAX}")
+        return ()
+    ids = [fields.object_id(problems, f"category_ids[{n}]", value) for n, value in enumerate(category_ids)]
+    return tuple(dict.fromkeys(ids))
 
 
 def entries_of(problems: Problems, entries: Sequence[transactions_pb2.EntryInput]) -> tuple[EntryInput, ...]:
@@ -168,6 +200,26 @@ def account_conditions_of(
         )
         for n, condition in enumerate(conditions)
     )
+
+
+def category_conditions_of(
+    problems: Problems, conditions: Sequence[categories_pb2.CategoryCondition]
+) -> tuple[CategoryCondition, ...]:
+    if not conditions:
+        return ()
+    if len(conditions) > CATEGORY_CONDITIONS_MAX:
+        problems.add("category_conditions", f"must be at most {CATEGORY_CONDITIONS_MAX}")
+        return ()
+    parsed = []
+    for n, condition in enumerate(conditions):
+        prefix = f"category_conditions[{n}]."
+        found = Problems()
+        ref = category_ref(found, condition)
+        problems.found += [Violation(prefix + each.subject, each.description) for each in found.found]
+        if not condition.conditions:
+            problems.add(f"{prefix}conditions", "is required")
+        parsed.append(CategoryCondition(ref, conditions_of(problems, f"{prefix}conditions", condition.conditions)))
+    return tuple(parsed)
 
 
 def conditions_of(

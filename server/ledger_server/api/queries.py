@@ -7,11 +7,18 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, categories_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.api.filters import amounts_of, between, ids_of, metadata_terms_of, order_of
-from ledger_server.api.pieces import account_ref, conditions_of, optional_count, optional_time, transaction_ref
+from ledger_server.api.pieces import (
+    account_ref,
+    category_ref,
+    conditions_of,
+    optional_count,
+    optional_time,
+    transaction_ref,
+)
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MONITOR_KINDS, AccountStatus, ArchivedReason, EventKind, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
@@ -20,6 +27,7 @@ from ledger_server.reading import (
     AccountQuery,
     AccountVersionQuery,
     AsOf,
+    CategoryQuery,
     EntryQuery,
     Interval,
     LedgerQuery,
@@ -133,6 +141,43 @@ def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> A
         interval=None if interval is None else Interval[interval.name],
         time_lower_bound=lower,
         time_upper_bound=upper,
+    )
+    problems.raise_if_any()
+    return query
+
+
+def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[str, Ref, int | None, int | None]:
+    problems = Problems()
+    asked = (
+        fields.ledger_id(problems, request.ledger_id),
+        category_ref(problems, request),
+        optional_count(problems, request, "as_of_position"),
+        _min_position(problems, request),
+    )
+    problems.raise_if_any()
+    return asked
+
+
+def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQuery:
+    problems = Problems()
+    if request.currency:
+        fields.currency(problems, request.currency)
+    if len(request.category_ids) > BATCH_GET_MAX:
+        problems.add("category_ids", f"must be at most {BATCH_GET_MAX}")
+    parent_id, account_id = request.parent_category_id, request.account_id
+    query = CategoryQuery(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        page_size=fields.page_size(problems, request.page_size),
+        page_token=request.page_token,
+        min_position=_min_position(problems, request),
+        category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:BATCH_GET_MAX])),
+        name=fields.text(problems, "name", request.name),
+        currency=request.currency or None,
+        normal_balance=_known(problems, "normal_balance", request.normal_balance, NormalBalance),
+        external_id=fields.external_id(problems, "external_id", request.external_id) or None,
+        parent_category_id=fields.object_id(problems, "parent_category_id", parent_id) if parent_id else None,
+        account_id=fields.object_id(problems, "account_id", account_id) if account_id else None,
+        metadata=fields.metadata(problems, request.metadata),
     )
     problems.raise_if_any()
     return query

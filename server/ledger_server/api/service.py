@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, monitors_pb2, streams_pb2, transactions_pb2
-from ledger_server.api import answers, batches, commands, monitors, queries
+from ledger_client.v1 import (
+    accounts_pb2,
+    categories_pb2,
+    entries_pb2,
+    ledgers_pb2,
+    monitors_pb2,
+    streams_pb2,
+    transactions_pb2,
+)
+from ledger_server.api import answers, batches, category_commands, commands, monitors, queries
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import AccountVersion, Ledger, Transaction
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, Transaction
 from ledger_server.events.hub import Hub
 from ledger_server.posting.batch import Answer
 from ledger_server.posting.lanes import Lanes
@@ -173,6 +181,45 @@ class LedgerService:
     ) -> monitors_pb2.BalanceMonitor:
         return monitors.written_to(await self._write(monitors.delete_monitor(request), context))
 
+    # Categories.
+
+    async def CreateCategory(
+        self, request: categories_pb2.CreateCategoryRequest, context: Context
+    ) -> categories_pb2.Category:
+        return _category(await self._write(category_commands.create_category(request), context))
+
+    async def GetCategory(
+        self, request: categories_pb2.GetCategoryRequest, context: Context
+    ) -> categories_pb2.Category:
+        asked = queries.get_category(request)
+        return answers.category_to(*await self._reader.get_category(*asked, context.time_remaining()))
+
+    async def ListCategories(
+        self, request: categories_pb2.ListCategoriesRequest, context: Context
+    ) -> categories_pb2.ListCategoriesResponse:
+        query = queries.list_categories(request)
+        return answers.categories_page_to(await self._reader.list_categories(query, context.time_remaining()))
+
+    async def UpdateCategory(
+        self, request: categories_pb2.UpdateCategoryRequest, context: Context
+    ) -> categories_pb2.Category:
+        return _category(await self._write(category_commands.update_category(request), context))
+
+    async def DeleteCategory(
+        self, request: categories_pb2.DeleteCategoryRequest, context: Context
+    ) -> categories_pb2.Category:
+        return _category(await self._write(category_commands.delete_category(request), context))
+
+    async def AddCategoryMember(
+        self, request: categories_pb2.AddCategoryMemberRequest, context: Context
+    ) -> categories_pb2.Category:
+        return _category(await self._write(category_commands.add_category_member(request), context))
+
+    async def RemoveCategoryMember(
+        self, request: categories_pb2.RemoveCategoryMemberRequest, context: Context
+    ) -> categories_pb2.Category:
+        return _category(await self._write(category_commands.remove_category_member(request), context))
+
     # Streams.
 
     async def WatchBalances(self, request: streams_pb2.WatchBalancesRequest, context: Context) -> None:
@@ -239,6 +286,11 @@ def _ledger(answer: Written) -> ledgers_pb2.Ledger:
 def _account(answer: Written) -> accounts_pb2.Account:
     assert isinstance(answer.object, AccountVersion)
     return answers.account_to(answer.object, answer.position, answer.epoch)
+
+
+def _category(answer: Written) -> categories_pb2.Category:
+    assert isinstance(answer.object, CategoryVersion)
+    return answers.category_to(answer.object, answer.position, answer.epoch)
 
 
 def _transaction(answer: Written) -> bytes:

@@ -1,5 +1,5 @@
 """The check of the log: events follow one another without a gap, each digest covers all before it, and what they tell
-of balances is what the accounts' versions say, byte for byte.
+of balances is what the versions of accounts and categories say, byte for byte.
 
 The digests are computed here, not in the database that is being judged.
 """
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import Event
+from ledger_client.v1.streams_pb2 import BalanceChange, Event
 from ledger_server.auditing.findings import Finding, KnownDigest
 from ledger_server.auditing.snapshots import bite
 from ledger_server.domain.errors import PositionPruned
@@ -32,6 +32,8 @@ class _Page(NamedTuple):
     events: list[Event]
     # By account id and lock_version.
     versions: Mapping[tuple[str, int], Row]
+    # By category id and position.
+    category_versions: Mapping[tuple[str, int], Row]
     # Positions whose transaction was written there.
     written: set[int]
     # Set where the page does not begin right behind the one before: what was pruned meanwhile, if that is why.
@@ -72,12 +74,28 @@ class LogCheck:
         else:
             checkpoint = await connection.fetchrow(sql.read_checkpoint, ledger_id)
             first = rows[0]["position"] if rows else None
-            return _Page([], [], {}, set(), checkpoint, first)
+            return _Page([], [], {}, {}, set(), checkpoint, first)
         events = [Event.FromString(row["payload"]) for row in rows]
-        told = [(change.account_id, str(change.lock_version)) for event in events for change in event.changes]
+        told = [
+            (change.account_id, str(change.lock_version))
+            for event in events
+            for change in event.changes
+            if change.account_id
+        ]
         versions = (
             await connection.fetch(sql.load_account_versions, ledger_id, *map(list, zip(*told, strict=True)))
             if told
+            else []
+        )
+        moved = [
+            (change.category_id, str(row["position"]))
+            for event, row in zip(events, rows, strict=True)
+            for change in event.changes
+            if change.category_id
+        ]
+        category_versions = (
+            await connection.fetch(sql.load_category_versions, ledger_id, *map(list, zip(*moved, strict=True)))
+            if moved
             else []
         )
         named = [
@@ -94,6 +112,7 @@ class LogCheck:
             rows,
             events,
             {(row["account_id"], row["lock_version"]): row for row in versions},
+            {(row["category_id"], row["position"]): row for row in category_versions},
             {row["position"] for row in written},
             None,
             rows[0]["position"],
@@ -131,7 +150,7 @@ class LogCheck:
             yield Finding("events", key, "position, by its payload", str(position), str(event.position))
         if event.transaction_id and position not in page.written:
             yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
-        yield from _judge_changes(key, position, event, page.versions)
+        yield from _judge_changes(key, position, event, page)
         # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
         self.digest, self.position, self.time = row["digest"], position, row["time"]
         yield from self._compare_with_known()
@@ -153,18 +172,19 @@ class LogCheck:
             )
 
 
-def _judge_changes(
-    key: Mapping[str, str], position: int, event: Event, versions: Mapping[tuple[str, int], Row]
-) -> Iterable[Finding]:
-    """What an event tells of accounts, held against their versions."""
-    told = [change.account_id for change in event.changes]
-    if told != sorted(set(told)):
-        yield Finding(
-            "events", key, "its accounts, each once and in order", ", ".join(sorted(set(told))), ", ".join(told)
-        )
+def _judge_changes(key: Mapping[str, str], position: int, event: Event, page: _Page) -> Iterable[Finding]:
+    """What an event tells of accounts and categories, held against their versions."""
+    told = [(change.category_id, change.account_id) for change in event.changes]
+    in_order = sorted(set(told))
+    if told != in_order:
+        words = [", ".join(account_id or category_id for category_id, account_id in each) for each in (in_order, told)]
+        yield Finding("events", key, "its accounts and categories, each once and in order", *words)
     for change in event.changes:
+        if change.category_id:
+            yield from _judge_category(key, position, change, page.category_versions)
+            continue
         name = f"version {change.lock_version} of account {change.account_id}"
-        row = versions.get((change.account_id, change.lock_version))
+        row = page.versions.get((change.account_id, change.lock_version))
         if row is None:
             yield Finding("events", key, "the version that it tells of", name, "")
             continue
@@ -176,26 +196,45 @@ def _judge_changes(
                 f"{event.transaction_id} at {position}",
                 f"{row['transaction_id']} at {row['position']}",
             )
-        for prefix, version, balances in (
-            ("before_", change.lock_version - 1, change.before),
-            ("", change.lock_version, change.after),
-        ):
-            counters = Counters(
-                row[f"{prefix}posted_debits"],
-                row[f"{prefix}posted_credits"],
-                row[f"{prefix}pending_debits"],
-                row[f"{prefix}pending_credits"],
-            )
-            normal_balance = NormalBalance(row["normal_balance"])
-            by_tables = encode_balances(normal_balance, row["currency"], row["currency_exponent"], counters)
-            if balances.SerializeToString() != by_tables:
-                yield Finding(
-                    "account_versions",
-                    {"account_id": change.account_id, "lock_version": str(version)},
-                    f"balances, by event {position}",
-                    _in_words(balances),
-                    _in_words(Balances.FromString(by_tables)),
-                )
+        for is_before, version in ((True, change.lock_version - 1), (False, change.lock_version)):
+            told_of = {"account_id": change.account_id, "lock_version": str(version)}
+            yield from _judge_balances("account_versions", told_of, position, change, row, is_before=is_before)
+
+
+def _judge_category(
+    key: Mapping[str, str], position: int, change: BalanceChange, versions: Mapping[tuple[str, int], Row]
+) -> Iterable[Finding]:
+    row = versions.get((change.category_id, position))
+    if row is None:
+        name = f"version of category {change.category_id} at {position}"
+        yield Finding("events", key, "the version that it tells of", name, "")
+        return
+    told_of = {"category_id": change.category_id, "position": str(position)}
+    for is_before in (True, False):
+        yield from _judge_balances("category_versions", told_of, position, change, row, is_before=is_before)
+
+
+def _judge_balances(
+    table: str, key: Mapping[str, str], position: int, change: BalanceChange, row: Row, *, is_before: bool
+) -> Iterable[Finding]:
+    """The balances before or after, held against the counters of the version."""
+    balances, prefix = (change.before, "before_") if is_before else (change.after, "")
+    counters = Counters(
+        row[f"{prefix}posted_debits"],
+        row[f"{prefix}posted_credits"],
+        row[f"{prefix}pending_debits"],
+        row[f"{prefix}pending_credits"],
+    )
+    normal_balance = NormalBalance(row["normal_balance"])
+    by_tables = encode_balances(normal_balance, row["currency"], row["currency_exponent"], counters)
+    if balances.SerializeToString() != by_tables:
+        yield Finding(
+            table,
+            key,
+            f"balances, by event {position}",
+            _in_words(balances),
+            _in_words(Balances.FromString(by_tables)),
+        )
 
 
 def _in_words(balances: Balances) -> str:

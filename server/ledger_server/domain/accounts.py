@@ -9,10 +9,10 @@ from typing import TypeVar
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import CreateAccount, CreateLedger, UpdateAccount, UpdateLedger
 from ledger_server.domain.errors import AccountNotEmpty, InvalidField, Violation
-from ledger_server.domain.inputs import patched
-from ledger_server.domain.model import Account, AccountStatus, AccountVersion, EventKind, Ledger
+from ledger_server.domain.inputs import Ref, patched
+from ledger_server.domain.model import Account, AccountStatus, AccountVersion, EventKind, Ledger, MemberChange
 from ledger_server.domain.money import ISO_4217, Counters
-from ledger_server.domain.refusals import accounts_not_found, refuse_taken
+from ledger_server.domain.refusals import accounts_not_found, find_categories, refuse_other_currency, refuse_taken
 
 _T = TypeVar("_T")
 
@@ -36,7 +36,9 @@ def update_ledger(book: Book, command: UpdateLedger, time: datetime) -> Effect:
 
 
 def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect:
-    exponent = _currency_exponent(book, command.currency, command.currency_exponent)
+    exponent = currency_exponent(book, command.currency, command.currency_exponent)
+    for category in find_categories(book, [Ref(category_id, None) for category_id in command.category_ids]):
+        refuse_other_currency(category, command.currency)
     if command.external_id is not None:
         refuse_taken(command.external_id, book.account_ids.get(command.external_id))
     account = Account(
@@ -55,7 +57,15 @@ def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect
         limits=command.limits,
     )
     version = AccountVersion(account, 0, Counters(), book.position + 1)
-    return Effect(command, EventKind.ACCOUNT_CREATED, book.position + 1, time, account=version)
+    return Effect(
+        command,
+        EventKind.ACCOUNT_CREATED,
+        book.position + 1,
+        time,
+        account=version,
+        member_changes=[MemberChange(category_id, account.id, None, True) for category_id in command.category_ids],
+        joined_or_left=sorted(book.climb(command.category_ids)) if command.category_ids else (),
+    )
 
 
 def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect:
@@ -102,14 +112,17 @@ def _refuse_not_empty(version: AccountVersion) -> None:
         )
 
 
-def _currency_exponent(book: Book, currency: str, asked: int | None) -> int:
+def currency_exponent(book: Book, currency: str, asked: int | None) -> int:
+    """What the exponent of a new account or category is, or InvalidField."""
     fixed = ISO_4217.get(currency, book.currencies.get(currency))
     if fixed is None:
         if asked is None:
-            problem = f"is required for the ledger's first account of {currency}, which is not an ISO 4217 code"
+            problem = (
+                f"is required for the ledger's first account or category of {currency}, which is not an ISO 4217 code"
+            )
             raise InvalidField.of([Violation("currency_exponent", problem)])
         return asked
     if asked is not None and asked != fixed:
-        by = "ISO 4217" if currency in ISO_4217 else "the ledger's first account of it"
+        by = "ISO 4217" if currency in ISO_4217 else "the ledger's first account or category of it"
         raise InvalidField.of([Violation("currency_exponent", f"of {currency} is {fixed} by {by}, not {asked}")])
     return fixed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,14 +14,18 @@ from ledger_server.domain.model import (
     Account,
     AccountVersion,
     BalanceChange,
+    CategoryChange,
+    CategoryVersion,
     EventKind,
     Ledger,
+    MemberChange,
     Monitor,
     MonitorReading,
     Transaction,
     TransactionStatus,
     Watched,
 )
+from ledger_server.domain.money import Counters
 
 # An account's versions are folded by effective time when there are so many more of them.
 TAIL_VERSIONS = 1_000
@@ -66,6 +70,14 @@ class Effect:
         """That of the last of its events."""
         return self.position + len(self.edges)
 
+    # The category that the command is answered with.
+    category: CategoryVersion | None = None
+    # The categories whose counters moved or had an account move under them, by category id.
+    category_changes: Sequence[CategoryChange] = ()
+    member_changes: Sequence[MemberChange] = ()
+    # The categories that accounts came under or were under until now.
+    joined_or_left: Sequence[str] = ()
+
     @property
     def transaction(self) -> Transaction | None:
         """The transaction that the command is answered with."""
@@ -106,6 +118,17 @@ class Book:
     # The monitors of the accounts above: by account id, and the account of each.
     watched: dict[str, Watched] = field(default_factory=dict)
     monitored: dict[str, str] = field(default_factory=dict)
+    # Categories that are not deleted, with all above them; by external id too.
+    categories: dict[str, CategoryVersion] = field(default_factory=dict)
+    category_ids: dict[str, str] = field(default_factory=dict)
+    # The categories that an account or a category here is directly in; no key: in none.
+    parents: dict[str, frozenset[str]] = field(default_factory=dict)
+    # Filled for a command that nests categories, see load_nesting: what is directly in categories, and how much of what
+    # moves the categories above have also otherwise. Those that are not named here have all of it otherwise.
+    children: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    overlaps: Mapping[str, Counters] = field(default_factory=dict)
+    # All categories above a member, as far as it was asked.
+    _above: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
@@ -119,6 +142,28 @@ class Book:
     def find_monitor(self, monitor_id: str) -> Monitor | None:
         watched = self.watched.get(self.monitored.get(monitor_id, ""))
         return next((monitor for monitor in watched.monitors if monitor.id == monitor_id), None) if watched else None
+
+    def find_category(self, ref: Ref) -> CategoryVersion | None:
+        category_id = ref.id if ref.external_id is None else self.category_ids.get(ref.external_id)
+        return self.categories.get(category_id) if category_id is not None else None
+
+    def above(self, member_id: str) -> tuple[str, ...]:
+        """The categories that an account or a category is under, directly or through others; by id."""
+        found = self._above.get(member_id)
+        if found is None:
+            found = self._above[member_id] = tuple(sorted(self.climb(self.parents.get(member_id, ()))))
+        return found
+
+    def climb(self, category_ids: Iterable[str]) -> set[str]:
+        """These categories and all above them."""
+        reached: set[str] = set()
+        ahead = list(category_ids)
+        while ahead:
+            category_id = ahead.pop()
+            if category_id not in reached:
+                reached.add(category_id)
+                ahead += self.parents.get(category_id, ())
+        return reached
 
     def apply(self, effect: Effect) -> None:
         """Makes the effect visible to the commands that follow."""
@@ -134,6 +179,12 @@ class Book:
             self._put(self.accounts, after.account.id, after)
             if not after.lock_version % TAIL_VERSIONS:
                 self.grown.add(after.account.id)
+        if effect.category is not None:
+            self._apply_category(effect.category)
+        for _, category in effect.category_changes:
+            self._put(self.categories, category.category.id, category)
+        for member in effect.member_changes:
+            self._apply_member(member)
         for entry_id, amount in effect.reversed.items():
             self._put(self.reversed, entry_id, amount)
         if effect.watched is not None:
@@ -145,6 +196,8 @@ class Book:
         self.transactions = {transaction.id: transaction for transaction in pending}
         self.transaction_ids = {t.external_id: t.id for t in pending if t.external_id is not None}
         self.reversed = {}
+        self.children = {}
+        self.overlaps = {}
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
@@ -160,6 +213,7 @@ class Book:
                 else:
                     mapping[key] = value
             self.position, self.ledger = position, ledger
+            self._above.clear()
             raise
         finally:
             self._undo = None
@@ -174,6 +228,34 @@ class Book:
         if account.currency not in self.currencies:
             self._put(self.currencies, account.currency, account.currency_exponent)
         self._put(self.accounts, account.id, version)
+
+    def _apply_category(self, version: CategoryVersion) -> None:
+        category = version.category
+        known = self.categories.get(category.id)
+        if known is not None and known.category.external_id is not None:
+            self._put(self.category_ids, known.category.external_id, None)
+        if category.deleted_at is not None:
+            self._put(self.categories, category.id, None)
+            for member_id in [member_id for member_id, ids in self.parents.items() if category.id in ids]:
+                self._put(self.parents, member_id, self.parents[member_id] - {category.id} or None)
+            self._put(self.parents, category.id, None)
+            self._above.clear()
+            return
+        if category.external_id is not None:
+            self._put(self.category_ids, category.external_id, category.id)
+        if category.currency not in self.currencies:
+            self._put(self.currencies, category.currency, category.currency_exponent)
+        self._put(self.categories, category.id, version)
+
+    def _apply_member(self, change: MemberChange) -> None:
+        member_id = change.account_id or change.member_category_id or ""
+        parents = self.parents.get(member_id, frozenset())
+        parents = parents | {change.category_id} if change.joins else parents - {change.category_id}
+        self._put(self.parents, member_id, parents or None)
+        if change.account_id is None:
+            self._above.clear()
+        else:
+            self._above.pop(member_id, None)
 
     def _apply_transaction(self, transaction: Transaction, replaced: Transaction | None) -> None:
         if replaced is not None and replaced.external_id is not None and replaced.holds_external_id:

@@ -13,6 +13,7 @@ from typing import ClassVar
 from ledger_server.domain.ids import new_first_entry_id, new_id
 from ledger_server.domain.inputs import (
     AccountCondition,
+    CategoryCondition,
     EntryInput,
     MetadataPatch,
     PartialEntry,
@@ -20,6 +21,7 @@ from ledger_server.domain.inputs import (
     TimePatch,
     Values,
     account_conditions_value,
+    category_conditions_value,
     entries_value,
     items_value,
     limits_value,
@@ -95,6 +97,7 @@ class CreateAccount(Command):
     external_id: str | None
     metadata: Metadata
     limits: BalanceLimits = ()
+    category_ids: tuple[str, ...] = ()
     account_id: str = field(default_factory=new_id)
 
     def values(self) -> Values:
@@ -107,6 +110,7 @@ class CreateAccount(Command):
             ("external_id", self.external_id),
             ("metadata", items_value(self.metadata)),
             ("limits", limits_value(self.limits)),
+            ("category_ids", self.category_ids),
         )
 
 
@@ -148,6 +152,7 @@ class CreateTransaction(Command):
     entries: tuple[EntryInput, ...]
     archive_on_condition_failure: bool = False
     expires_at: datetime | None = None
+    category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id)
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
@@ -161,6 +166,7 @@ class CreateTransaction(Command):
             ("entries", entries_value(self.entries)),
             ("archive_on_condition_failure", self.archive_on_condition_failure),
             ("expires_at", time_value(self.expires_at)),
+            ("category_conditions", category_conditions_value(self.category_conditions)),
         )
 
 
@@ -178,6 +184,7 @@ class UpdateTransaction(Command):
     metadata: MetadataPatch | None
     entries: tuple[EntryInput, ...] | None
     expires_at: TimePatch = None
+    category_conditions: tuple[CategoryCondition, ...] = ()
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
     def values(self) -> Values:
@@ -190,6 +197,7 @@ class UpdateTransaction(Command):
             ("metadata", patch_value(self.metadata)),
             ("entries", None if self.entries is None else entries_value(self.entries)),
             ("expires_at", self.expires_at and ("to", time_value(self.expires_at[0]))),
+            ("category_conditions", category_conditions_value(self.category_conditions)),
         )
 
 
@@ -203,6 +211,7 @@ class PostTransaction(Command):
     effective_at: datetime | None
     metadata: MetadataPatch | None
     conditions: tuple[AccountCondition, ...] = ()
+    category_conditions: tuple[CategoryCondition, ...] = ()
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
     def values(self) -> Values:
@@ -213,6 +222,7 @@ class PostTransaction(Command):
             ("effective_at", time_value(self.effective_at)),
             ("metadata", patch_value(self.metadata)),
             ("conditions", account_conditions_value(self.conditions)),
+            ("category_conditions", category_conditions_value(self.category_conditions)),
         )
 
 
@@ -246,6 +256,7 @@ class PartialPostTransaction(Command):
     description: str
     external_id: str | None
     metadata: Metadata
+    category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id)
     first_entry_id: str = field(default_factory=new_first_entry_id)
     remainder_first_entry_id: str = field(default_factory=new_first_entry_id)
@@ -259,6 +270,7 @@ class PartialPostTransaction(Command):
             ("description", self.description),
             ("external_id", self.external_id),
             ("metadata", items_value(self.metadata)),
+            ("category_conditions", category_conditions_value(self.category_conditions)),
         )
 
 
@@ -277,6 +289,7 @@ class ReverseTransaction(Command):
     external_id: str | None
     metadata: Metadata
     conditions: tuple[AccountCondition, ...] = ()
+    category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id)
     first_entry_id: str = field(default_factory=new_first_entry_id)
 
@@ -291,6 +304,7 @@ class ReverseTransaction(Command):
             ("external_id", self.external_id),
             ("metadata", items_value(self.metadata)),
             ("conditions", account_conditions_value(self.conditions)),
+            ("category_conditions", category_conditions_value(self.category_conditions)),
         )
 
 

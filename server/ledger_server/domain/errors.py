@@ -3,10 +3,12 @@
 LedgerError
 ├── InvalidArgument          MessageMalformed  InvalidField  Unbalanced  InvalidPageToken
 ├── NotFound *               LedgerNotFound  AccountNotFound  TransactionNotFound  EntryNotFound  MonitorNotFound
+│                            CategoryNotFound  CategoryMemberNotFound
 ├── AlreadyExists            ExternalIdTaken *  RequestIdReused
 ├── FailedPrecondition *     TransactionNotPending  TransactionNotPosted  TransactionExpired  ReversalEntriesFixed
 │                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
-│                            ConditionFailed  EpochChanged  PruningNotAllowed  TooManyMonitors
+│                            ConditionFailed  EpochChanged  PruningNotAllowed  TooManyMonitors  CategoryCycle
+│                            CategoryTooDeep  CategoryCurrencyMismatch
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned  LockVersionInFuture
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
@@ -42,6 +44,7 @@ class Violation:
     shortfall: str = ""
     lock_version: int | None = None
     retryable: bool = False
+    category_id: str = ""
 
 
 class LedgerError(Exception):
@@ -145,6 +148,14 @@ class MonitorNotFound(NotFound):
     reason = "MONITOR_NOT_FOUND"
 
 
+class CategoryNotFound(NotFound):
+    reason = "CATEGORY_NOT_FOUND"
+
+
+class CategoryMemberNotFound(NotFound):
+    reason = "CATEGORY_MEMBER_NOT_FOUND"
+
+
 class AlreadyExists(LedgerError):
     code = "ALREADY_EXISTS"
 
@@ -213,6 +224,18 @@ class PruningNotAllowed(FailedPrecondition):
 
 class TooManyMonitors(FailedPrecondition):
     reason = "TOO_MANY_MONITORS"
+
+
+class CategoryCycle(FailedPrecondition):
+    reason = "CATEGORY_CYCLE"
+
+
+class CategoryTooDeep(FailedPrecondition):
+    reason = "CATEGORY_TOO_DEEP"
+
+
+class CategoryCurrencyMismatch(FailedPrecondition):
+    reason = "CATEGORY_CURRENCY_MISMATCH"
 
 
 class Aborted(LedgerError):

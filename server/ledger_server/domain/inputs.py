@@ -63,6 +63,13 @@ class AccountCondition(NamedTuple):
     conditions: tuple[BalanceCondition, ...]
 
 
+class CategoryCondition(NamedTuple):
+    """What must hold on a category of the ledger."""
+
+    category: Ref
+    conditions: tuple[BalanceCondition, ...]
+
+
 class PartialEntry(NamedTuple):
     """A part of an existing entry: named by its id, or by its account and direction if no other entry has these."""
 
@@ -128,6 +135,10 @@ def limits_value(limits: BalanceLimits) -> Value:
 
 def account_conditions_value(conditions: tuple[AccountCondition, ...]) -> Value:
     return tuple((tuple(c.account), c.lock_version, conditions_value(c.conditions)) for c in conditions)
+
+
+def category_conditions_value(conditions: tuple[CategoryCondition, ...]) -> Value:
+    return tuple((tuple(c.category), conditions_value(c.conditions)) for c in conditions)
 
 
 def partial_entries_value(entries: tuple[PartialEntry, ...]) -> Value:

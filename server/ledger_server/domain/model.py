@@ -75,6 +75,11 @@ class EventKind(IntEnum):
     TRANSACTION_ARCHIVED = 8
     TRANSACTION_PARTIALLY_POSTED = 9
     TRANSACTION_REVERSED = 10
+    CATEGORY_CREATED = 20
+    CATEGORY_UPDATED = 21
+    CATEGORY_DELETED = 22
+    CATEGORY_MEMBER_ADDED = 23
+    CATEGORY_MEMBER_REMOVED = 24
     MONITOR_CREATED = 40
     MONITOR_UPDATED = 41
     MONITOR_DELETED = 42
@@ -128,6 +133,38 @@ class AccountVersion:
 
     account: Account
     lock_version: int
+    counters: Counters
+    position: int
+    balances_message: bytes | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What is not money about a category."""
+
+    id: str
+    ledger_id: str
+    name: str
+    description: str
+    normal_balance: NormalBalance
+    currency: str
+    currency_exponent: int
+    external_id: str | None
+    metadata: Metadata
+    created_position: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class CategoryVersion:
+    """A category with its counters, the sums over all accounts under it, and the position that wrote them. Immutable.
+
+    balances_message: as in AccountVersion.
+    """
+
+    category: Category
     counters: Counters
     position: int
     balances_message: bytes | None = field(default=None, compare=False, repr=False)
@@ -281,3 +318,19 @@ class Watched(NamedTuple):
 
     monitors: tuple[Monitor, ...]
     bands: tuple[Band, ...]
+
+
+class CategoryChange(NamedTuple):
+    """What one command changed on one category."""
+
+    before: CategoryVersion
+    after: CategoryVersion
+
+
+class MemberChange(NamedTuple):
+    """An account or a category that joins a category, or leaves it; exactly one of the members is set."""
+
+    category_id: str
+    account_id: str | None
+    member_category_id: str | None
+    joins: bool

@@ -105,6 +105,10 @@ class Counters(NamedTuple):
     pending_debits: int = 0
     pending_credits: int = 0
 
+    def plus(self, other: Counters, sign: int = 1) -> Counters:
+        """These and the others, added, or subtracted if the sign is -1."""
+        return Counters(*[own + sign * theirs for own, theirs in zip(self, other, strict=True)])
+
 
 class Balance(NamedTuple):
     """One balance: what it counts on each side, and the difference by the account's normality."""

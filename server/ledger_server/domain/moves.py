@@ -21,6 +21,7 @@ from ledger_server.domain.model import (
     TransactionStatus,
 )
 from ledger_server.domain.money import Counters, Direction
+from ledger_server.domain.sums import moved_categories
 
 PENDING, POSTED, ARCHIVED = TransactionStatus.PENDING, TransactionStatus.POSTED, TransactionStatus.ARCHIVED
 
@@ -137,6 +138,7 @@ def effect_of(
             for account_id in sorted(after)
         ],
         reversed=reversed or {},
+        category_changes=moved_categories(book, after) if book.parents else (),
     )
 
 

@@ -32,6 +32,7 @@ from ledger_server.domain.moves import (
 from ledger_server.domain.refusals import (
     Demand,
     find_accounts,
+    find_condition_categories,
     find_transaction,
     refuse_account_status,
     refuse_closed_period,
@@ -61,6 +62,7 @@ class _Part(NamedTuple):
 def partial_post_transaction(book: Book, command: PartialPostTransaction, time: datetime) -> Effect:
     old = find_transaction(book, command.transaction)
     parts = _parts(book, old, command.entries)
+    find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
     refuse_unless_pending(old, "posted in part")
     refuse_expired(old.id, old.expires_at, time)
@@ -85,7 +87,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     remaining = [line for line in remaining if line.amount]
     after = moved(book, lines, (posted, POSTED), (remaining, PENDING))
     refuse_limits(book, after)
-    refuse_conditions(demands, after)
+    refuse_conditions(book, demands, command.category_conditions, after)
     new = _new_transaction(book, command, old, POSTED, effective_at, posted, after, time)._replace(
         partially_posts_id=old.id
     )
@@ -101,6 +103,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
     entries = command.entries if command.entries is not None else _whole(old)
     parts = _parts(book, old, entries)
     accounts = find_accounts(book, [condition.account for condition in command.conditions])
+    find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
     if old.status != POSTED:
         raise TransactionNotPosted(
@@ -130,7 +133,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
         refuse_closed_period(book, effective_at)
     after = moved(book, (), (lines, command.status))
     refuse_limits(book, after)
-    refuse_conditions(demands, after)
+    refuse_conditions(book, demands, command.category_conditions, after)
     new = _new_transaction(book, command, old, command.status, effective_at, lines, after, time)._replace(
         reverses_id=old.id
     )

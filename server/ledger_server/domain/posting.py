@@ -10,8 +10,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ledger_server.domain import accounts, monitors, parts, transactions
+from ledger_server.domain import accounts, categories, monitors, parts, transactions
 from ledger_server.domain.book import Book, Effect
+from ledger_server.domain.category_commands import (
+    AddCategoryMember,
+    CreateCategory,
+    DeleteCategory,
+    RemoveCategoryMember,
+    UpdateCategory,
+)
 from ledger_server.domain.commands import (
     ArchiveTransaction,
     Command,
@@ -41,6 +48,11 @@ _RULES: Mapping[type[Command], Callable[[Book, Any, datetime], Effect]] = {
     UpdateAccount: accounts.update_account,
     CreateLedger: accounts.create_ledger,
     UpdateLedger: accounts.update_ledger,
+    CreateCategory: categories.create_category,
+    UpdateCategory: categories.update_category,
+    DeleteCategory: categories.delete_category,
+    AddCategoryMember: categories.add_member,
+    RemoveCategoryMember: categories.remove_member,
     CreateBalanceMonitor: monitors.create_monitor,
     UpdateBalanceMonitor: monitors.update_monitor,
     DeleteBalanceMonitor: monitors.delete_monitor,

@@ -11,6 +11,8 @@ from ledger_server.domain.book import Book
 from ledger_server.domain.errors import (
     AccountNotFound,
     AccountNotOpen,
+    CategoryCurrencyMismatch,
+    CategoryNotFound,
     ConditionFailed,
     ExternalIdTaken,
     LedgerNotFound,
@@ -25,9 +27,17 @@ from ledger_server.domain.errors import (
     VersionMismatch,
     Violation,
 )
-from ledger_server.domain.inputs import BalanceCondition, Ref
-from ledger_server.domain.model import AccountStatus, AccountVersion, BalanceLimit, Transaction, TransactionStatus
+from ledger_server.domain.inputs import BalanceCondition, CategoryCondition, Ref
+from ledger_server.domain.model import (
+    AccountStatus,
+    AccountVersion,
+    BalanceLimit,
+    CategoryVersion,
+    Transaction,
+    TransactionStatus,
+)
 from ledger_server.domain.money import OPERATOR_SYMBOLS, BalanceKind, Direction, Operator, balance
+from ledger_server.domain.sums import moved_categories
 
 
 class Demand(NamedTuple):
@@ -52,6 +62,37 @@ def accounts_not_found(refs: Sequence[Ref]) -> AccountNotFound:
         metadata=dict(names[:1]),
         violations=[Violation(value, f"no account of the ledger has this {key}", "NOT_FOUND") for key, value in names],
     )
+
+
+def find_categories(book: Book, refs: Sequence[Ref], noun: str = "category") -> list[CategoryVersion]:
+    categories = [book.find_category(ref) for ref in refs]
+    if None in categories:
+        raise categories_not_found([ref for ref, c in zip(refs, categories, strict=True) if c is None], noun)
+    return categories  # type: ignore[return-value]
+
+
+def find_condition_categories(book: Book, conditions: Sequence[CategoryCondition]) -> None:
+    """Refuses conditions on categories that are not there."""
+    if conditions:
+        find_categories(book, [condition.category for condition in conditions])
+
+
+def categories_not_found(refs: Sequence[Ref], noun: str = "category") -> CategoryNotFound:
+    names = [next(iter(ref.describe(noun).items())) for ref in dict.fromkeys(refs)]
+    return CategoryNotFound(
+        f"no such category in this ledger: {', '.join(value for _, value in names[:5])}",
+        metadata=dict(names[:1]),
+        violations=[Violation(value, f"no category of the ledger has this {key}", "NOT_FOUND") for key, value in names],
+    )
+
+
+def refuse_other_currency(version: CategoryVersion, currency: str) -> None:
+    category = version.category
+    if currency != category.currency:
+        raise CategoryCurrencyMismatch(
+            f"category {category.id} is of {category.currency} and holds nothing of {currency}",
+            metadata={"category_id": category.id, "currency": category.currency},
+        )
 
 
 def ledger_not_found(ledger_id: str) -> LedgerNotFound:
@@ -219,7 +260,12 @@ def _limit_violation(limit: BalanceLimit, before: AccountVersion, after: Account
     return None
 
 
-def refuse_conditions(demands: Sequence[Demand], after: Mapping[str, AccountVersion]) -> None:
+def refuse_conditions(
+    book: Book,
+    demands: Sequence[Demand],
+    category_conditions: Sequence[CategoryCondition],
+    after: Mapping[str, AccountVersion],
+) -> None:
     """Conditions are tested on the balances after the whole command."""
     violations = [
         _balance_violation("BALANCE_CONDITION", condition.balance, condition.operator, seen, condition.amount, before)
@@ -229,8 +275,38 @@ def refuse_conditions(demands: Sequence[Demand], after: Mapping[str, AccountVers
             seen := _amount(condition.balance, after.get(before.account.id, before)), condition.amount
         )
     ]
+    if category_conditions:
+        violations += _category_violations(book, category_conditions, after)
     if violations:
         raise ConditionFailed(f"{violations[0].subject}: {violations[0].description}", violations=violations)
+
+
+def _category_violations(
+    book: Book, category_conditions: Sequence[CategoryCondition], after: Mapping[str, AccountVersion]
+) -> list[Violation]:
+    moved = {change.after.category.id: change.after for change in moved_categories(book, after)}
+    violations = []
+    for ref, conditions in category_conditions:
+        (version,) = find_categories(book, [ref])
+        version = moved.get(version.category.id, version)
+        for kind, operator, demanded in conditions:
+            seen = balance(kind, version.category.normal_balance, version.counters).amount
+            if not operator.holds(seen, demanded):
+                violations.append(
+                    Violation(
+                        f"categories/{version.category.id}",
+                        _would_be(kind, operator, seen, demanded),
+                        "CATEGORY_CONDITION",
+                        balance=kind,
+                        operator=operator,
+                        seen=str(seen),
+                        demanded=str(demanded),
+                        shortfall=str(abs(demanded - seen)),
+                        retryable=True,
+                        category_id=version.category.id,
+                    )
+                )
+    return violations
 
 
 def _amount(kind: BalanceKind, version: AccountVersion) -> int:
@@ -242,8 +318,7 @@ def _balance_violation(
 ) -> Violation:
     return Violation(
         f"accounts/{before.account.id}",
-        f"{kind.name.lower()} would be {seen}, demanded {OPERATOR_SYMBOLS[operator]} {demanded}, "
-        f"short by {abs(demanded - seen)}, at lock_version {before.lock_version}",
+        f"{_would_be(kind, operator, seen, demanded)}, at lock_version {before.lock_version}",
         rule,
         account_id=before.account.id,
         balance=kind,
@@ -253,6 +328,13 @@ def _balance_violation(
         shortfall=str(abs(demanded - seen)),
         lock_version=before.lock_version,
         retryable=True,
+    )
+
+
+def _would_be(kind: BalanceKind, operator: Operator, seen: int, demanded: int) -> str:
+    return (
+        f"{kind.name.lower()} would be {seen}, demanded {OPERATOR_SYMBOLS[operator]} {demanded}, "
+        f"short by {abs(demanded - seen)}"
     )
 
 

@@ -38,6 +38,7 @@ from ledger_server.domain.moves import (
 from ledger_server.domain.refusals import (
     Demand,
     find_accounts,
+    find_condition_categories,
     find_transaction,
     refuse_account_status,
     refuse_closed_period,
@@ -57,6 +58,7 @@ from ledger_server.domain.refusals import (
 def create_transaction(book: Book, command: CreateTransaction, time: datetime) -> Effect:
     entries = command.entries
     accounts = find_accounts(book, [entry.account for entry in entries])
+    find_condition_categories(book, command.category_conditions)
     refuse_unbalanced(_legs(entries, accounts))
     refuse_expired(command.transaction_id, command.expires_at, time)
     if command.external_id is not None:
@@ -72,7 +74,7 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
     after = moved(book, (), (lines, status))
     try:
         refuse_limits(book, after)
-        refuse_conditions(demands, after)
+        refuse_conditions(book, demands, command.category_conditions, after)
     except (LimitExceeded, ConditionFailed):
         if not command.archive_on_condition_failure:
             raise
@@ -103,6 +105,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     old = find_transaction(book, command.transaction)
     entries = command.entries or ()
     accounts = find_accounts(book, [entry.account for entry in entries])
+    find_condition_categories(book, command.category_conditions)
     refuse_unbalanced(_legs(entries, accounts))
     metadata = patched(old.metadata, command.metadata)
     refuse_edit(old, _changed_fields(command), time)
@@ -132,8 +135,10 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
             refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
         after = moved(book, standing_lines(old), (lines, new.status))
         refuse_limits(book, after)
-        refuse_conditions(demands, after)
+        refuse_conditions(book, demands, command.category_conditions, after)
         new = with_entries(book, new, command.first_entry_id, lines, after)
+    else:
+        refuse_conditions(book, (), command.category_conditions, after)
     return effect_of(book, command, EventKind.TRANSACTION_UPDATED, after, (new, old))
 
 
@@ -141,6 +146,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     old = find_transaction(book, command.transaction)
     entries = command.entries or ()
     accounts = find_accounts(book, [*(e.account for e in entries), *(c.account for c in command.conditions)])
+    find_condition_categories(book, command.category_conditions)
     refuse_unbalanced(_legs(entries, accounts))
     metadata = patched(old.metadata, command.metadata)
     refuse_unless_pending(old, "posted")
@@ -156,7 +162,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     refuse_closed_period(book, effective_at)
     after = moved(book, standing_lines(old), (lines, POSTED))
     refuse_limits(book, after)
-    refuse_conditions(demands, after)
+    refuse_conditions(book, demands, command.category_conditions, after)
     new = old._replace(
         version=old.version + 1,
         status=POSTED,

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import balances_pb2, monitors_pb2, streams_pb2
 from ledger_server.domain.book import Effect
-from ledger_server.domain.model import AccountVersion, EventKind, MonitorReading
+from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKind, MonitorReading
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
 from ledger_server.domain.monitors import edge_kind
 
@@ -44,16 +44,16 @@ def timestamp_to(time: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def balances_to(version: AccountVersion) -> balances_pb2.Balances:
-    """The three balances of an account at a version."""
+def balances_to(version: AccountVersion | CategoryVersion) -> balances_pb2.Balances:
+    """The three balances of an account or a category at a version."""
     return balances_pb2.Balances.FromString(balances_to_bytes(version))
 
 
-def balances_to_bytes(version: AccountVersion) -> bytes:
-    """The three balances of an account at a version: a serialized `ledger.v1.Balances`."""
+def balances_to_bytes(version: AccountVersion | CategoryVersion) -> bytes:
+    """The three balances of an account or a category at a version: a serialized `ledger.v1.Balances`."""
     message = version.balances_message
     if message is None:
-        account = version.account
+        account = version.account if isinstance(version, AccountVersion) else version.category
         message = version.balances_message = encode_balances(
             account.normal_balance, account.currency, account.currency_exponent, version.counters
         )
@@ -105,6 +105,12 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     if effect.monitor is not None:
         event.account_id = effect.monitor.monitor.account_id
         event.monitor.CopyFrom(monitor_to(effect.monitor))
+    if effect.category is not None:
+        event.category_id = effect.category.category.id
+    if effect.joined_or_left:
+        event.joined_or_left_category_ids.extend(effect.joined_or_left)
+    if effect.category is not None and effect.member_changes:
+        _name_member(event, effect)
     parts = [event.SerializeToString(deterministic=True)]
     for before, after, _, _ in effect.changes:
         change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (
@@ -112,6 +118,13 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
             varint(after.lock_version),
             delimited(balances_to_bytes(before)),
             delimited(balances_to_bytes(after)),
+        )
+        parts.append(b"\x3a" + delimited(change))
+    for before_category, after_category in effect.category_changes:
+        change = b"\x2a\x24%b\x1a%b\x22%b" % (
+            after_category.category.id.encode(),
+            delimited(balances_to_bytes(before_category)),
+            delimited(balances_to_bytes(after_category)),
         )
         parts.append(b"\x3a" + delimited(change))
     return b"".join(parts)
@@ -157,6 +170,14 @@ def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
         updated_at=timestamp_to(monitor.updated_at),
         deleted_at=timestamp_to(monitor.deleted_at) if monitor.deleted_at else None,
     )
+
+
+def _name_member(event: streams_pb2.Event, effect: Effect) -> None:
+    """Whom an event about a category's members is about; a new category has parents instead."""
+    category_id, account_id, member_category_id, _ = effect.member_changes[0]
+    if category_id == event.category_id:
+        event.member_account_id = account_id or ""
+        event.member_category_id = member_category_id or ""
 
 
 def delimited(message: bytes) -> bytes:

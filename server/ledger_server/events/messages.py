@@ -50,10 +50,10 @@ class LoggedEvent:
         "_message",
         "_selections",
         "account_id",
-        "account_ids",
         "kind",
         "payload",
         "position",
+        "subject_ids",
         "transaction_id",
     )
 
@@ -65,9 +65,9 @@ class LoggedEvent:
         self.position = self._message.position
         self.kind = int(self._message.kind)
         self.transaction_id = self._message.transaction_id
-        # The account it created or updated, and those whose balances it moved.
+        # The account it created or updated, and the accounts and categories whose balances it moved.
         self.account_id = self._message.account_id
-        self.account_ids = [change.account_id for change in self._message.changes]
+        self.subject_ids = [change.account_id or change.category_id for change in self._message.changes]
 
     def whole(self) -> Delivery:
         """The event as it was logged."""
@@ -75,7 +75,7 @@ class LoggedEvent:
 
     def select(self, changes: Sequence[int]) -> Delivery:
         """The event with only the changes of these indexes, in ascending order; built once for each choice."""
-        if len(changes) == len(self.account_ids):
+        if len(changes) == len(self.subject_ids):
             return self.whole()
         choice = tuple(changes)
         event = self._selections.get(choice)
@@ -117,12 +117,16 @@ def conflated(deliveries: Sequence[Delivery]) -> Iterator[tuple[int, bytes]]:
     folds: dict[str, ConflatedChange] = {}
     for delivery in deliveries:
         for change in Event.FromString(delivery.event).changes:
-            fold = folds.get(change.account_id)
+            subject_id = change.account_id or change.category_id
+            fold = folds.get(subject_id)
             if fold is None:
-                fold = folds[change.account_id] = ConflatedChange(
-                    account_id=change.account_id, before=change.before, first_position=delivery.position
-                )
-            fold.lock_version = change.lock_version
+                fold = folds[subject_id] = ConflatedChange(before=change.before, first_position=delivery.position)
+                if change.account_id:
+                    fold.account_id = subject_id
+                else:
+                    fold.category_id = subject_id
+            if change.account_id:
+                fold.lock_version = change.lock_version
             fold.after.CopyFrom(change.after)
             fold.folded += 1
             fold.last_position = delivery.position
@@ -131,7 +135,7 @@ def conflated(deliveries: Sequence[Delivery]) -> Iterator[tuple[int, bytes]]:
         position=position,
         first_position=deliveries[0].position,
         folded=len(deliveries),
-        changes=[folds[account_id] for account_id in sorted(folds)],
+        changes=sorted(folds.values(), key=lambda fold: (fold.category_id, fold.account_id)),
     )
     yield position, WatchBalancesResponse(conflated=message).SerializeToString()
 

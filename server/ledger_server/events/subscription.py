@@ -70,8 +70,8 @@ class Subscription:
     def select(self, event: LoggedEvent) -> Delivery | None:
         """What passes the filter of an event, if anything."""
         if not self.account_ids:
-            return self.accept(event, range(len(event.account_ids)))
-        changes = [n for n, account_id in enumerate(event.account_ids) if account_id in self.account_ids]
+            return self.accept(event, range(len(event.subject_ids)))
+        changes = [n for n, account_id in enumerate(event.subject_ids) if account_id in self.account_ids]
         return self.accept(event, changes) if changes or event.account_id in self.account_ids else None
 
     def accept(self, event: LoggedEvent, changes: Sequence[int]) -> Delivery | None:

@@ -147,12 +147,12 @@ class Tailer:
 
     def _fan_out(self, event: LoggedEvent) -> None:
         wanted: dict[Subscription, list[int]] = {}
-        for n, account_id in enumerate(event.account_ids):
+        for n, account_id in enumerate(event.subject_ids):
             for subscription in self._by_account.get(account_id, ()):
                 wanted.setdefault(subscription, []).append(n)
         for subscription in self._by_account.get(event.account_id, ()):
             wanted.setdefault(subscription, [])
-        every = range(len(event.account_ids))
+        every = range(len(event.subject_ids))
         for subscription, changes in [*wanted.items(), *((each, every) for each in self._whole_ledger)]:
             if delivery := subscription.accept(event, changes):
                 self._offer(subscription, delivery)

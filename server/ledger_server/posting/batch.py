@@ -28,6 +28,7 @@ from ledger_server.domain.posting import decide
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
+from ledger_server.posting.nesting import load_nesting, nests_categories
 from ledger_server.posting.outcomes import (
     REFUSALS_KEPT_MAX,
     Acknowledgement,
@@ -117,7 +118,10 @@ async def _load(
     """Loads what the commands need, `items` being they with batches opened; what their request ids came to."""
     in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
     known = await _known_requests(connection, book, row["known_request_ids"], in_full)
-    await load(connection, book, items, row["known_external_ids"])
+    await load(connection, book, items, row["known_external_ids"], row["has_categories"])
+    if any(nests_categories(command) for command in commands):
+        (command,) = commands
+        await load_nesting(connection, book, command)
     return known
 
 

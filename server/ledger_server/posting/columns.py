@@ -7,6 +7,7 @@ it nothing, and PostgreSQL reads it straight into the column's type.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 NULL = "NULL"
 
@@ -35,3 +36,8 @@ def literals(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     if not rows:
         return ["{}"] * width
     return ["{" + ",".join(column) + "}" for column in zip(*rows, strict=True)]
+
+
+def columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    """The columns of rows as lists for the driver, where rows are few; so many empty ones if there are no rows."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width

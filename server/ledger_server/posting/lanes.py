@@ -30,6 +30,7 @@ from ledger_server.domain.errors import ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
 from ledger_server.posting.batch import Answer, validate
+from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool, snapshot
 
@@ -50,6 +51,8 @@ class _Ticket(NamedTuple):
     answers: asyncio.Future[list[Answer]]
     arrived: float
     entry_count: int
+    # A batch of its own.
+    is_alone: bool
 
 
 class Lane:
@@ -75,7 +78,8 @@ class Lane:
             if not ticket.answers.done():
                 commands += len(ticket.commands)
                 entries += ticket.entry_count
-                if batch and (commands > BATCH_COMMANDS_MAX or entries > BATCH_ENTRIES_MAX):
+                is_full = commands > BATCH_COMMANDS_MAX or entries > BATCH_ENTRIES_MAX
+                if batch and (is_full or ticket.is_alone or batch[0].is_alone):
                     break
                 batch.append(ticket)
             self.tickets.popleft()
@@ -129,7 +133,7 @@ class Lanes:
             refuse_a_crowd(len(lane.tickets), arrived - lane.tickets[0].arrived)
         _mark(commands)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count))
+        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, nests_categories(commands[0])))
         self._unanswered += len(commands)
         self._unanswered_entries += entry_count
         self._schedule(lane)

@@ -7,6 +7,13 @@ from itertools import chain
 from typing import Any
 
 from ledger_server.domain.book import Book, Reversed
+from ledger_server.domain.category_commands import (
+    AddCategoryMember,
+    CategoryCommand,
+    CreateCategory,
+    DeleteCategory,
+    UpdateCategory,
+)
 from ledger_server.domain.commands import (
     ArchiveTransaction,
     Batch,
@@ -21,7 +28,7 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
-from ledger_server.domain.inputs import Ref
+from ledger_server.domain.inputs import CategoryCondition, Ref
 from ledger_server.domain.model import Monitor
 from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
@@ -29,7 +36,7 @@ from ledger_server.domain.monitors import watch
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import account_version_from, ledger_from, monitor_from
+from ledger_server.storage.rows import account_version_from, category_version_from, ledger_from, monitor_from
 
 # Commands that give a transaction an external id.
 _NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
@@ -52,8 +59,13 @@ def new_book(ledger_id: str, row: Any) -> Book:
     return book
 
 
-async def load(connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str]) -> None:
-    """Loads what the commands name and the book has not got; `held` are external ids of transactions that are taken."""
+async def load(
+    connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str], has_categories: bool
+) -> None:
+    """Loads what the commands name and the book has not got; `held` are external ids of transactions that are taken.
+
+    `has_categories`: whether the ledger has ever had any; else nobody is in one.
+    """
     names = _Names(book)
     for command in commands:
         names.add(command)
@@ -64,7 +76,11 @@ async def load(connection: Connection, book: Book, commands: Sequence[Command], 
         rows = await connection.fetch(sql.load_monitors_by_id, book.ledger.id, list(names.monitor_ids))
         for row in rows:
             names.add_account(Ref(row["account_id"], None))
-    await _load_accounts(connection, book, names)
+    new_account_ids = await _load_accounts(connection, book, names)
+    if has_categories and (new_account_ids or names.category_ids or names.category_external_ids):
+        await load_categories(
+            connection, book, new_account_ids, sorted(names.category_ids), sorted(names.category_external_ids)
+        )
     if names.currencies:
         rows = await connection.fetch(sql.load_currencies, book.ledger.id, list(names.currencies))
         book.currencies.update((row["currency"], row["currency_exponent"]) for row in rows)
@@ -81,6 +97,8 @@ class _Names:
         self.transaction_external_ids: set[str] = set()
         self.currencies: set[str] = set()
         self.monitor_ids: set[str] = set()
+        self.category_ids: set[str] = set()
+        self.category_external_ids: set[str] = set()
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
 
@@ -91,10 +109,11 @@ class _Names:
             case CreateTransaction():
                 for entry in command.entries:
                     self.add_account(entry.account)
+                self._add_category_conditions(command.category_conditions)
             case CreateAccount():
                 self.add_account(Ref(None, command.external_id))
-                if command.currency not in ISO_4217 and command.currency not in self._book.currencies:
-                    self.currencies.add(command.currency)
+                self._add_currency(command.currency)
+                self._add_category_ids(command.category_ids)
             case UpdateAccount():
                 self.add_account(command.account)
                 self.add_account(Ref(None, command.external_id))
@@ -105,6 +124,8 @@ class _Names:
             case UpdateBalanceMonitor() | DeleteBalanceMonitor():
                 if command.monitor_id not in self._book.monitored:
                     self.monitor_ids.add(command.monitor_id)
+            case CreateCategory() | UpdateCategory() | DeleteCategory() | AddCategoryMember():
+                self._add_category_command(command)
             case _:
                 self._add_change(command)
 
@@ -116,6 +137,43 @@ class _Names:
                 self.add_account(line.account)
         for condition in getattr(command, "conditions", ()):
             self.add_account(condition.account)
+        self._add_category_conditions(getattr(command, "category_conditions", ()))
+
+    def _add_category_command(self, command: CategoryCommand) -> None:
+        match command:
+            case CreateCategory():
+                self.add_category(Ref(None, command.external_id))
+                self._add_currency(command.currency)
+                self._add_category_ids(command.category_ids)
+                return
+            case UpdateCategory():
+                self.add_category(Ref(None, command.external_id))
+            case AddCategoryMember():
+                if command.account is not None:
+                    self.add_account(command.account)
+                if command.member_category is not None:
+                    self.add_category(command.member_category)
+        self.add_category(command.category)
+
+    def _add_category_conditions(self, conditions: Iterable[CategoryCondition]) -> None:
+        for condition in conditions:
+            self.add_category(condition.category)
+
+    def _add_category_ids(self, category_ids: Iterable[str]) -> None:
+        for category_id in category_ids:
+            self.add_category(Ref(category_id, None))
+
+    def _add_currency(self, currency: str) -> None:
+        if currency not in ISO_4217 and currency not in self._book.currencies:
+            self.currencies.add(currency)
+
+    def add_category(self, ref: Ref) -> None:
+        category_id, external_id = ref
+        if category_id is not None:
+            if category_id not in self._book.categories:
+                self.category_ids.add(category_id)
+        elif external_id and external_id not in self._book.category_ids:
+            self.category_external_ids.add(external_id)
 
     def add_account(self, ref: Ref) -> None:
         account_id, external_id = ref
@@ -168,7 +226,8 @@ async def _load_reversed(connection: Connection, book: Book, names: _Names) -> N
         book.reversed.update((row["entry_id"], Reversed(row["reversed"], row["amount"])) for row in rows)
 
 
-async def _load_accounts(connection: Connection, book: Book, names: _Names) -> None:
+async def _load_accounts(connection: Connection, book: Book, names: _Names) -> list[str]:
+    """Loads accounts; the ids of those that the book had not got."""
     rows = []
     if names.account_ids:
         rows += await connection.fetch(sql.load_accounts, book.ledger.id, sorted(names.account_ids))
@@ -176,6 +235,7 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> N
         rows += await connection.fetch(
             sql.load_accounts_by_external_id, book.ledger.id, sorted(names.account_external_ids)
         )
+    new_ids = [row["account_id"] for row in rows if row["account_id"] not in book.accounts]
     for row in rows:
         version = account_version_from(row)
         # What the book has got is as new, or newer by commands applied since.
@@ -184,6 +244,7 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> N
             book.account_ids[version.account.external_id] = version.account.id
     if book.monitor_count and rows:
         await _load_monitors(connection, book, [row["account_id"] for row in rows])
+    return new_ids
 
 
 async def _load_monitors(connection: Connection, book: Book, account_ids: Sequence[str]) -> None:
@@ -195,3 +256,29 @@ async def _load_monitors(connection: Connection, book: Book, account_ids: Sequen
         if account_id not in book.watched:
             book.watched[account_id] = watch(own, book.accounts[account_id])
             book.monitored.update((monitor.id, account_id) for monitor in own)
+
+
+async def load_categories(
+    connection: Connection,
+    book: Book,
+    account_ids: Sequence[str],
+    category_ids: Sequence[str] = (),
+    external_ids: Sequence[str] = (),
+) -> None:
+    """Loads all categories above these accounts, and these categories with all above them."""
+    rows = await connection.fetch(sql.load_categories_above, book.ledger.id, account_ids, category_ids, external_ids)
+    missing = {row["category_id"] for row in rows} - book.categories.keys()
+    parents: dict[str, set[str]] = {}
+    for row in rows:
+        if row["member_id"] is not None:
+            parents.setdefault(row["member_id"], set()).add(row["category_id"])
+    for member_id, ids in parents.items():
+        # What is in the book is as new, or newer.
+        if member_id not in book.categories:
+            book.parents[member_id] = frozenset(ids)
+    if missing:
+        for row in await connection.fetch(sql.load_categories, book.ledger.id, sorted(missing)):
+            version = category_version_from(row)
+            book.categories[version.category.id] = version
+            if version.category.external_id is not None:
+                book.category_ids[version.category.external_id] = version.category.id

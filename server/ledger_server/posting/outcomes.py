@@ -17,6 +17,8 @@ from ledger_server.domain.model import (
     AccountStatus,
     AccountVersion,
     BalanceLimit,
+    Category,
+    CategoryVersion,
     Ledger,
     Monitor,
     MonitorCondition,
@@ -43,7 +45,7 @@ class LeanTransaction(NamedTuple):
 class Written(NamedTuple):
     """What a command wrote, as of its position."""
 
-    object: Ledger | AccountVersion | Transaction | LeanTransaction | MonitorReading
+    object: Ledger | AccountVersion | CategoryVersion | Transaction | LeanTransaction | MonitorReading
     position: int
     epoch: str
     replayed: bool = False
@@ -68,6 +70,8 @@ def written(effect: Effect, epoch: str) -> Written:
         return Written(effect.account, effect.position, epoch)
     if effect.monitor is not None:
         return Written(effect.monitor, effect.position, epoch)
+    if effect.category is not None:
+        return Written(effect.category, effect.position, epoch)
     assert effect.ledger is not None, effect
     if effect.ledger.id != effect.command.ledger_id:
         # A new ledger stands at the beginning of its own log, not at a position of the registry's.
@@ -76,13 +80,19 @@ def written(effect: Effect, epoch: str) -> Written:
 
 
 def record_of(answer: Written) -> dict[str, Any]:
-    """An account, a ledger, or a monitor with what it is on, as it is stored."""
+    """An account, a category, a ledger, or a monitor with what it is on, as it is stored."""
     head = {"position": answer.position, "epoch": answer.epoch}
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
             return head | {
                 "account": _with_iso_times(asdict(account)),
                 "lock_version": lock_version,
+                "counters": [str(counter) for counter in counters],
+                "balance_position": position,
+            }
+        case CategoryVersion(category, counters, position):
+            return head | {
+                "category": _with_iso_times(asdict(category)),
                 "counters": [str(counter) for counter in counters],
                 "balance_position": position,
             }
@@ -97,6 +107,8 @@ def written_from(record: dict[str, Any]) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
         return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
+    if "category" in record:
+        return Written(_category_from(record), record["position"], record["epoch"], replayed=True)
     fields = record["account"]
     account = Account(
         **_with_times(fields)
@@ -106,7 +118,7 @@ def written_from(record: dict[str, Any]) -> Written:
             "limits": tuple(BalanceLimit(BalanceKind(kind), low, high) for kind, low, high in fields["limits"]),
         }
     )
-    counters = Counters(*(int(counter) for counter in record["counters"]))
+    counters = _counters_from(record)
     written: AccountVersion | MonitorReading
     written = version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
     if "monitor" in record:
@@ -118,6 +130,16 @@ def _monitor_from(fields: dict[str, Any]) -> Monitor:
     field, operator, value, resolve_value = fields["condition"]
     condition = MonitorCondition(MonitorField(field), Operator(operator), value, resolve_value)
     return Monitor(**_with_times(fields) | {"condition": condition})
+
+
+def _category_from(record: dict[str, Any]) -> CategoryVersion:
+    fields = _with_times(record["category"])
+    category = Category(**fields | {"normal_balance": NormalBalance(fields["normal_balance"])})
+    return CategoryVersion(category, _counters_from(record), record["balance_position"])
+
+
+def _counters_from(record: dict[str, Any]) -> Counters:
+    return Counters(*(int(counter) for counter in record["counters"]))
 
 
 def batch_record(answers: list[Written]) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from ledger_server.domain.book import Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
-from ledger_server.domain.money import ISO_4217
 from ledger_server.events.encode import GENESIS_DIGEST, chain, edge_to_bytes, event_to_bytes
-from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_or_null
+from ledger_server.posting.category_rows import CategoryRows, write_custom_currencies
+from ledger_server.posting.columns import NULL, columns, literals, or_null, quoted, quoted_or_null
 from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.posting.monitor_rows import MonitorRows
 from ledger_server.storage import sql
@@ -44,6 +43,7 @@ class Rows:
         self._limits: list[tuple[str, str, str | None]] = []
         self._reversed: dict[str, Reversed] = {}
         self._pairs = MetadataPairs()
+        self._categories = CategoryRows(ledger_id, now)
         self._account_versions: list[tuple[str, ...]] = []
         self._entries: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
@@ -75,6 +75,8 @@ class Rows:
         for change in effect.changes:
             self._add_account_version(change, effect.transactions[0].transaction.id)
         self._reversed.update(effect.reversed)
+        if effect.category is not None or effect.category_changes or effect.member_changes:
+            self._categories.add_effect(effect)
 
     async def write(self, connection: Connection) -> None:
         """Writes all rows within the caller's transaction: rows that others refer to first."""
@@ -101,10 +103,12 @@ class Rows:
                 ledger.closed_before,
             )
         # Changed rows go before new ones: a new object may take an external id that a changed one gives up.
+        await self._categories.write_updated(connection)
         if self._updated_accounts:
             await self._write_updated_accounts(connection)
         if self._new_accounts:
             await self._write_new_accounts(connection)
+        await self._categories.write_new(connection)
         if self._updated_transactions:
             await self._write_updated_transactions(connection)
         await self._write_hot_rows(connection)
@@ -115,10 +119,10 @@ class Rows:
         if self._pairs:
             await self._pairs.write(connection, self.ledger_id)
         if self._limits:
-            await connection.execute(sql.insert_account_limits, self.ledger_id, *_columns(self._limits, 3), self.now)
+            await connection.execute(sql.insert_account_limits, self.ledger_id, *columns(self._limits, 3), self.now)
         if self._reversed:
             rows = [(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()]
-            await connection.execute(sql.upsert_entry_reversals, self.ledger_id, *_columns(rows, 3))
+            await connection.execute(sql.upsert_entry_reversals, self.ledger_id, *columns(rows, 3))
 
     def _add_event(self, position: int, payload: bytes) -> None:
         self.position = position
@@ -217,14 +221,8 @@ class Rows:
             )
             for v in self._new_accounts.values()
         ]
-        await connection.execute(sql.insert_accounts, self.ledger_id, *_columns(rows, 11), self.now)
-        custom = {
-            v.account.currency: str(v.account.currency_exponent)
-            for v in self._new_accounts.values()
-            if v.account.currency not in ISO_4217
-        }
-        if custom:
-            await connection.execute(sql.insert_currencies, self.ledger_id, list(custom), list(custom.values()))
+        await connection.execute(sql.insert_accounts, self.ledger_id, *columns(rows, 11), self.now)
+        await write_custom_currencies(connection, self.ledger_id, [v.account for v in self._new_accounts.values()])
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
         rows = [
@@ -232,7 +230,7 @@ class Rows:
             for a in (version.account for version in self._updated_accounts.values())
         ]
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
-        await connection.execute(sql.update_accounts, self.ledger_id, *_columns(rows, 7), self.now)
+        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 7), self.now)
 
     async def _write_hot_rows(self, connection: Connection) -> None:
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
@@ -312,10 +310,6 @@ def _amounts(transactions: Iterable[Transaction]) -> str:
 
 def _discarded(discarded: Discarded) -> tuple[str, str, str]:
     return (discarded.effective_at.isoformat(), str(discarded.debits), str(discarded.credits))
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _limits(account: Account) -> str | None:

@@ -152,6 +152,23 @@ class AccountVersionQuery(LedgerPageQuery):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryQuery(LedgerPageQuery):
+    """Categories, oldest first. `account_id` is one that they are above, `parent_category_id` one that they are in.
+
+    `name` is a part of theirs, "" for any; no `category_ids` means all.
+    """
+
+    category_ids: frozenset[str] = frozenset()
+    name: str = ""
+    currency: str | None = None
+    normal_balance: NormalBalance | None = None
+    external_id: str | None = None
+    parent_category_id: str | None = None
+    account_id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionQuery(LedgerPageQuery):
     """Transactions. `account` is one that they ever moved; nothing named in a filter means all."""
 

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import AccountVersion, Ledger, MonitorReading, Transaction
-from ledger_server.reading import account_versions, accounts, entries, ledgers, monitors, transactions
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, MonitorReading, Transaction
+from ledger_server.reading import account_versions, accounts, categories, entries, ledgers, monitors, transactions
 from ledger_server.reading.balances import versions_as_of, versions_as_of_in_time
 from ledger_server.reading.queries import (
     NOW,
     AccountQuery,
     AccountVersionQuery,
     AsOf,
+    CategoryQuery,
     EntryQuery,
     LedgerPageQuery,
     LedgerQuery,
@@ -95,6 +96,22 @@ class Reader:
     ) -> Page[ListedAccountVersion]:
         async with self._at_page(query, timeout) as at:
             return await account_versions.list_account_versions(at, query)
+
+    async def get_category(
+        self,
+        ledger_id: str,
+        category: Ref,
+        as_of_position: int | None = None,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> Read[CategoryVersion]:
+        """The category as it stands, with its balances as of a position."""
+        async with self._at(ledger_id, min_position, timeout) as at:
+            return at.read(await categories.get_category(at, category, as_of_position))
+
+    async def list_categories(self, query: CategoryQuery, timeout: float | None = None) -> Page[CategoryVersion]:
+        async with self._at_page(query, timeout) as at:
+            return await categories.list_categories(at, query)
 
     async def get_transaction(
         self, ledger_id: str, transaction: Ref, min_position: int | None = None, timeout: float | None = None

@@ -30,6 +30,12 @@ SERVICE: Mapping[str, str] = {
     # Made from account_versions, which stay.
     "account_timelines": "SELECT, INSERT, UPDATE (folded_version, run_starts)",
     "account_timeline_blocks": "SELECT, INSERT, DELETE",
+    "categories": "SELECT, INSERT,"
+    " UPDATE (name, description, external_id, metadata, updated_at, deleted_position, deleted_at)",
+    "categories_with_balances": "SELECT",
+    "category_accounts": "SELECT, INSERT, UPDATE (until_position)",
+    "category_nestings": "SELECT, INSERT, UPDATE (until_position)",
+    "category_versions": "SELECT, INSERT",
     "currencies": "SELECT, INSERT",
     "transactions": "SELECT, INSERT,"
     " UPDATE (version, status, archived_reason, entry_count, first_entry_id, position, updated_at, effective_at,"

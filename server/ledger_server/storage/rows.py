@@ -15,6 +15,8 @@ from ledger_server.domain.model import (
     ArchivedReason,
     BalanceLimit,
     BalanceLimits,
+    Category,
+    CategoryVersion,
     Entry,
     EntrySet,
     Ledger,
@@ -113,6 +115,25 @@ def monitor_from(row: Row) -> Monitor:
         updated_at=row["updated_at"],
         deleted_at=row["deleted_at"],
     )
+
+
+def category_version_from(row: Row) -> CategoryVersion:
+    category = Category(
+        id=row["category_id"],
+        ledger_id=row["ledger_id"],
+        name=row["name"],
+        description=row["description"],
+        normal_balance=NormalBalance(row["normal_balance"]),
+        currency=row["currency"],
+        currency_exponent=row["currency_exponent"],
+        external_id=row["external_id"],
+        metadata=row["metadata"],
+        created_position=row["created_position"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        deleted_at=row["deleted_at"],
+    )
+    return CategoryVersion(category, counters_from(row), row["balance_position"])
 
 
 def entry_from(row: Row) -> Entry:

@@ -16,5 +16,6 @@ SELECT
     ARRAY(
         SELECT external_id FROM transactions
         WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text::text[]) AND status <> 3
-    ) AS known_external_ids
+    ) AS known_external_ids,
+    EXISTS (SELECT FROM categories WHERE ledger_id = $1::uuid) AS has_categories
 FROM locked

@@ -1,0 +1,100 @@
+"""What callers ask of categories; see commands.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ledger_server.domain.commands import Command
+from ledger_server.domain.ids import new_id
+from ledger_server.domain.inputs import MetadataPatch, Ref, Values, items_value, patch_value
+from ledger_server.domain.model import Metadata
+from ledger_server.domain.money import NormalBalance
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateCategory(Command):
+    """`category_ids`: the categories it is put into."""
+
+    method = "CreateCategory"
+
+    name: str
+    description: str
+    normal_balance: NormalBalance
+    currency: str
+    currency_exponent: int | None
+    external_id: str | None
+    metadata: Metadata
+    category_ids: tuple[str, ...] = ()
+    category_id: str = field(default_factory=new_id)
+
+    def values(self) -> Values:
+        return (
+            ("name", self.name),
+            ("description", self.description),
+            ("normal_balance", int(self.normal_balance)),
+            ("currency", self.currency),
+            ("currency_exponent", self.currency_exponent),
+            ("external_id", self.external_id),
+            ("metadata", items_value(self.metadata)),
+            ("category_ids", self.category_ids),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateCategory(Command):
+    """`external_id` "" removes it, None leaves it."""
+
+    method = "UpdateCategory"
+
+    category: Ref
+    name: str | None
+    description: str | None
+    external_id: str | None
+    metadata: MetadataPatch | None
+
+    def values(self) -> Values:
+        return (
+            *self.category.values("category"),
+            ("name", self.name),
+            ("description", self.description),
+            ("external_id", self.external_id),
+            ("metadata", patch_value(self.metadata)),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class DeleteCategory(Command):
+    method = "DeleteCategory"
+
+    category: Ref
+
+    def values(self) -> Values:
+        return (*self.category.values("category"),)
+
+
+@dataclass(slots=True, kw_only=True)
+class AddCategoryMember(Command):
+    """Exactly one of `account` and `member_category` is set."""
+
+    method = "AddCategoryMember"
+
+    category: Ref
+    account: Ref | None
+    member_category: Ref | None
+
+    def values(self) -> Values:
+        return (
+            *self.category.values("category"),
+            *(self.account or _NOBODY).values("account"),
+            *(self.member_category or _NOBODY).values("member_category"),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoveCategoryMember(AddCategoryMember):
+    method = "RemoveCategoryMember"
+
+
+_NOBODY = Ref(None, None)
+
+CategoryCommand = CreateCategory | UpdateCategory | DeleteCategory | AddCategoryMember

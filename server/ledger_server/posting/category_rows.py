@@ -1,0 +1,151 @@
+"""The rows of categories that a batch writes: what is not money, members, and counters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from ledger_server.domain.book import Effect
+from ledger_server.domain.model import Account, Category, EventKind
+from ledger_server.domain.money import ISO_4217
+from ledger_server.posting.columns import columns, literals
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+
+
+class _Members:
+    """Who joins and who leaves, of accounts or of categories."""
+
+    def __init__(self, insert: str, end: str) -> None:
+        self._insert = insert
+        self._end = end
+        # By category and member: the positions from which and until which it is in.
+        self._joined: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
+        self._left: list[tuple[str, str, str]] = []
+
+    def join(self, category_id: str, member_id: str, position: str) -> None:
+        self._joined.setdefault((category_id, member_id), []).append((position, None))
+
+    def leave(self, category_id: str, member_id: str, position: str) -> None:
+        spans = self._joined.get((category_id, member_id))
+        if spans and spans[-1][1] is None:
+            spans[-1] = (spans[-1][0], position)
+        else:
+            self._left.append((category_id, member_id, position))
+
+    def leave_deleted(self, category_id: str, position: str) -> None:
+        """Ends what joined a category, or as one, in this batch."""
+        for (parent_id, member_id), spans in self._joined.items():
+            if category_id in (parent_id, member_id) and spans[-1][1] is None:
+                spans[-1] = (spans[-1][0], position)
+
+    async def write(self, connection: Connection, ledger_id: str) -> None:
+        if self._left:
+            await connection.execute(self._end, ledger_id, *columns(self._left, 3))
+        if self._joined:
+            rows = [(*key, *span) for key, spans in self._joined.items() for span in spans]
+            await connection.execute(self._insert, ledger_id, *columns(rows, 4))
+
+
+class CategoryRows:
+    """The rows of one batch's effects on categories."""
+
+    def __init__(self, ledger_id: str, now: datetime) -> None:
+        self._ledger_id = ledger_id
+        self._now = now
+        self._new: dict[str, Category] = {}
+        self._updated: dict[str, Category] = {}
+        self._deleted: dict[str, str] = {}
+        self._versions: list[tuple[str, ...]] = []
+        self._accounts = _Members(sql.insert_category_accounts, sql.end_category_accounts)
+        self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nestings)
+
+    def add_effect(self, effect: Effect) -> None:
+        position = str(effect.position)
+        for _, after in effect.category_changes:
+            posted_debits, posted_credits, pending_debits, pending_credits = after.counters
+            self._versions.append(
+                (
+                    after.category.id,
+                    position,
+                    str(posted_debits),
+                    str(posted_credits),
+                    str(pending_debits),
+                    str(pending_credits),
+                )
+            )
+        for category_id, account_id, member_category_id, joins in effect.member_changes:
+            members = self._accounts if account_id is not None else self._nestings
+            (members.join if joins else members.leave)(category_id, account_id or member_category_id or "", position)
+        if effect.category is not None and effect.kind in _OF_THE_CATEGORY:
+            self._add_category(effect.category.category, effect.kind, position)
+
+    def _add_category(self, category: Category, kind: EventKind, position: str) -> None:
+        if kind == EventKind.CATEGORY_CREATED or category.id in self._new:
+            self._new[category.id] = category
+        else:
+            self._updated[category.id] = category
+        if kind == EventKind.CATEGORY_DELETED:
+            self._deleted[category.id] = position
+            self._nestings.leave_deleted(category.id, position)
+
+    async def write_updated(self, connection: Connection) -> None:
+        """Changed rows go before new ones: a new category may take an external id that a changed one gives up."""
+        if not self._updated:
+            return
+        rows = [
+            (c.id, c.name, c.description, c.external_id, json.dumps(c.metadata), self._deleted.get(c.id), _time(c))
+            for c in self._updated.values()
+        ]
+        await connection.execute(sql.release_category_external_ids, self._ledger_id, list(self._updated))
+        await connection.execute(sql.update_categories, self._ledger_id, *columns(rows, 7), self._now)
+
+    async def write_new(self, connection: Connection) -> None:
+        """After the accounts' rows, to which members' rows refer."""
+        if self._new:
+            await self._write_new_categories(connection)
+        await self._accounts.write(connection, self._ledger_id)
+        await self._nestings.write(connection, self._ledger_id)
+        if self._deleted:
+            await connection.execute(
+                sql.end_nestings_of_deleted, self._ledger_id, list(self._deleted), list(self._deleted.values())
+            )
+        if self._versions:
+            await connection.execute(sql.insert_category_versions, self._ledger_id, *literals(self._versions, 6))
+
+    async def _write_new_categories(self, connection: Connection) -> None:
+        rows = [
+            (
+                c.id,
+                c.name,
+                c.description,
+                str(int(c.normal_balance)),
+                c.currency,
+                str(c.currency_exponent),
+                c.external_id,
+                json.dumps(c.metadata),
+                str(c.created_position),
+                self._deleted.get(c.id),
+                _time(c),
+            )
+            for c in self._new.values()
+        ]
+        await connection.execute(sql.insert_categories, self._ledger_id, *columns(rows, 11), self._now)
+        await write_custom_currencies(connection, self._ledger_id, self._new.values())
+
+
+async def write_custom_currencies(
+    connection: Connection, ledger_id: str, holders: Iterable[Account | Category]
+) -> None:
+    """Fixes the exponents of currency codes that are not ISO's; those that are fixed already stay."""
+    custom = {each.currency: str(each.currency_exponent) for each in holders if each.currency not in ISO_4217}
+    if custom:
+        await connection.execute(sql.insert_currencies, ledger_id, list(custom), list(custom.values()))
+
+
+_OF_THE_CATEGORY = (EventKind.CATEGORY_CREATED, EventKind.CATEGORY_UPDATED, EventKind.CATEGORY_DELETED)
+
+
+def _time(category: Category) -> str | None:
+    return None if category.deleted_at is None else category.deleted_at.isoformat()
