@@ -89,7 +89,12 @@ async def test_reflection_lists_the_services_and_describes_ours(server: Server) 
         ]
         listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
     names = {service.name for service in listed.list_services_response.service}
-    assert names == {SERVICE.full_name, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {
+        SERVICE.full_name,
+        "ledger.v1.LedgerAdminService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
     files = [FileDescriptorProto.FromString(data) for data in described.file_descriptor_response.file_descriptor_proto]
     methods = {method.name for file in files for service in file.service for method in service.method}
     assert methods == {method.name for method in SERVICE.methods}

@@ -7,6 +7,7 @@
 | transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance      |
 | transaction_versions | the same, of the versions that were replaced                                               |
 | entries              | the version of a transaction that wrote it, of an account that counts it, what it reverses |
+| account_timelines    | the versions that are folded into it                                                       |
 | entry_reversals      | what stands of the entries that reverse it                                                 |
 | requests             | the version that it wrote                                                                  |
 
@@ -29,6 +30,8 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool
 from ledger_server.storage.rows import Row
 
+# A folded run of more versions is judged by its sums, and not change by change: a snapshot would be held too long.
+RUN_VERSIONS_MAX = 20_000
 BITE_ROWS_MIN, BITE_ROWS_MAX = 64, 4_096
 # Bites grow while they take less than the one, and shrink when they take more than the other.
 BITE_SECONDS_MIN, BITE_SECONDS_MAX = 0.05, 0.2
@@ -41,6 +44,8 @@ class TableCheck(NamedTuple):
     walk: str
     judge: Sequence[str]
     first: tuple[object, ...]
+    # What its statements are told beside the keys.
+    further: tuple[object, ...] = ()
 
 
 CHECKS = (
@@ -54,6 +59,7 @@ CHECKS = (
         (NIL_ID, 0),
     ),
     TableCheck("entries", sql.walk_entries, [sql.verify_entries], (NIL_ID,)),
+    TableCheck("account_timelines", sql.walk_timelines, [sql.verify_timelines], (NIL_ID,), (RUN_VERSIONS_MAX,)),
     TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
 )
@@ -79,7 +85,7 @@ async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> 
             columns = [[str(value) for value in column] for column in zip(*keys, strict=True)]
             wrong: list[Row] = []
             for statement in check.judge if keys else ():
-                wrong += await connection.fetch(statement, ledger_id, position, *columns)
+                wrong += await connection.fetch(statement, ledger_id, position, *columns, *check.further)
             return keys, wrong
 
         began = time.monotonic()
