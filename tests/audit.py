@@ -6,24 +6,27 @@ it: `findings(dsn)` is empty when both say that the books are right.
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise, zip_longest
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import Event
+from ledger_client.v1.streams_pb2 import Event, EventKind
 from ledger_server.auditing import Auditor, Finding, KnownDigest, Verdict, Verification
 from ledger_server.storage.pool import read_pool
 
 PENDING, POSTED, ARCHIVED = 1, 2, 3
 DEBIT, CREDIT = 1, 2
+OPERATORS = {1: operator.lt, 2: operator.le, 3: operator.eq, 5: operator.ge, 6: operator.gt}
+EDGES = (EventKind.EVENT_KIND_MONITOR_TRIGGERED, EventKind.EVENT_KIND_MONITOR_RESOLVED)
 
 Row = Mapping[str, Any]
 # Posted debits, posted credits, pending debits, pending credits.
@@ -90,6 +93,9 @@ class Books:
     # Position and digest of the last event that was pruned.
     checkpoint: tuple[int, bytes]
     requests: list[Row]
+    monitors: list[Row]
+    # By monitor, in order.
+    monitor_conditions: dict[UUID, list[Row]]
 
 
 def audit(books: Books) -> list[str]:
@@ -104,6 +110,7 @@ def audit(books: Books) -> list[str]:
         *_reversals(books),
         *_events(books),
         *_requests(books),
+        *_monitors(books),
     ]
 
 
@@ -137,6 +144,8 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
             (0, sha256(b"").digest()),
         ),
         requests=await rows("requests", "request_id"),
+        monitors=await rows("monitors", "created_position"),
+        monitor_conditions=_grouped(await rows("monitor_conditions", "position"), "monitor_id"),
     )
 
 
@@ -413,3 +422,92 @@ def _requests(books: Books) -> Iterator[str]:
             books.transactions.get(request["object_id"], [])
         ):
             yield f"request {request['request_id']} is of a version that is not there"
+
+
+class Edge(NamedTuple):
+    """A change of a monitor's state by the command at a position, in the order in which edges are told."""
+
+    position: int
+    account_id: str
+    created_position: int
+    monitor_id: str
+    triggered: bool
+
+
+def _monitors(books: Books) -> Iterator[str]:
+    """Each monitor's states are those of its conditions on its account's versions, and the log tells just these."""
+    edges: list[Edge] = []
+    first: dict[tuple[int, str], bool] = {}
+    for row in books.monitors:
+        own = list(_states(books, row))
+        first[row["created_position"], str(row["monitor_id"])] = own[0].triggered
+        edges += own[1:]
+        if (row["since_position"], row["triggered"]) != (own[-1].position, own[-1].triggered):
+            yield (
+                f"monitor {row['monitor_id']} is {_word(row['triggered'])} since {row['since_position']}, and by its "
+                f"account {_word(own[-1].triggered)} since {own[-1].position}"
+            )
+    expected: list[tuple[int, str, bool]] = []
+    for position, together in groupby(sorted(edges), key=lambda edge: edge.position):
+        expected += [(n, edge.monitor_id, edge.triggered) for n, edge in enumerate(together, position + 1)]
+    told: list[tuple[int, str, bool]] = []
+    for event_row in books.events:
+        event = Event.FromString(event_row["payload"])
+        said = (event.position, event.monitor.id, event.monitor.triggered)
+        if event.kind in EDGES:
+            told.append(said)
+            if event.monitor.triggered != (event.kind == EventKind.EVENT_KIND_MONITOR_TRIGGERED):
+                yield f"event {event.position} is of kind {event.kind}, and its monitor is {_word(said[2])}"
+        elif event.kind == EventKind.EVENT_KIND_MONITOR_CREATED and first.get(said[:2]) != said[2]:
+            yield f"event {event.position} creates a monitor that is {_word(said[2])}, and by its account it is not"
+    expected = [edge for edge in expected if edge[0] > books.checkpoint[0]]
+    for one, other in zip_longest(expected, told):
+        if one != other:
+            yield f"monitors said {other}, and by their accounts {one}"
+            break
+    living = sum(row["deleted_at"] is None for row in books.monitors)
+    if books.ledger["monitor_count"] != living:
+        yield f"the ledger counts {books.ledger['monitor_count']} monitors, and has {living}"
+
+
+def _states(books: Books, monitor: Row) -> Iterator[Edge]:
+    """The state that a monitor begins in, and each later one."""
+    account_id, created = monitor["account_id"], monitor["created_position"]
+    normal_balance = books.accounts[account_id]["normal_balance"]
+    given = {row["position"]: row for row in books.monitor_conditions.get(monitor["monitor_id"], [])}
+    moved = {row["position"]: row for row in books.account_versions[account_id]}
+    condition = given[created]
+    triggered: bool | None = None
+    version = moved[max(position for position in moved if position <= created)]
+    for position in sorted(given.keys() | moved.keys()):
+        if position < created or (monitor["deleted_position"] or position) < position:
+            continue
+        before, condition, version = condition, given.get(position, condition), moved.get(position, version)
+        was = triggered
+        if any(condition[part] != before[part] for part in ("field", "operator", "value", "resolve_value")):
+            # Another condition is judged anew.
+            was = None
+        value = condition["value"]
+        if was and condition["resolve_value"] is not None:
+            value = condition["resolve_value"]
+        now = OPERATORS[condition["operator"]](_seen(version, condition["field"], normal_balance), int(value))
+        if now != triggered:
+            yield Edge(position, str(account_id), created, str(monitor["monitor_id"]), now)
+        triggered = now
+
+
+def _seen(version: Row, field: int, normal_balance: int) -> int:
+    """The lock_version, or the posted, pending or available amount, of an account at a version."""
+    if field == 4:
+        return int(version["lock_version"])
+    left, right, pending_left, pending_right = _of_row(version)
+    sign = 1 if normal_balance == CREDIT else -1
+    if field == 2 or (field == 3 and normal_balance == CREDIT):
+        left += pending_left
+    if field == 2 or (field == 3 and normal_balance == DEBIT):
+        right += pending_right
+    return sign * (right - left)
+
+
+def _word(triggered: bool) -> str:
+    return "triggered" if triggered else "resolved"

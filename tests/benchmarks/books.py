@@ -7,6 +7,10 @@ from typing import Any
 
 import asyncpg
 
+from ledger_client.v1.streams_pb2 import Event, EventKind
+
+EDGES = (EventKind.EVENT_KIND_MONITOR_TRIGGERED, EventKind.EVENT_KIND_MONITOR_RESOLVED)
+
 _STANDING = """
     SELECT
         (SELECT position FROM ledgers WHERE ledger_id = $1) AS position,
@@ -50,6 +54,16 @@ async def standing(connection: asyncpg.Connection[asyncpg.Record], ledger_id: st
     row = await connection.fetchrow(_STANDING, ledger_id)
     assert row is not None
     return row["position"], row["transactions"]
+
+
+async def edges_after(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str, position: int) -> int:
+    """How many of the events after a position are of monitors that were triggered or resolved."""
+    if not await connection.fetchval("SELECT monitor_count FROM ledgers WHERE ledger_id = $1", ledger_id):
+        return 0
+    rows = await connection.fetch(
+        "SELECT payload FROM events WHERE ledger_id = $1 AND position > $2", ledger_id, position
+    )
+    return sum(Event.FromString(row["payload"]).kind in EDGES for row in rows)
 
 
 async def audit(

@@ -37,6 +37,7 @@ TARGETS = (
     Target("unary_single", "single_statements", 2.5, 1.7, figure="p50_ms", at_most=True),
     Target("batch_500", "pg_limit", 0.2, 0.4),
     Target("conditions_hot", "unary_hot", 0.85, 0.95),
+    Target("monitored", "unary_uniform", 0.85, 0.95),
     Target("pending_post", "unary_uniform", 0.45, 0.5),
     Target("watch_cost", "unary_uniform", 0.85, 0.95),
     Target("watch_catchup", "bare_stream", 2.0, 3.0),

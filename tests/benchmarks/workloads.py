@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import asyncpg
 
-from ledger_client import LedgerClient, commands, condition, credit, debit, new_request_id
+from ledger_client import LedgerClient, commands, condition, credit, debit, monitor_condition, new_request_id
+from ledger_client.monitors import MonitorFieldWord
 from ledger_client.v1.balances_pb2 import BalanceCondition
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
 from ledger_server.api.commands import create_transaction
@@ -28,6 +29,10 @@ from tests.benchmarks.reference import database_bytes
 
 CALLERS = 64
 BATCH_CALLERS = 4
+# On each account; the values of neighbours are two steps apart, about six times what a transaction moves.
+MONITORS = 10
+MONITOR_STEP = 15_000
+FIELDS: tuple[MonitorFieldWord, ...] = ("posted", "pending", "available")
 BATCH = 500
 # A batch of 500 behind three others may take its time on a slow machine.
 TIMEOUT_SECONDS = 60.0
@@ -40,6 +45,7 @@ class Workloads:
         self.client = client
         self._server = server
         self._processes = processes
+        self._monitored: Workloads | None = None
         self.ledger_id = ""
         self.account_ids: list[str] = []
 
@@ -54,6 +60,29 @@ class Workloads:
     async def conditions_hot(self, label: str, seconds: float) -> Run:
         """As hot, and the hot account must keep something."""
         return await self._creates(orders(label, hot=True), seconds, CALLERS, [condition("available", ">=", 1)])
+
+    async def monitored(self, label: str, seconds: float) -> Run:
+        """As unary, on a ledger of its own with ten monitors on each account, far enough apart to speak now and then."""
+        if self._monitored is None:
+            self._monitored = Workloads(self.client, self._server, self._processes)
+            await self._monitored.create()
+            await self._monitored._create_monitors()
+        return await self._monitored.unary(label, seconds)
+
+    async def _create_monitors(self) -> None:
+        numbers = iter(range(ACCOUNTS * MONITORS))
+
+        async def call() -> int:
+            account, n = divmod(next(numbers), MONITORS)
+            value = (2 * n - MONITORS + 1) * MONITOR_STEP
+            field = FIELDS[n % 3]
+            below = monitor_condition(field, "<", value, resolve_value=value + MONITOR_STEP // 2)
+            above = monitor_condition(field, ">", value, resolve_value=value - MONITOR_STEP // 2)
+            condition = below if n % 2 else above
+            await self.client.create_balance_monitor(self.ledger_id, self.account_ids[account], condition)
+            return 1
+
+        await exhaust([call] * 50, ACCOUNTS * MONITORS // 50)
 
     async def _creates(
         self, stream: Iterator[Order], seconds: float, callers: int, conditions: Iterable[BalanceCondition] = ()
@@ -191,8 +220,14 @@ class Workloads:
             async def finish(run: Run) -> Run:
                 grown = await database_bytes(connection) - size
                 count = run.acknowledged
-                await books.audit(connection, self.ledger_id, position + commands_each * count, transactions + count)
-                return replace(run, extra=run.extra | {"bytes_per_transaction": grown / count})
+                edges = await books.edges_after(connection, self.ledger_id, position)
+                await books.audit(
+                    connection, self.ledger_id, position + commands_each * count + edges, transactions + count
+                )
+                extra = {"bytes_per_transaction": grown / count}
+                if edges:
+                    extra["edges_per_transaction"] = edges / count
+                return replace(run, extra=run.extra | extra)
 
             yield finish
         finally:

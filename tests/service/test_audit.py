@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledger_client import Ledger, LedgerClient, credit, debit
+from ledger_client import Ledger, LedgerClient, credit, debit, monitor_condition
 from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
 from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
@@ -237,5 +237,61 @@ async def test_a_timeline_that_was_tampered_with_is_found(
     ledger = await folded_books(client, connection)
     assert await audit.findings(server.dsn, ledger.id) == []
     assert await connection.execute(tamper, ledger.id) != "UPDATE 0"
+    found = await audit.findings(server.dsn, ledger.id)
+    assert any(finding in each for each in found), found
+
+
+async def monitored_books(client: LedgerClient) -> Ledger:
+    """A ledger whose monitors were triggered, resolved, changed and deleted."""
+    ledger = await client.create_ledger(name="Test")
+    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
+    owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
+    changed, deleted, *_ = [
+        await client.create_balance_monitor(ledger.id, account, condition)
+        for account in (cash, owner)
+        for condition in (
+            monitor_condition("posted", "<", 5),
+            monitor_condition("available", ">=", 10, resolve_value=3),
+        )
+    ]
+    for entries in ([debit(cash, 10), credit(owner, 10)], [debit(owner, 6), credit(cash, 6)]):
+        await client.create_transaction(ledger.id, entries, status="posted")
+    await client.update_balance_monitor(ledger.id, changed, condition=monitor_condition("lock_version", ">", 2))
+    await client.delete_balance_monitor(ledger.id, deleted)
+    await client.create_transaction(ledger.id, [debit(owner, 2), credit(cash, 2)])
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("tamper", "finding"),
+    [
+        pytest.param(
+            "UPDATE monitors SET triggered = NOT triggered WHERE ledger_id = $1",
+            "and by its account",
+            id="monitors turned",
+        ),
+        pytest.param(
+            "UPDATE monitors SET since_position = since_position + 1 WHERE ledger_id = $1",
+            "and by its account",
+            id="monitors in their states since another position",
+        ),
+        pytest.param(
+            "UPDATE monitor_conditions SET value = value + 1000, resolve_value = NULL WHERE ledger_id = $1",
+            "monitors said",
+            id="conditions that were others",
+        ),
+        pytest.param(
+            "UPDATE ledgers SET monitor_count = 0 WHERE ledger_id = $1",
+            "counts 0 monitors, and has 3",
+            id="monitors not counted",
+        ),
+    ],
+)
+async def test_a_monitor_that_was_tampered_with_is_found(
+    tamper: str, finding: str, server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await monitored_books(client)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    await connection.execute(tamper, ledger.id)
     found = await audit.findings(server.dsn, ledger.id)
     assert any(finding in each for each in found), found

@@ -102,13 +102,14 @@ class Desk:
 
 @pytest.fixture
 async def desk(client: LedgerClient, server: Server, ledger: Ledger) -> AsyncIterator[Desk]:
-    """Whatever a test did, the auditor finds that the log tells of it."""
+    """Whatever a test did, both auditors find that the log tells of it."""
     wallet = await client.create_account(
         ledger.id, "Wallet", normal_balance="credit", currency="USD", external_id="wallet"
     )
     cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
     yield Desk(client, server.dsn, ledger.id, wallet, cash)
     assert await audit.findings(server.dsn, ledger.id) == []
+    assert (await client.verify_ledger(ledger.id)).findings == []
 
 
 # What they say, and when.
