@@ -62,7 +62,7 @@ class Workloads:
         return await self._creates(orders(label, hot=True), seconds, CALLERS, [condition("available", ">=", 1)])
 
     async def monitored(self, label: str, seconds: float) -> Run:
-        """As unary, on a ledger of its own with ten monitors on each account, far enough apart to speak now and then."""
+        """As unary, on a ledger of its own with ten monitors on each account, which speak now and then."""
         if self._monitored is None:
             self._monitored = Workloads(self.client, self._server, self._processes)
             await self._monitored.create()
