@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import durability  # noqa: F401  (its rows enter themselves)
+from tests.faults import durability, operations, repeats  # noqa: F401  (their rows enter themselves)
 from tests.faults.rows import ROWS
 from tests.faults.stage import staged
 
-BRIEFLY = {"6": 1, "7a": 1, "7b": 1, "7c": 1}
+BRIEFLY = {"6": 1, "7a": 1, "7b": 1, "7c": 1, "21": 60, "41": 1}
 
 
 @pytest.mark.parametrize("number", BRIEFLY)

@@ -258,3 +258,14 @@ async def test_many_who_leave_at_once_harm_nobody(client: LedgerClient, books: B
     assert len({transaction.position for transaction in again}) == 100
     assert (await client.get_ledger(books.ledger_id)).position == books.position + 101
     assert await findings(server.dsn, books.ledger_id) == []
+
+
+async def test_a_connection_that_never_says_a_word_of_http_is_closed(server: Server) -> None:
+    """Two thousand of them stayed open for two minutes."""
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PRI * HTTP/2")
+    async with asyncio.timeout(10):
+        while await reader.read(1_024):
+            pass
+    writer.close()
