@@ -1,0 +1,151 @@
+"""Subscribers that stop reading: what they cost the others, and the server's memory. Linux only."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ledger_client import Account, BalanceStream, Event, Ledger, LedgerClient, commands, credit, debit
+from tests.service.processes import Service, started
+
+SUBSCRIBERS, STOPPING, CHANNELS = 300, 50, 4
+ACCOUNTS = 20
+# Who stops had watched so many of the accounts, each a choice of its own: nothing that waits for them is shared.
+WATCHED = 12
+WRITES_PER_SECOND = 30
+# What the ones who stop do not read: several megabytes for each of them.
+FLOOD_TRANSACTIONS = 600
+# Of a delay that is hardly one, twice as much says nothing.
+DELAY_SECONDS = 0.5
+MEMORY_MIB = 50
+
+
+# Else the client takes megabytes for a stream that nobody reads, and the server sees nothing of it.
+SMALL_WINDOWS = {"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65_536}
+
+
+class Reader:
+    """A subscriber, which notes when each event came."""
+
+    def __init__(self, stream: BalanceStream, account_id: str) -> None:
+        self.stream = stream
+        self.account_id = account_id
+        self.received: dict[int, float] = {}
+        self.position = 0
+        self.stops = False
+
+    async def read(self) -> None:
+        """Until it stops; then the stream is still open, and nothing is taken from it."""
+        while not self.stops:
+            message = await anext(self.stream)
+            if isinstance(message, Event):
+                self.received[message.position] = time.perf_counter()
+                self.position = message.position
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.long)])
+async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
+    database: str, tmp_path: Path, seconds: float
+) -> None:
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(started(tmp_path, database_url=database, log_level="error"))
+        client = await stack.enter_async_context(LedgerClient(service.address))
+        ledger, accounts = await new_books(client)
+        channels = [
+            await stack.enter_async_context(LedgerClient(service.address, options=SMALL_WINDOWS))
+            for _ in range(CHANNELS)
+        ]
+        readers = [
+            await stack.enter_async_context(
+                subscribed(
+                    channels[n % CHANNELS],
+                    ledger,
+                    random.sample(accounts, WATCHED) if n < STOPPING else [accounts[n % ACCOUNTS]],
+                )
+            )
+            for n in range(SUBSCRIBERS)
+        ]
+        reading = [asyncio.create_task(reader.read()) for reader in readers]
+        attentive = readers[STOPPING:]
+        await flood(client, ledger, accounts, attentive)
+        before = await delays(client, ledger, accounts, attentive, seconds)
+        memory_mib = rss_mib(service)
+
+        for reader in readers[:STOPPING]:
+            reader.stops = True
+        flooded = await flood(client, ledger, accounts, attentive)
+        assert all(task.done() for task in reading[:STOPPING])
+        after = await delays(client, ledger, accounts, attentive, seconds)
+        grown_mib = rss_mib(service) - memory_mib
+        # Who stopped has lost nothing by it, or the client would say so.
+        late = readers[0]
+        async with asyncio.timeout(60):
+            while late.position < flooded:
+                late.position = (await anext(late.stream)).position
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+    print(f"p99 {before * 1e3:.0f} ms before, {after * 1e3:.0f} ms after; {grown_mib:+.0f} MiB")
+    assert after <= max(2 * before, DELAY_SECONDS)
+    assert grown_mib <= MEMORY_MIB
+
+
+async def new_books(client: LedgerClient) -> tuple[Ledger, list[Account]]:
+    ledger = await client.create_ledger("books")
+    return ledger, [
+        await client.create_account(ledger.id, str(n), normal_balance="credit", currency="USD") for n in range(ACCOUNTS)
+    ]
+
+
+@asynccontextmanager
+async def subscribed(client: LedgerClient, ledger: Ledger, accounts: Sequence[Account]) -> AsyncIterator[Reader]:
+    """A live subscriber."""
+    async with client.watch_balances(ledger.id, account_ids=[a.id for a in accounts]) as stream:
+        reader = Reader(stream, accounts[0].id)
+        reader.position = (await anext(stream)).position
+        yield reader
+
+
+async def delays(
+    client: LedgerClient, ledger: Ledger, accounts: Sequence[Account], readers: Sequence[Reader], seconds: float
+) -> float:
+    """The 99th percentile, in seconds, from the sending of a write to its event at each reader."""
+    sent: dict[int, float] = {}
+    last: dict[str, int] = {}
+    until = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < until:
+        one, other = random.sample(accounts, 2)
+        written = await client.create_transaction(ledger.id, [debit(one, 1), credit(other, 1)], status="posted")
+        sent[written.position] = began
+        last |= {one.id: written.position, other.id: written.position}
+        await asyncio.sleep(max(0.0, began + 1 / WRITES_PER_SECOND - time.perf_counter()))
+    async with asyncio.timeout(60):
+        # Each account's readers have all there is of it when they have its last event.
+        while any(reader.position < last.get(reader.account_id, 0) for reader in readers):
+            await asyncio.sleep(0.02)
+    found = sorted(at - sent[position] for r in readers for position, at in r.received.items() if position in sent)
+    return found[int(0.99 * (len(found) - 1))]
+
+
+async def flood(client: LedgerClient, ledger: Ledger, accounts: Sequence[Account], readers: Sequence[Reader]) -> int:
+    """Many events, each about all accounts and so some kilobytes long; returns the last when the readers have it."""
+    pairs = zip(accounts[::2], accounts[1::2], strict=True)
+    entries = [line for one, other in pairs for line in (debit(one, 1), credit(other, 1))]
+    for _ in range(FLOOD_TRANSACTIONS // 100):
+        writes = [commands.create_transaction(entries, status="posted") for _ in range(100)]
+        last = (await client.batch_write_transactions(ledger.id, writes)).results[-1].transaction.position
+    async with asyncio.timeout(60):
+        while any(reader.position < last for reader in readers):
+            await asyncio.sleep(0.02)
+    return last
+
+
+def rss_mib(service: Service) -> float:
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
