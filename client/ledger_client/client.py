@@ -8,6 +8,7 @@ from ledger_client.following import FollowCalls
 from ledger_client.importing import ImportCalls
 from ledger_client.ledgers import LedgerCalls
 from ledger_client.monitors import MonitorCalls
+from ledger_client.reports import ReportCalls
 from ledger_client.transactions import TransactionCalls
 
 
@@ -19,6 +20,7 @@ class LedgerClient(
     EntryCalls,
     CategoryCalls,
     MonitorCalls,
+    ReportCalls,
     FollowCalls,
     AuditCalls,
 ):

@@ -357,6 +357,11 @@ def account_status_value(word: AccountStatusWord | AccountStatus.ValueType | Non
     return _ACCOUNT_STATUSES[word] if isinstance(word, str) else word
 
 
+def balance_kind_value(word: BalanceWord | BalanceKind.ValueType) -> BalanceKind.ValueType:
+    """A balance by its word, or as the enum has it."""
+    return _BALANCE_KINDS[word] if isinstance(word, str) else word
+
+
 def balance_word(kind: BalanceKind.ValueType) -> BalanceWord | None:
     """The word for a value of the enum; None if it is unspecified, or newer than this client."""
     return _BALANCE_WORDS.get(kind)

@@ -8,6 +8,7 @@ from ledger_client.v1 import categories_pb2 as ledger_dot_v1_dot_categories__pb2
 from ledger_client.v1 import entries_pb2 as ledger_dot_v1_dot_entries__pb2
 from ledger_client.v1 import ledgers_pb2 as ledger_dot_v1_dot_ledgers__pb2
 from ledger_client.v1 import monitors_pb2 as ledger_dot_v1_dot_monitors__pb2
+from ledger_client.v1 import reports_pb2 as ledger_dot_v1_dot_reports__pb2
 from ledger_client.v1 import streams_pb2 as ledger_dot_v1_dot_streams__pb2
 from ledger_client.v1 import transactions_pb2 as ledger_dot_v1_dot_transactions__pb2
 
@@ -224,6 +225,16 @@ class LedgerServiceStub(object):
                 '/ledger.v1.LedgerService/DeleteBalanceMonitor',
                 request_serializer=ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+                _registered_method=True)
+        self.GetTrialBalance = channel.unary_unary(
+                '/ledger.v1.LedgerService/GetTrialBalance',
+                request_serializer=ledger_dot_v1_dot_reports__pb2.GetTrialBalanceRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_reports__pb2.GetTrialBalanceResponse.FromString,
+                _registered_method=True)
+        self.ExplainBalance = channel.unary_unary(
+                '/ledger.v1.LedgerService/ExplainBalance',
+                request_serializer=ledger_dot_v1_dot_reports__pb2.ExplainBalanceRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_reports__pb2.ExplainBalanceResponse.FromString,
                 _registered_method=True)
         self.WatchBalances = channel.unary_stream(
                 '/ledger.v1.LedgerService/WatchBalances',
@@ -504,6 +515,22 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrialBalance(self, request, context):
+        """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
+        Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainBalance(self, request, context):
+        """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
+        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchBalances(self, request, context):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
         heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -703,6 +730,16 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.DeleteBalanceMonitor,
                     request_deserializer=ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.SerializeToString,
+            ),
+            'GetTrialBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrialBalance,
+                    request_deserializer=ledger_dot_v1_dot_reports__pb2.GetTrialBalanceRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_reports__pb2.GetTrialBalanceResponse.SerializeToString,
+            ),
+            'ExplainBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainBalance,
+                    request_deserializer=ledger_dot_v1_dot_reports__pb2.ExplainBalanceRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_reports__pb2.ExplainBalanceResponse.SerializeToString,
             ),
             'WatchBalances': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchBalances,
@@ -1692,6 +1729,60 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/DeleteBalanceMonitor',
             ledger_dot_v1_dot_monitors__pb2.DeleteBalanceMonitorRequest.SerializeToString,
             ledger_dot_v1_dot_monitors__pb2.BalanceMonitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrialBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/GetTrialBalance',
+            ledger_dot_v1_dot_reports__pb2.GetTrialBalanceRequest.SerializeToString,
+            ledger_dot_v1_dot_reports__pb2.GetTrialBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ExplainBalance',
+            ledger_dot_v1_dot_reports__pb2.ExplainBalanceRequest.SerializeToString,
+            ledger_dot_v1_dot_reports__pb2.ExplainBalanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

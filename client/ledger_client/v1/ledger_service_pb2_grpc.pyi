@@ -10,6 +10,7 @@ from ledger_client.v1 import categories_pb2 as _categories_pb2
 from ledger_client.v1 import entries_pb2 as _entries_pb2
 from ledger_client.v1 import ledgers_pb2 as _ledgers_pb2
 from ledger_client.v1 import monitors_pb2 as _monitors_pb2
+from ledger_client.v1 import reports_pb2 as _reports_pb2
 from ledger_client.v1 import streams_pb2 as _streams_pb2
 from ledger_client.v1 import transactions_pb2 as _transactions_pb2
 import abc as _abc_1
@@ -130,6 +131,14 @@ class LedgerServiceStub:
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+    GetTrialBalance: _grpc.UnaryUnaryMultiCallable[_reports_pb2.GetTrialBalanceRequest, _reports_pb2.GetTrialBalanceResponse]
+    """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
+    Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    """
+    ExplainBalance: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ExplainBalanceRequest, _reports_pb2.ExplainBalanceResponse]
+    """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
+    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    """
     WatchBalances: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -236,6 +245,14 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+    GetTrialBalance: _aio.UnaryUnaryMultiCallable[_reports_pb2.GetTrialBalanceRequest, _reports_pb2.GetTrialBalanceResponse]  # type: ignore[assignment]
+    """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
+    Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    """
+    ExplainBalance: _aio.UnaryUnaryMultiCallable[_reports_pb2.ExplainBalanceRequest, _reports_pb2.ExplainBalanceResponse]  # type: ignore[assignment]
+    """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
+    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    """
     WatchBalances: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]  # type: ignore[assignment]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
     heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
@@ -555,6 +572,26 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
         """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def GetTrialBalance(
+        self,
+        request: _reports_pb2.GetTrialBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reports_pb2.GetTrialBalanceResponse, _abc.Awaitable[_reports_pb2.GetTrialBalanceResponse]]:
+        """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
+        Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainBalance(
+        self,
+        request: _reports_pb2.ExplainBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reports_pb2.ExplainBalanceResponse, _abc.Awaitable[_reports_pb2.ExplainBalanceResponse]]:
+        """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
+        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def WatchBalances(

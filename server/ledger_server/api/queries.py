@@ -57,7 +57,7 @@ class _Interval(IntEnum):
 
 def get_ledger(request: ledgers_pb2.GetLedgerRequest) -> tuple[str, int | None]:
     problems = Problems()
-    asked = (fields.ledger_id(problems, request.ledger_id), _min_position(problems, request))
+    asked = (fields.ledger_id(problems, request.ledger_id), min_position(problems, request))
     problems.raise_if_any()
     return asked
 
@@ -78,8 +78,8 @@ def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, AsOf
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         account_ref(problems, request),
-        _as_of(problems, request, optional_count(problems, request, "as_of_lock_version")),
-        _min_position(problems, request),
+        as_of(problems, request, optional_count(problems, request, "as_of_lock_version")),
+        min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
@@ -92,8 +92,8 @@ def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[s
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         _ids(problems, "account_ids", request.account_ids),
-        _as_of(problems, request),
-        _min_position(problems, request),
+        as_of(problems, request),
+        min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
@@ -107,20 +107,20 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         ids=ids_of(problems, "ids", request.ids),
         names=_names(problems, request.names),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         statuses=_members(problems, "statuses", request.statuses, AccountStatus),
         currency=request.currency or None,
-        normal_balance=_known(problems, "normal_balance", request.normal_balance, NormalBalance),
+        normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
         balances=conditions_of(problems, "balances", request.balances),
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),
         created_at=between(problems, request, "created_at"),
         updated_at=between(problems, request, "updated_at"),
         order=order_of(problems, request.order, ListOrder.CREATED_ASC, (ListOrder.CREATED_ASC, ListOrder.CREATED_DESC)),
-        as_of=_as_of(problems, request),
+        as_of=as_of(problems, request),
     )
     problems.raise_if_any()
     return query
@@ -129,13 +129,13 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
 def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> AccountVersionQuery:
     problems = Problems()
     lower, upper = between(problems, request, "time")
-    order = _known(problems, "order", request.order, _Order)
-    interval = _known(problems, "interval", request.interval, _Interval)
+    order = known(problems, "order", request.order, _Order)
+    interval = known(problems, "interval", request.interval, _Interval)
     query = AccountVersionQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         account=account_ref(problems, request),
         newest_first=order == _Order.NEWEST_FIRST,
         interval=None if interval is None else Interval[interval.name],
@@ -152,7 +152,7 @@ def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[str, Ref, 
         fields.ledger_id(problems, request.ledger_id),
         category_ref(problems, request),
         optional_count(problems, request, "as_of_position"),
-        _min_position(problems, request),
+        min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
@@ -169,11 +169,11 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:BATCH_GET_MAX])),
         name=fields.text(problems, "name", request.name),
         currency=request.currency or None,
-        normal_balance=_known(problems, "normal_balance", request.normal_balance, NormalBalance),
+        normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         parent_category_id=fields.object_id(problems, "parent_category_id", parent_id) if parent_id else None,
         account_id=fields.object_id(problems, "account_id", account_id) if account_id else None,
@@ -188,7 +188,7 @@ def get_transaction(request: transactions_pb2.GetTransactionRequest) -> tuple[st
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         transaction_ref(problems, request),
-        _min_position(problems, request),
+        min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
@@ -200,7 +200,7 @@ def list_transactions(request: transactions_pb2.ListTransactionsRequest) -> Tran
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         ids=ids_of(problems, "ids", request.ids),
         account=account_ref(problems, request) if request.WhichOneof("account") else None,
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
@@ -227,7 +227,7 @@ def list_transaction_versions(request: transactions_pb2.ListTransactionVersionsR
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         transaction=transaction_ref(problems, request),
     )
     problems.raise_if_any()
@@ -239,7 +239,7 @@ def get_entry(request: entries_pb2.GetEntryRequest) -> tuple[str, str, int | Non
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         fields.object_id(problems, "entry_id", request.entry_id),
-        _min_position(problems, request),
+        min_position(problems, request),
     )
     problems.raise_if_any()
     return asked
@@ -254,12 +254,12 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
-        min_position=_min_position(problems, request),
+        min_position=min_position(problems, request),
         account=account_ref(problems, request) if owner in ("account_id", "account_external_id") else None,
         transaction=(
             transaction_ref(problems, request) if owner in ("transaction_id", "transaction_external_id") else None
         ),
-        direction=_known(problems, "direction", request.direction, Direction),
+        direction=known(problems, "direction", request.direction, Direction),
         statuses=_members(problems, "statuses", request.statuses, TransactionStatus),
         include_discarded=request.include_discarded,
         effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
@@ -327,30 +327,30 @@ def _ids(problems: Problems, field: str, values: Sequence[str]) -> list[str]:
     return [fields.object_id(problems, f"{field}[{n}]", value) for n, value in enumerate(values)]
 
 
-def _min_position(problems: Problems, request: Any) -> int | None:
+def min_position(problems: Problems, request: Any) -> int | None:
     return optional_count(problems, request, "min_position")
 
 
-def _as_of(problems: Problems, request: Any, lock_version: int | None = None) -> AsOf:
+def as_of(problems: Problems, request: Any, lock_version: int | None = None) -> AsOf:
     """The time that balances are asked for as of: at most one answer to each of the two questions."""
     lower, upper = between(problems, request, "effective_at")
-    as_of = optional_time(problems, request, "as_of")
-    if as_of is not None and (lower or upper):
+    until = optional_time(problems, request, "as_of")
+    if until is not None and (lower or upper):
         problems.add("as_of", "cannot be given together with effective_at_lower_bound or effective_at_upper_bound")
     position = optional_count(problems, request, "as_of_position")
     known_at = optional_time(problems, request, "known_at")
     if sum(each is not None for each in (lock_version, position, known_at)) > 1:
         problems.add("known_at", "as_of_position and as_of_lock_version say the same in other words: give one of them")
-    if as_of is not None and as_of < datetime.max.replace(tzinfo=UTC):
-        upper = as_of + _MICROSECOND
+    if until is not None and until < datetime.max.replace(tzinfo=UTC):
+        upper = until + _MICROSECOND
     return AsOf(lower, upper, lock_version, position, known_at)
 
 
 def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
-    known = [_known(problems, f"kinds[{n}]", value, EventKind) for n, value in enumerate(values)]
+    found = [known(problems, f"kinds[{n}]", value, EventKind) for n, value in enumerate(values)]
     if 0 in values:
         problems.add("kinds", "must not name UNSPECIFIED")
-    return frozenset(int(kind) for kind in known if kind is not None)
+    return frozenset(int(kind) for kind in found if kind is not None)
 
 
 _M = TypeVar("_M", bound=IntEnum)
@@ -358,10 +358,10 @@ _M = TypeVar("_M", bound=IntEnum)
 
 def _members(problems: Problems, field: str, values: Sequence[int], kind: type[_M]) -> frozenset[_M]:
     """Enum members of a repeated field; the unspecified value is none of them."""
-    known = [_known(problems, f"{field}[{n}]", value, kind) for n, value in enumerate(values)]
+    found = [known(problems, f"{field}[{n}]", value, kind) for n, value in enumerate(values)]
     if 0 in values:
         problems.add(field, "must not name UNSPECIFIED")
-    return frozenset(member for member in known if member)
+    return frozenset(member for member in found if member)
 
 
 def _names(problems: Problems, values: Sequence[str]) -> tuple[str, ...]:
@@ -376,7 +376,7 @@ def _optional_id(problems: Problems, request: Any, field: str) -> str | None:
     return fields.object_id(problems, field, value) if value else None
 
 
-def _known(problems: Problems, field: str, value: int, kind: Any) -> Any:
+def known(problems: Problems, field: str, value: int, kind: Any) -> Any:
     """The enum member; None for the unspecified value."""
     if value == 0:
         return None

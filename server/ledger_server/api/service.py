@@ -10,10 +10,11 @@ from ledger_client.v1 import (
     entries_pb2,
     ledgers_pb2,
     monitors_pb2,
+    reports_pb2,
     streams_pb2,
     transactions_pb2,
 )
-from ledger_server.api import answers, batches, category_commands, commands, monitors, queries
+from ledger_server.api import answers, batches, category_commands, commands, monitors, queries, reports
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
@@ -219,6 +220,20 @@ class LedgerService:
         self, request: categories_pb2.RemoveCategoryMemberRequest, context: Context
     ) -> categories_pb2.Category:
         return _category(await self._write(category_commands.remove_category_member(request), context))
+
+    # Reports.
+
+    async def GetTrialBalance(
+        self, request: reports_pb2.GetTrialBalanceRequest, context: Context
+    ) -> reports_pb2.GetTrialBalanceResponse:
+        query = reports.get_trial_balance(request)
+        return reports.trial_balance_to(await self._reader.get_trial_balance(query, context.time_remaining()))
+
+    async def ExplainBalance(
+        self, request: reports_pb2.ExplainBalanceRequest, context: Context
+    ) -> reports_pb2.ExplainBalanceResponse:
+        query = reports.explain_balance(request)
+        return reports.explanation_to(await self._reader.explain_balance(query, context.time_remaining()))
 
     # Streams.
 

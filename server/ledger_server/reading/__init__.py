@@ -1,5 +1,6 @@
 """The read path: queries of the books, each one short snapshot of one ledger."""
 
+from ledger_server.reading.explanations import Explanation
 from ledger_server.reading.queries import (
     NOW,
     AccountQuery,
@@ -7,14 +8,17 @@ from ledger_server.reading.queries import (
     AsOf,
     CategoryQuery,
     EntryQuery,
+    ExplanationQuery,
     Interval,
     LedgerQuery,
     MonitorQuery,
     TransactionQuery,
+    TrialBalanceQuery,
     VersionQuery,
 )
 from ledger_server.reading.reader import Reader
 from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
+from ledger_server.reading.trial_balances import TrialBalance
 
 __all__ = [
     "NOW",
@@ -23,6 +27,8 @@ __all__ = [
     "AsOf",
     "CategoryQuery",
     "EntryQuery",
+    "Explanation",
+    "ExplanationQuery",
     "Interval",
     "LedgerPage",
     "LedgerQuery",
@@ -33,5 +39,7 @@ __all__ = [
     "Read",
     "Reader",
     "TransactionQuery",
+    "TrialBalance",
+    "TrialBalanceQuery",
     "VersionQuery",
 ]

@@ -23,14 +23,14 @@ async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
     row = await at.connection.fetchrow(sql.get_entry, at.ledger_id, entry_id)
     if row is None:
         raise EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
-    (entry,) = await _with_accounts(at, [row])
+    (entry,) = await with_accounts(at, [row])
     return entry
 
 
 async def list_entries(at: Snapshot, query: EntryQuery) -> Page[ListedEntry]:
     """A page of the entries of an account or a transaction."""
     found = await (_of_transaction(at, query) if query.account is None else _of_account(at, query))
-    return at.page(query, await _with_accounts(at, found.rows), found.key)
+    return at.page(query, await with_accounts(at, found.rows), found.key)
 
 
 async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
@@ -93,7 +93,8 @@ def _filters(query: EntryQuery) -> tuple[object, ...]:
     )
 
 
-async def _with_accounts(at: Snapshot, rows: Sequence[Row]) -> list[ListedEntry]:
+async def with_accounts(at: Snapshot, rows: Sequence[Row]) -> list[ListedEntry]:
+    """The rows of entries, with their accounts as they stand."""
     accounts = await accounts_by_id(at, {row["account_id"] for row in rows}) if rows else {}
     return [_listed_entry(row, accounts) for row in rows]
 

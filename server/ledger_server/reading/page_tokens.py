@@ -1,8 +1,9 @@
 """Page tokens: where the next page begins, bound to the query they are of.
 
-    version (1 byte) | number (8 bytes) | id (16 bytes) | digest (11 bytes)        in base64url: 48 characters
+    version (1 byte) | number (8 bytes) | id (16 bytes) | note | digest (11 bytes)        in base64url
 
-The digest covers the key and the query, so a damaged token or one of another query is refused, never answered
+Most have no note and 48 characters; a note is what one page hands to the next beside its key.
+The digest covers the key, the note and the query, so a damaged token or one of another query is refused, never answered
 with a page of the wrong list. It is no secret: who forges one gets a page of his own query.
 """
 
@@ -47,11 +48,11 @@ LOWEST = Key(-NUMBER_MAX)
 HIGHEST = Key(NUMBER_MAX)
 
 
-def to_token(query: PageQuery, key: Key | None) -> str:
+def to_token(query: PageQuery, key: Key | None, note: str = "") -> str:
     """The token of the page that begins after `key`; "" for None, when there is no such page."""
     if key is None:
         return ""
-    head = _VERSION + key.number.to_bytes(8, "big", signed=True) + UUID(key.id).bytes
+    head = _VERSION + key.number.to_bytes(8, "big", signed=True) + UUID(key.id).bytes + note.encode()
     return urlsafe_b64encode(head + _digest(query, head)).decode()
 
 
@@ -59,16 +60,27 @@ def from_token(query: PageQuery, first: Key) -> Key:
     """Where the page asked for begins: after the key in its token, after `first` without one; or InvalidPageToken."""
     if not query.page_token:
         return first
+    head = _head_of(query)
+    return Key(int.from_bytes(head[1:9], "big", signed=True), str(UUID(bytes=head[9:_KEY_BYTES])))
+
+
+def note_from_token(query: PageQuery) -> str:
+    """What the page before handed on; "" on the first page. Raises InvalidPageToken."""
+    return _head_of(query)[_KEY_BYTES:].decode() if query.page_token else ""
+
+
+def _head_of(query: PageQuery) -> bytes:
+    """All of the token but its digest, which holds."""
     try:
         raw = urlsafe_b64decode(query.page_token.encode("ascii"))
     except (UnicodeEncodeError, binascii.Error):
         raise invalid_page_token() from None
-    head, digest = raw[:_KEY_BYTES], raw[_KEY_BYTES:]
+    head, digest = raw[:-_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
     # Base64 has several spellings of some bytes; only ours is a token.
-    is_ours = urlsafe_b64encode(raw).decode() == query.page_token
+    is_ours = urlsafe_b64encode(raw).decode() == query.page_token and len(head) >= _KEY_BYTES
     if not is_ours or head[:1] != _VERSION or digest != _digest(query, head):
         raise invalid_page_token()
-    return Key(int.from_bytes(head[1:9], "big", signed=True), str(UUID(bytes=head[9:])))
+    return head
 
 
 def invalid_page_token() -> InvalidPageToken:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ledger_server.domain.inputs import BalanceCondition, Ref
 from ledger_server.domain.model import AccountStatus, ArchivedReason, Metadata, TransactionStatus
-from ledger_server.domain.money import Direction, NormalBalance, Operator
+from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.reading.metadata import Check, Terms
 
 # What may differ from page to page of one query.
@@ -220,6 +220,22 @@ class MonitorQuery(LedgerPageQuery):
     account: Ref | None = None
     metadata: Metadata = field(default_factory=dict)
     triggered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalanceQuery(LedgerPageQuery):
+    """The accounts of a ledger, oldest first, with their balances as of some time."""
+
+    as_of: AsOf = NOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationQuery(LedgerPageQuery):
+    """The entries behind a balance of an account as of some time, oldest first."""
+
+    account: Ref
+    balance: BalanceKind
+    as_of: AsOf = NOW
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, MonitorReading, Transaction
-from ledger_server.reading import account_versions, accounts, categories, entries, ledgers, monitors, transactions
+from ledger_server.reading import (
+    account_versions,
+    accounts,
+    categories,
+    entries,
+    explanations,
+    ledgers,
+    monitors,
+    transactions,
+    trial_balances,
+)
 from ledger_server.reading.balances import versions_as_of, versions_as_of_in_time
+from ledger_server.reading.explanations import Explanation
 from ledger_server.reading.queries import (
     NOW,
     AccountQuery,
@@ -21,14 +32,17 @@ from ledger_server.reading.queries import (
     AsOf,
     CategoryQuery,
     EntryQuery,
+    ExplanationQuery,
     LedgerPageQuery,
     LedgerQuery,
     MonitorQuery,
     TransactionQuery,
+    TrialBalanceQuery,
     VersionQuery,
 )
 from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
 from ledger_server.reading.snapshots import Snapshot, ledger_snapshot
+from ledger_server.reading.trial_balances import TrialBalance
 from ledger_server.storage.pool import Pool, snapshot
 
 
@@ -146,6 +160,17 @@ class Reader:
     async def list_monitors(self, query: MonitorQuery, timeout: float | None = None) -> Page[MonitorReading]:
         async with self._at_page(query, timeout) as at:
             return await monitors.list_monitors(at, query)
+
+    async def get_trial_balance(self, query: TrialBalanceQuery, timeout: float | None = None) -> TrialBalance:
+        """A page of the trial balance; the first one's totals go through all accounts, in snapshots of their own."""
+        async with asyncio.timeout(timeout):
+            return await trial_balances.get_trial_balance(
+                lambda position: self._at(query.ledger_id, position, None), query
+            )
+
+    async def explain_balance(self, query: ExplanationQuery, timeout: float | None = None) -> Explanation:
+        async with self._at_page(query, timeout) as at:
+            return await explanations.explain_balance(at, query)
 
     def _at_page(self, query: LedgerPageQuery, timeout: float | None) -> AbstractAsyncContextManager[Snapshot]:
         return self._at(query.ledger_id, query.min_position, timeout)
