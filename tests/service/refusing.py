@@ -5,16 +5,18 @@ A refusal writes nothing, so one set of books serves a whole table of them.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger_client import ExternalId, LedgerClient, commands, credit, debit, monitor_condition
+from ledger_client import ExternalId, LedgerClient, commands, credit, debit, limits, monitor_condition
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, monitors_pb2, transactions_pb2
 from tests.service.raw import request_id
 
 DEBIT, CREDIT = balances_pb2.DIRECTION_DEBIT, balances_pb2.DIRECTION_CREDIT
 POSTED = transactions_pb2.TRANSACTION_STATUS_POSTED
+LONG_AGO = dt.datetime(1950, 1, 1, tzinfo=dt.UTC)
 UNKNOWN_ID = "0198c0de-0000-7000-8000-000000000000"
 NIL_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -45,6 +47,8 @@ class Books:
     archived: str
     accounts_page_token: str
     transactions_page_token: str
+    frozen: str
+    limited: str
     monitor: str
     deleted_monitor: str
     # Five levels of categories from the top to the lowest, with cash in the lowest, and one of the other ledger.
@@ -193,6 +197,12 @@ async def new_books(client: LedgerClient) -> Books:
     await client.create_account(
         ledger.id, "Points", normal_balance="credit", currency="POINTS", currency_exponent=0, request_id="used-account"
     )
+    frozen = await client.create_account(ledger.id, "Frozen", normal_balance="debit", currency="USD")
+    await client.update_account(ledger.id, frozen, status="frozen")
+    limited = await client.create_account(
+        ledger.id, "Limited", normal_balance="debit", currency="USD", limits=limits(posted_max=5)
+    )
+    await client.update_ledger(ledger.id, closed_before=LONG_AGO)
     stranger = await client.create_account(foreign.id, "Stranger", normal_balance="debit", currency="USD")
     lines = [debit(cash, 100), credit(revenue, 100)]
     pending = await client.create_transaction(ledger.id, lines, external_id="held", request_id="used")
@@ -233,6 +243,8 @@ async def new_books(client: LedgerClient) -> Books:
         archived.id,
         accounts.next_page_token,
         transactions.next_page_token,
+        frozen.id,
+        limited.id,
         monitor.id,
         deleted_monitor.id,
         top.id,

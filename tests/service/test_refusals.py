@@ -33,7 +33,7 @@ from ledger_client.v1 import (
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest
 from tests.conftest import Server
-from tests.service import category_refusals
+from tests.service import category_refusals, money_refusals
 from tests.service.raw import (
     Answer,
     Refusal,
@@ -1396,7 +1396,7 @@ CASES = [
     *CONDITIONS,
     *MONITORS,
     *TWO_FAULTS,
-    *(Case(*row) for row in category_refusals.ROWS),
+    *(Case(*row) for row in (*category_refusals.ROWS, *money_refusals.ROWS)),
 ]
 
 
