@@ -169,8 +169,23 @@ async def test_many_versions_are_folded_without_being_asked(shop: Shop, server: 
     assert await audit.findings(server.dsn, shop.ledger.id) == []
 
 
-async def _folded(connection: Connection, account: Account) -> int:
-    """How far the account is folded, once it is."""
+async def test_folding_goes_on_after_its_connection_was_cut(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        shop, connection = await Shop.opened(client), await connect_lane(database)
+        await shop.sell_often(TAIL_VERSIONS)
+        await _folded(connection, shop.till, TAIL_VERSIONS)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'ledger-lane' AND pid <> pg_backend_pid()"
+        )
+        await shop.sell_often(TAIL_VERSIONS)
+        await _folded(connection, shop.till, 2 * TAIL_VERSIONS)
+        await _folded(connection, shop.owner, 2 * TAIL_VERSIONS)
+        await connection.close()
+
+
+async def _folded(connection: Connection, account: Account, least: int = 1) -> int:
+    """How far the account is folded, once it is at least so far."""
     give_up_at = time.monotonic() + 20
     while time.monotonic() < give_up_at:
         folded = await connection.fetchval(
@@ -178,7 +193,7 @@ async def _folded(connection: Connection, account: Account) -> int:
             account.ledger_id,
             account.id,
         )
-        if folded:
+        if folded and folded >= least:
             return int(folded)
         await asyncio.sleep(0.02)
     raise AssertionError("nothing was folded")

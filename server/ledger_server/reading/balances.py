@@ -50,6 +50,9 @@ async def balances_as_of(at: Snapshot, account_ids: Iterable[str], as_of: AsOf) 
     known = {row["account_id"]: _known_from(row) for row in rows}
     if as_of.effective_from is None and as_of.effective_before is None:
         return known
+    for row in rows:
+        if row["lock_version"] - row["folded_version"] > LONG_TAIL_VERSIONS:
+            at.grown.add(row["account_id"])
     return await _within(at, known, as_of)
 
 
@@ -97,11 +100,9 @@ async def _within(at: Snapshot, known: Mapping[str, KnownBalance], as_of: AsOf) 
         [str(balance.lock_version) for balance in known.values()],
         times,
     )
-    sums: dict[tuple[str, datetime], Counters] = {}
-    for row in rows:
-        sums[row["account_id"], row["before"]] = counters_from(row)
-        if row["unfolded_versions"] > LONG_TAIL_VERSIONS:
-            at.grown.add(row["account_id"])
+    sums: dict[tuple[str, datetime], Counters] = {
+        (row["account_id"], row["before"]): counters_from(row) for row in rows
+    }
     balances = {}
     for account_id, balance in known.items():
         end, start = balance.counters, _NOTHING

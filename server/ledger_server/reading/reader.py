@@ -178,6 +178,9 @@ class Reader:
     @asynccontextmanager
     async def _at(self, ledger_id: str, min_position: int | None, timeout: float | None) -> AsyncIterator[Snapshot]:
         async with ledger_snapshot(self._pool, ledger_id, min_position, timeout) as at:
-            yield at
-        if at.grown:
-            self._grown(ledger_id, at.grown)
+            try:
+                yield at
+            finally:
+                # All the more if it took too long.
+                if at.grown:
+                    self._grown(ledger_id, at.grown)

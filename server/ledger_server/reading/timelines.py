@@ -143,9 +143,14 @@ class Folding:
     async def _fold_all(self, connection: Connection) -> None:
         while True:
             await self._asked.wait()
-            self._asked.clear()
             while self._waiting:
-                ledger_id, account_id = next(iter(self._waiting))
-                while await fold(connection, ledger_id, account_id, self._sizes):
-                    pass
-                self._waiting.pop((ledger_id, account_id))
+                ledger_id, account_id = account = next(iter(self._waiting))
+                self._waiting.pop(account)
+                try:
+                    while await fold(connection, ledger_id, account_id, self._sizes):
+                        pass
+                except BaseException:
+                    # Behind the others, whom it must not keep from being folded.
+                    self._waiting[account] = None
+                    raise
+            self._asked.clear()

@@ -1,5 +1,5 @@
 -- For each account its last version that was known: written at a position, at a time and under a lock_version not after
--- those asked for; version 0, whose counters are zero, for an account that was not there yet.
+-- those asked for; version 0, whose counters are zero, for an account that was not there yet. And how far it is folded.
 -- Lock_versions have no gaps, and positions and times rise with them, so a binary search needs no index but the key.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 position bigint or null, $4 written_at timestamptz or null,
 -- $5 lock_version bigint or null
@@ -41,7 +41,10 @@ WITH RECURSIVE probes AS (
 )
 SELECT
     v.account_id, v.lock_version, v.position AS balance_position,
-    v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits
+    v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
+    coalesce(
+        (SELECT folded_version FROM account_timelines WHERE ledger_id = $1::uuid AND account_id = v.account_id), 0
+    ) AS folded_version
 FROM probes
 CROSS JOIN LATERAL (
     SELECT account_id, lock_version, position, posted_debits, posted_credits, pending_debits, pending_credits

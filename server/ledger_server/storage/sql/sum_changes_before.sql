@@ -1,7 +1,6 @@
 -- What the versions of accounts, up to some lock_version each, changed at effective times before some others.
 -- Folded runs answer from one block each. They are taken up to the run boundary next to the lock_version asked for, and
 -- the versions in between are added or, if the boundary is behind it, subtracted: nothing else is read.
--- How many those are is told as `unfolded_versions`.
 -- The first of the versions in between only gives the counters that the next one's are compared with.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times timestamptz[]
 WITH asked AS (
@@ -11,7 +10,6 @@ WITH asked AS (
 planned AS (
     SELECT
         asked.account_id, timeline.run_starts, boundary.lock_version AS boundary,
-        abs(asked.lock_version - boundary.lock_version) AS unfolded_versions,
         least(asked.lock_version, boundary.lock_version) AS first_version,
         greatest(asked.lock_version, boundary.lock_version) AS last_version,
         CASE WHEN asked.lock_version < boundary.lock_version THEN -1 ELSE 1 END AS sign
@@ -32,7 +30,7 @@ planned AS (
 ),
 sums AS (
     SELECT
-        planned.account_id, planned.unfolded_versions, times.before,
+        planned.account_id, times.before,
         block.posted_debits + block.posted_debits_sums[last.number] AS posted_debits,
         block.posted_credits + block.posted_credits_sums[last.number] AS posted_credits,
         block.pending_debits + block.pending_debits_sums[last.number] AS pending_debits,
@@ -55,7 +53,7 @@ sums AS (
     WHERE runs.run_start <= planned.boundary
     UNION ALL
     SELECT
-        planned.account_id, planned.unfolded_versions, times.before,
+        planned.account_id, times.before,
         planned.sign * coalesce(sum(version.posted_debits) FILTER (WHERE version.effective_at < times.before), 0),
         planned.sign * coalesce(sum(version.posted_credits) FILTER (WHERE version.effective_at < times.before), 0),
         planned.sign * (
@@ -83,10 +81,10 @@ sums AS (
     ) AS version
     CROSS JOIN unnest($4::timestamptz[]) AS times (before)
     WHERE version.lock_version > planned.first_version
-    GROUP BY planned.account_id, planned.unfolded_versions, times.before, planned.sign
+    GROUP BY planned.account_id, times.before, planned.sign
 )
 SELECT
-    account_id, unfolded_versions, before, sum(posted_debits) AS posted_debits, sum(posted_credits) AS posted_credits,
+    account_id, before, sum(posted_debits) AS posted_debits, sum(posted_credits) AS posted_credits,
     sum(pending_debits) AS pending_debits, sum(pending_credits) AS pending_credits
 FROM sums
-GROUP BY account_id, unfolded_versions, before
+GROUP BY account_id, before
