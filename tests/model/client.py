@@ -11,12 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client import (
     Account,
+    BalanceMonitor,
     Direction,
     Entry,
     ExternalId,
     Ledger,
     LedgerClient,
     LedgerError,
+    MonitorField,
     NormalBalance,
     Outcome,
     Transaction,
@@ -26,10 +28,12 @@ from ledger_client import (
     credit,
     debit,
     error_from_status,
+    monitor_condition,
 )
-from ledger_client.inputs import EntryPart, limits, part_of
+from ledger_client.inputs import EntryPart, limits, operator_sign, part_of
 from ledger_client.v1.accounts_pb2 import AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balances
+from ledger_client.v1.monitors_pb2 import MonitorCondition as MonitorConditionMessage
 from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, TransactionResult
 from tests.model.operations import (
     NOBODY,
@@ -39,10 +43,13 @@ from tests.model.operations import (
     Condition,
     Create,
     CreateAccount,
+    CreateMonitor,
     Day,
+    DeleteMonitor,
     Demand,
     Limit,
     Line,
+    MonitorCondition,
     Name,
     Part,
     PartialPost,
@@ -52,6 +59,7 @@ from tests.model.operations import (
     Update,
     UpdateAccount,
     UpdateLedger,
+    UpdateMonitor,
     Write,
 )
 from tests.model.reads import Question
@@ -146,13 +154,17 @@ class ServiceLedger:
         views = [self.transaction_view(transaction) async for transaction in self.client.transactions(self.id)]
         return [_without_position(view) for view in reversed(views)]
 
+    async def monitors(self) -> list[View]:
+        """All monitors as they stand, oldest first."""
+        return [self._monitor_view(monitor) async for monitor in self.client.balance_monitors(self.id)]
+
     async def versions(self, transaction: str) -> list[View]:
         versions = self.client.transaction_versions(self.id, self._ids[transaction])
         return [self.transaction_view(version) async for version in versions]
 
     # Questions.
 
-    async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Transaction:
+    async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Transaction | BalanceMonitor:
         client, request_id, validate_only = self.client, call.request_id, call.validate_only
         match call.body:
             case UpdateLedger() as body:
@@ -193,6 +205,8 @@ class ServiceLedger:
                     outcome=outcome,
                     **_patch_fields(body.metadata),
                 )
+            case CreateMonitor() | UpdateMonitor() | DeleteMonitor() as body:
+                return await self._about_monitor(body, request_id, outcome)
             case Create() as body:
                 fields = self._create_fields(body) | {"request_id": request_id, "validate_only": validate_only}
                 return await client.create_transaction(self.id, self._lines(body.lines), outcome=outcome, **fields)
@@ -222,6 +236,36 @@ class ServiceLedger:
                     outcome=outcome,
                 )
         raise TypeError(call.body)
+
+    async def _about_monitor(
+        self, body: CreateMonitor | UpdateMonitor | DeleteMonitor, request_id: str, outcome: Outcome
+    ) -> BalanceMonitor:
+        client = self.client
+        match body:
+            case CreateMonitor():
+                return await client.create_balance_monitor(
+                    self.id,
+                    self._ref(body.account),
+                    _monitor_condition(body.condition),
+                    description=body.description,
+                    metadata=dict(body.metadata),
+                    request_id=request_id,
+                    outcome=outcome,
+                )
+            case UpdateMonitor():
+                return await client.update_balance_monitor(
+                    self.id,
+                    self._ids[body.monitor],
+                    version=body.version,
+                    description=body.description,
+                    condition=None if body.condition is None else _monitor_condition(body.condition),
+                    request_id=request_id,
+                    outcome=outcome,
+                    **_patch_fields(body.metadata),
+                )
+        return await client.delete_balance_monitor(
+            self.id, self._ids[body.monitor], version=body.version, request_id=request_id, outcome=outcome
+        )
 
     async def _batch(self, call: Call, batch: Batch, expected: Answer, outcome: Outcome) -> Answer:
         response = await self.client.batch_write_transactions(
@@ -361,7 +405,7 @@ class ServiceLedger:
 
     # Answers.
 
-    def _view(self, message: Ledger | Account | Transaction, expected: Answer) -> View:
+    def _view(self, message: Ledger | Account | Transaction | BalanceMonitor, expected: Answer) -> View:
         if isinstance(expected, Done):
             self._learn(message.id, expected.view.get("key"))
         match message:
@@ -371,6 +415,8 @@ class ServiceLedger:
                 return view | {"position": message.position, "closed": closed}
             case Account():
                 return self._account_view(message) | {"position": message.position}
+            case BalanceMonitor():
+                return self._monitor_view(message) | {"position": message.position}
         return self.transaction_view(message)
 
     def _learn(self, object_id: str, key: str | None) -> None:
@@ -392,6 +438,28 @@ class ServiceLedger:
             "balances": _balances(account.balances),
             "status": _ACCOUNT_STATUSES[account.status],
             "limits": _limits_view(account.limits),
+        }
+
+    def _monitor_view(self, monitor: BalanceMonitor) -> View:
+        condition = monitor.condition
+        resolve_value = int(condition.resolve_value) if condition.HasField("resolve_value") else None
+        return {
+            "key": self._keys.get(monitor.id),
+            "account": self._keys.get(monitor.account_id),
+            "condition": (
+                MonitorField.Name(condition.field).removeprefix("MONITOR_FIELD_").lower(),
+                operator_sign(condition.operator),
+                int(condition.value),
+                resolve_value,
+            ),
+            "description": monitor.description,
+            "metadata": dict(monitor.metadata),
+            "version": monitor.version,
+            "triggered": monitor.triggered,
+            "since": monitor.since_position,
+            "is_deleted": monitor.HasField("deleted_at"),
+            "lock_version": monitor.lock_version,
+            "balances": _balances(monitor.balances),
         }
 
     def transaction_view(self, transaction: Transaction) -> View:
@@ -469,6 +537,10 @@ def _patch_fields(patch: Patch | None) -> Any:
     if patch is None:
         return {}
     return {"metadata" if patch.replaces else "metadata_patch": dict(patch.pairs)}
+
+
+def _monitor_condition(asked: MonitorCondition) -> MonitorConditionMessage:
+    return monitor_condition(asked.field, asked.sign, asked.value, resolve_value=asked.resolve_value)
 
 
 def _limits(wanted: Iterable[Limit]) -> BalanceLimits:

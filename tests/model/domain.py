@@ -20,7 +20,7 @@ from ledger_client.v1.transactions_pb2 import (
     ListTransactionVersionsRequest,
     ListTransactionVersionsResponse,
 )
-from ledger_server.api import answers, batches, commands
+from ledger_server.api import answers, batches, commands, monitors
 from ledger_server.api.status import status_of
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import Batch, Command
@@ -36,7 +36,23 @@ _PARSERS: Mapping[str, Callable[[Any], Command]] = {
     "UpdateLedger": commands.update_ledger,
     "CreateAccount": commands.create_account,
     "UpdateAccount": commands.update_account,
+    "CreateBalanceMonitor": monitors.create_monitor,
+    "UpdateBalanceMonitor": monitors.update_monitor,
+    "DeleteBalanceMonitor": monitors.delete_monitor,
 }
+
+
+# Of a book.
+_MAPPINGS = (
+    "accounts",
+    "account_ids",
+    "currencies",
+    "transactions",
+    "transaction_ids",
+    "reversed",
+    "watched",
+    "monitored",
+)
 
 
 class _Names:
@@ -80,6 +96,8 @@ class DomainClient(LedgerClient):
             return answers.transaction_to(effect.transaction, effect.position, "")
         if effect.account is not None:
             return answers.account_to(effect.account, effect.position, "")
+        if effect.monitor is not None:
+            return monitors.read_to(effect.monitor, effect.position, "")
         assert effect.ledger is not None
         return answers.ledger_to(effect.ledger, effect.position, "")
 
@@ -128,7 +146,16 @@ class DomainClient(LedgerClient):
         """Everything is as before afterwards."""
         kept, history = self.book, {key: list(versions) for key, versions in self._history.items()}
         self.book = copy(kept)
-        for name in ("accounts", "account_ids", "currencies", "transactions", "transaction_ids", "reversed"):
+        for name in (
+            "accounts",
+            "account_ids",
+            "currencies",
+            "transactions",
+            "transaction_ids",
+            "reversed",
+            "watched",
+            "monitored",
+        ):
             setattr(self.book, name, dict(getattr(kept, name)))
         try:
             yield

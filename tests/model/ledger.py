@@ -19,10 +19,13 @@ from tests.model.operations import (
     Condition,
     Create,
     CreateAccount,
+    CreateMonitor,
     Day,
+    DeleteMonitor,
     Demand,
     Limit,
     Line,
+    MonitorCondition,
     Name,
     Pairs,
     Part,
@@ -33,8 +36,9 @@ from tests.model.operations import (
     Update,
     UpdateAccount,
     UpdateLedger,
+    UpdateMonitor,
 )
-from tests.model.state import Answer, Done, Entry, Refused, State, Version, View
+from tests.model.state import Answer, Done, Entry, Monitor, Refused, State, Version, View
 
 ISO_EXPONENTS = {"USD": 2, "EUR": 2, "JPY": 0}
 AMOUNT_MAX = 10**36 - 1
@@ -134,7 +138,20 @@ class ModelLedger:
         return results
 
     def _apply(self, body: Body) -> View:
+        view = self._apply_one(body)
+        # Monitors are judged after each command, and each that turns speaks in an event of its own.
+        command_position = self.state.position
+        for monitor in list(self.state.monitors.values()):
+            triggered = self._is_triggered(monitor.condition, monitor.account, monitor.triggered)
+            if triggered != monitor.triggered and not monitor.is_deleted:
+                self.state.monitors[monitor.key] = replace(monitor, triggered=triggered, since=command_position)
+                self.state.position += 1
+        return view
+
+    def _apply_one(self, body: Body) -> View:
         match body:
+            case CreateMonitor() | UpdateMonitor() | DeleteMonitor():
+                return self._apply_to_monitor(body)
             case UpdateLedger():
                 return self._update_ledger(body)
             case CreateAccount():
@@ -205,6 +222,68 @@ class ModelLedger:
         for key, account in self.state.accounts.items():
             if external_id and account["external_id"] == external_id and key != own:
                 raise Refusal("EXTERNAL_ID_TAKEN")
+
+    # Monitors.
+
+    def _apply_to_monitor(self, body: CreateMonitor | UpdateMonitor | DeleteMonitor) -> View:
+        match body:
+            case CreateMonitor():
+                return self._create_monitor(body)
+            case UpdateMonitor():
+                return self._update_monitor(body)
+        return self._delete_monitor(body)
+
+    def _create_monitor(self, body: CreateMonitor) -> View:
+        (account,) = self._find_accounts([body.account])
+        self.state.position += 1
+        key = f"m{len(self.state.monitors)}"
+        triggered = self._is_triggered(body.condition, account, False)
+        self.state.monitors[key] = Monitor(
+            key, account, body.condition, body.description, body.metadata, triggered, self.state.position
+        )
+        return self.state.monitor_view(key) | {"position": self.state.position}
+
+    def _update_monitor(self, body: UpdateMonitor) -> View:
+        old = self._find_monitor(body)
+        self.state.position += 1
+        position = self.state.position
+        new = replace(
+            old,
+            version=old.version + 1,
+            description=body.description,
+            condition=body.condition or old.condition,
+            metadata=_patched(old.metadata, body.metadata),
+        )
+        if new.condition != old.condition:
+            # Judged anew.
+            triggered = self._is_triggered(new.condition, old.account, False)
+            if triggered != old.triggered:
+                new = replace(new, triggered=triggered, since=position)
+                self.state.position += 1
+        self.state.monitors[new.key] = new
+        return self.state.monitor_view(new.key) | {"position": position}
+
+    def _delete_monitor(self, body: DeleteMonitor) -> View:
+        old = self._find_monitor(body)
+        self.state.position += 1
+        self.state.monitors[old.key] = replace(old, is_deleted=True)
+        return self.state.monitor_view(old.key) | {"position": self.state.position}
+
+    def _find_monitor(self, body: UpdateMonitor | DeleteMonitor) -> Monitor:
+        found = self.state.monitors.get(body.monitor)
+        if found is None or found.is_deleted:
+            raise Refusal("MONITOR_NOT_FOUND")
+        if body.version not in (None, found.version):
+            raise Refusal("VERSION_MISMATCH")
+        return found
+
+    def _is_triggered(self, condition: MonitorCondition, account: str, was_triggered: bool) -> bool:
+        value = condition.value
+        if was_triggered and condition.resolve_value is not None:
+            value = condition.resolve_value
+        if condition.field == "lock_version":
+            return bool(SIGNS[condition.sign](self.state.lock_version(account), value))
+        return bool(SIGNS[condition.sign](self.state.balances(account)[condition.field][2], value))
 
     # Transactions.
 
@@ -556,6 +635,8 @@ def malformed(body: Body) -> str | None:
         return "INVALID_FIELD"
     if parts is not None and not any(part.amount for part in parts):
         return "INVALID_FIELD"
+    if isinstance(body, CreateMonitor | UpdateMonitor) and body.condition is not None:
+        return None if _is_well_formed(body.condition) else "INVALID_FIELD"
     if isinstance(body, Create) and body.status == "posted" and body.expires is not None:
         return "INVALID_FIELD"
     if lines is not None:
@@ -563,6 +644,16 @@ def malformed(body: Body) -> str | None:
         if one_sided or _sum(lines, "debit") != _sum(lines, "credit"):
             return "UNBALANCED"
     return None
+
+
+def _is_well_formed(condition: MonitorCondition) -> bool:
+    """Hysteresis lies on the far side of the value."""
+    _, sign, value, resolve_value = condition
+    if sign == "!=" or max(abs(value), abs(resolve_value or 0)) > AMOUNT_MAX:
+        return False
+    if resolve_value is None:
+        return True
+    return resolve_value >= value if sign in ("<", "<=") else sign != "==" and resolve_value <= value
 
 
 def same(one: Body, other: Body) -> bool:

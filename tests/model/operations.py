@@ -176,6 +176,38 @@ class Reverse:
     demands: tuple[Demand, ...] = ()
 
 
+class MonitorCondition(NamedTuple):
+    field: BalanceKind | Literal["lock_version"]
+    sign: Sign
+    value: int
+    resolve_value: int | None = None
+
+
+@dataclass(frozen=True)
+class CreateMonitor:
+    account: Name
+    condition: MonitorCondition
+    description: str = ""
+    metadata: Pairs = ()
+
+
+@dataclass(frozen=True)
+class UpdateMonitor:
+    """Of the monitor m0, m1 …"""
+
+    monitor: str
+    version: int | None
+    description: str
+    condition: MonitorCondition | None = None
+    metadata: Patch | None = None
+
+
+@dataclass(frozen=True)
+class DeleteMonitor:
+    monitor: str
+    version: int | None
+
+
 Write = Create | Update | Post | Archive | PartialPost | Reverse
 
 
@@ -188,7 +220,8 @@ class Batch:
     full: bool = True
 
 
-Body = UpdateLedger | CreateAccount | UpdateAccount | Write | Batch
+MonitorCommand = CreateMonitor | UpdateMonitor | DeleteMonitor
+Body = UpdateLedger | CreateAccount | UpdateAccount | MonitorCommand | Write | Batch
 
 
 @dataclass(frozen=True)

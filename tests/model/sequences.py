@@ -24,10 +24,13 @@ from tests.model.operations import (
     Condition,
     Create,
     CreateAccount,
+    CreateMonitor,
     Day,
+    DeleteMonitor,
     Demand,
     Limit,
     Line,
+    MonitorCondition,
     Name,
     Pairs,
     Part,
@@ -40,6 +43,7 @@ from tests.model.operations import (
     Update,
     UpdateAccount,
     UpdateLedger,
+    UpdateMonitor,
     Write,
 )
 
@@ -146,6 +150,9 @@ class Chooser:
             self._create_account,
             self._update_ledger,
             *[self._update_account] * 3,
+            *[self._create_monitor] * 2,
+            self._update_monitor,
+            self._delete_monitor,
         ]
         return self.choose(makers)()
 
@@ -187,6 +194,50 @@ class Chooser:
             external_id=self.choose([None, *_ACCOUNT_EXTERNAL_IDS]),
             metadata=self.choose(_PATCHES),
         )
+
+    # Monitors.
+
+    def _create_monitor(self) -> CreateMonitor:
+        account = self._account()
+        return CreateMonitor(
+            account,
+            self._monitor_condition(account.key or ""),
+            description=self.choose(["", "low"]),
+            metadata=self.choose(_METADATA),
+        )
+
+    def _update_monitor(self) -> UpdateMonitor:
+        monitor, version, account = self._monitor()
+        return UpdateMonitor(
+            monitor,
+            version,
+            self.choose(["", "lower"]),
+            self._monitor_condition(account) if self.one_in(2) else None,
+            self.choose(_PATCHES),
+        )
+
+    def _delete_monitor(self) -> DeleteMonitor:
+        monitor, version, _ = self._monitor()
+        return DeleteMonitor(monitor, version)
+
+    def _monitor(self) -> tuple[str, int | None, str]:
+        """One that is there, mostly; a version that may be its; its account."""
+        if not self.state.monitors or self.one_in(12):
+            return NOBODY, None, ""
+        monitor = self.choose(list(self.state.monitors.values()))
+        versions = [None, None, monitor.version, monitor.version, monitor.version + 1]
+        return monitor.key, self.choose(versions), monitor.account
+
+    def _monitor_condition(self, key: str) -> MonitorCondition:
+        """Near what the account shows, so that it is triggered or resolved soon."""
+        field: Any = self.choose([*get_args(BalanceKind), "lock_version"])
+        sign: Sign = self.choose(get_args(Sign))
+        seen = 0
+        if key in self.state.accounts:
+            seen = self.state.lock_version(key) if field == "lock_version" else self.state.balances(key)[field][2]
+        value = (seen if abs(seen) < 10**35 else 0) + self.choose([0, 1, -1, 5, -100, 1000])
+        resolve_value = value + self.choose([0, 3, -3, 200, -200]) if self.one_in(2) else None
+        return MonitorCondition(field, sign, value, resolve_value)
 
     # Transactions.
 

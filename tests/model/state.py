@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from tests.model.operations import Body, Day, Direction, Pairs, Status
+from tests.model.operations import Body, Day, Direction, MonitorCondition, Pairs, Status
 
 View = dict[str, Any]
 
@@ -101,6 +101,21 @@ class Version:
         }
 
 
+@dataclass(frozen=True)
+class Monitor:
+    """A monitor as it stands; `since` is the position of the command that brought it into its state."""
+
+    key: str
+    account: str
+    condition: MonitorCondition
+    description: str
+    metadata: Pairs
+    triggered: bool
+    since: int
+    version: int = 0
+    is_deleted: bool = False
+
+
 @dataclass
 class State:
     """All there is. Values are never changed in place, so a shallow copy of the containers is a copy."""
@@ -114,6 +129,7 @@ class State:
     # For each command that moved money: its position, and on which accounts.
     moves: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     requests: dict[str, tuple[Body, Answer]] = field(default_factory=dict)
+    monitors: dict[str, Monitor] = field(default_factory=dict)
 
     def copy(self) -> State:
         values: Any = {f.name: copy(getattr(self, f.name)) for f in fields(self)}
@@ -161,6 +177,20 @@ class State:
             "key": account,
             "lock_version": self.lock_version(account),
             "balances": self.balances(account),
+        }
+
+    def monitor_view(self, key: str) -> View:
+        monitor, account = self.monitors[key], self.account_view(self.monitors[key].account)
+        return {
+            **{
+                name: getattr(monitor, name)
+                for name in ("key", "account", "description", "triggered", "since", "version")
+            },
+            "condition": tuple(monitor.condition),
+            "metadata": dict(monitor.metadata),
+            "is_deleted": monitor.is_deleted,
+            "lock_version": account["lock_version"],
+            "balances": account["balances"],
         }
 
     def reversed(self, transaction: str, n: int) -> int:

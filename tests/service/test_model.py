@@ -49,6 +49,8 @@ async def play(server: Server, client: LedgerClient, seeds: list[int]) -> None:
         note(str(call))
         await step(model, service, call)
     await compare_histories(model, service)
+    living = [monitor.key for monitor in model.state.monitors.values() if not monitor.is_deleted]
+    assert await service.monitors() == [model.state.monitor_view(key) for key in living]
     assert await audit.findings(server.dsn, service.id) == []
     assert await row_counts(server.dsn, service.id) == {
         "events": model.state.position,
