@@ -18,7 +18,7 @@ proves nothing; a missing lock_version does, unless the filter is one of kinds o
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc.aio
@@ -29,6 +29,7 @@ from ledger_client.errors import StreamGap
 from ledger_client.streaming import Stream
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
+    CategoryBalances,
     ConflatedChanges,
     Event,
     EventKind,
@@ -52,6 +53,8 @@ class Snapshot:
     epoch: str
     accounts: Mapping[str, AccountBalances]
     """By account id."""
+    categories: Mapping[str, CategoryBalances] = field(default_factory=dict)
+    """Of the watched categories, by category id; empty when accounts are announced that came under one."""
 
 
 WatchMessage = Snapshot | Event | ConflatedChanges | Heartbeat
@@ -93,10 +96,11 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
         super().__init__(connection, request, reconnect_timeout)
         self._is_dense = not (request.kinds or request.transaction_metadata)
         self._snapshot_parts: dict[str, AccountBalances] = {}
+        self._category_parts: dict[str, CategoryBalances] = {}
         self._lock_versions: dict[str, int] = {}
 
     def _open(self) -> "grpc.aio.UnaryStreamCall[Any, WatchBalancesResponse]":
-        self._snapshot_parts = {}
+        self._snapshot_parts, self._category_parts = {}, {}
         return self._connection.stub.WatchBalances(self._request, metadata=self._connection.call_metadata)
 
     def _take(self, response: WatchBalancesResponse) -> None:
@@ -105,10 +109,11 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
             case "snapshot":
                 part = response.snapshot
                 self._snapshot_parts.update((account.account_id, account) for account in part.accounts)
+                self._category_parts.update((category.category_id, category) for category in part.categories)
             case "snapshot_complete":
                 end = response.snapshot_complete
-                self._undelivered.append(Snapshot(end.position, end.epoch, self._snapshot_parts))
-                self._snapshot_parts = {}
+                self._undelivered.append(Snapshot(end.position, end.epoch, self._snapshot_parts, self._category_parts))
+                self._snapshot_parts, self._category_parts = {}, {}
             case "changes":
                 self._undelivered.append(response.changes)
                 self._undelivered.extend(response.further_changes)
@@ -132,7 +137,7 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
             return
         self._check_epoch(message.epoch)
         if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:
-            self._lock_versions = {id_: account.lock_version for id_, account in message.accounts.items()}
+            self._lock_versions |= {id_: account.lock_version for id_, account in message.accounts.items()}
 
     def _check_version(self, account_id: str, lock_version: int, moves: int, position: int) -> None:
         last = self._lock_versions.get(account_id)
@@ -152,6 +157,7 @@ class WatchCalls(Connection):
         ledger_id: str,
         *,
         account_ids: Iterable[str] = (),
+        category_ids: Iterable[str] = (),
         kinds: Iterable[EventKind.ValueType] = (),
         transaction_metadata: Mapping[str, str] | None = None,
         snapshot: bool = False,
@@ -172,7 +178,9 @@ class WatchCalls(Connection):
 
         Args:
             ledger_id: which ledger.
-            account_ids: only these accounts, at most 10,000; none: the whole ledger.
+            account_ids: only these accounts, at most 10,000; none of these and no category_ids: the whole ledger.
+            category_ids: these categories, at most 100, and every account then under them; those who come under one
+                are announced by a Snapshot of them.
             kinds: only changes by commands of these kinds; none: all.
             transaction_metadata: only changes by transactions whose metadata held all these pairs.
             snapshot: begin with a Snapshot.
@@ -185,7 +193,7 @@ class WatchCalls(Connection):
                 stream is tried for the client's timeout.
 
         Raises:
-            LedgerNotFound, AccountNotFound: when the stream is entered.
+            LedgerNotFound, AccountNotFound, CategoryNotFound: when the stream is entered.
             PositionInFuture, PositionPruned, EpochChanged: there is no way to go on from the position.
             SlowSubscriber: the server will not wait any longer; watch again from ``stream.position``.
             StreamGap: the stream left a change out.
@@ -193,6 +201,7 @@ class WatchCalls(Connection):
         request = WatchBalancesRequest(
             ledger_id=ledger_id,
             account_ids=account_ids,
+            category_ids=category_ids,
             kinds=kinds,
             transaction_metadata=transaction_metadata,
             after_position=after_position,

@@ -39,6 +39,7 @@ TARGETS = (
     Target("conditions_hot", "unary_hot", 0.85, 0.95),
     Target("monitored", "unary_uniform", 0.85, 0.95),
     Target("pending_post", "unary_uniform", 0.45, 0.5),
+    Target("category_post", "unary_uniform", 0.7, 0.85),
     Target("watch_cost", "unary_uniform", 0.85, 0.95),
     Target("watch_catchup", "bare_stream", 2.0, 3.0),
     Target("cold", "unary_uniform", 0.9, 1.0),

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import asyncpg
 
-from ledger_client import LedgerClient, commands, condition, credit, debit, monitor_condition, new_request_id
+from ledger_client import Category, LedgerClient, commands, condition, credit, debit, monitor_condition, new_request_id
 from ledger_client.monitors import MonitorFieldWord
 from ledger_client.v1.balances_pb2 import BalanceCondition
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
@@ -34,6 +34,7 @@ MONITORS = 10
 MONITOR_STEP = 15_000
 FIELDS: tuple[MonitorFieldWord, ...] = ("posted", "pending", "available")
 BATCH = 500
+CHAINS = 20
 # A batch of 500 behind three others may take its time on a slow machine.
 TIMEOUT_SECONDS = 60.0
 
@@ -48,6 +49,7 @@ class Workloads:
         self._monitored: Workloads | None = None
         self.ledger_id = ""
         self.account_ids: list[str] = []
+        self._categorized: Workloads | None = None
 
     async def create(self) -> None:
         """Makes the ledger, its accounts, and the hot account's funds."""
@@ -56,6 +58,29 @@ class Workloads:
     async def unary(self, label: str, seconds: float, *, callers: int = CALLERS, hot: bool = False) -> Run:
         """CreateTransaction, posted."""
         return await self._creates(orders(label, hot=hot), seconds, callers)
+
+    async def category_post(self, label: str, seconds: float) -> Run:
+        """As uniform, on a ledger whose accounts are all at the bottom of chains of five categories with one top."""
+        if self._categorized is None:
+            self._categorized = Workloads(self.client, self._server, self._processes)
+            await self._categorized.create()
+            await self._categorized.categorize()
+        return await self._categorized.unary(label, seconds)
+
+    async def categorize(self) -> None:
+        """Puts every account at the bottom of one of CHAINS chains."""
+        top = await self._category("Top")
+        for chain in range(CHAINS):
+            lowest = top
+            for level in range(4):
+                lowest = await self._category(f"Chain {chain}, level {level}", lowest)
+            for account_id in self.account_ids[chain::CHAINS]:
+                await self.client.add_category_member(self.ledger_id, lowest, account=account_id)
+
+    async def _category(self, name: str, *parents: Category) -> Category:
+        return await self.client.create_category(
+            self.ledger_id, name, normal_balance="credit", currency="USD", parents=parents
+        )
 
     async def conditions_hot(self, label: str, seconds: float) -> Run:
         """As hot, and the hot account must keep something."""

@@ -408,3 +408,94 @@ async def test_a_ledger_with_categories_is_sound(books: Books) -> None:
     await books.remove(two, a)
     verification = await books.client.verify_ledger(books.id)
     assert not verification.findings
+
+
+async def read(stream: lc.BalanceStream, until: int) -> list[lc.WatchMessage]:
+    """The messages of a stream up to the event at a position, without heartbeats."""
+    messages: list[lc.WatchMessage] = []
+    async for message in stream:
+        if not isinstance(message, lc.Heartbeat):
+            messages.append(message)
+        if message.position >= until:
+            return messages
+    raise AssertionError("streams do not end")
+
+
+def subjects(event: lc.WatchMessage) -> set[str]:
+    assert isinstance(event, lc.Event)
+    return {change.account_id or change.category_id for change in event.changes}
+
+
+async def test_an_event_tells_of_the_account_and_of_every_category_above_it(books: Books) -> None:
+    top = await books.category()
+    one, other = await books.category(top), await books.category()
+    a, outside = await books.account(categories=[one]), await books.account()
+    async with books.client.watch_balances(books.id) as stream:
+        paid = await books.pay(outside, a, 100)
+        (event,) = await read(stream, paid.position)
+    assert isinstance(event, lc.Event)
+    assert subjects(event) == {a.id, outside.id, one.id, top.id}
+    assert other.id not in subjects(event)
+    (change,) = [change for change in event.changes if change.category_id == top.id]
+    assert (change.before.posted.amount, change.after.posted.amount) == ("0", "100")
+    assert not change.HasField("lock_version")
+
+
+async def test_a_watched_category_brings_its_accounts_as_they_come_and_go(books: Books) -> None:
+    top = await books.category()
+    one = await books.category(top)
+    a, b, outside = [await books.account() for _ in range(3)]
+    await books.add(one, a)
+    await books.pay(outside, a, 100)
+    await books.pay(outside, b, 7)
+    async with books.client.watch_balances(books.id, category_ids=[top.id], snapshot=True) as stream:
+        await books.pay(outside, b, 1)
+        paid = await books.pay(outside, a, 1)
+        joined = await books.add(one, b)
+        paid_both = await books.pay(a, b, 1)
+        born = await books.account(categories=[one])
+        left = await books.remove(one, a)
+        await books.pay(outside, a, 1)
+        last = await books.pay(outside, b, 1)
+        snapshot, first, announced, join, both, announced_born, leave, end = await read(stream, last.position)
+    assert isinstance(snapshot, lc.Snapshot)
+    assert set(snapshot.accounts) == {a.id}
+    assert {id_: c.balances.posted.amount for id_, c in snapshot.categories.items()} == {top.id: "100"}
+    assert (first.position, subjects(first)) == (paid.position, {a.id, top.id})
+    assert isinstance(announced, lc.Snapshot)
+    assert {id_: each.balances.posted.amount for id_, each in announced.accounts.items()} == {b.id: "8"}
+    assert announced.position == joined.position - 1
+    assert (join.position, subjects(join)) == (joined.position, {top.id})
+    assert (both.position, subjects(both)) == (paid_both.position, {a.id, b.id, top.id})
+    assert isinstance(announced_born, lc.Snapshot)
+    assert set(announced_born.accounts) == {born.id}
+    assert (leave.position, subjects(leave)) == (left.position, {top.id})
+    assert subjects(end) == {b.id, top.id}
+
+    # Resumed from anywhere it is the same, for memberships are dated.
+    async with books.client.watch_balances(
+        books.id, category_ids=[top.id], after_position=snapshot.position, epoch=snapshot.epoch
+    ) as stream:
+        again = await read(stream, last.position)
+    assert again == [first, announced, join, both, announced_born, leave, end]
+
+
+async def test_a_category_that_joins_a_watched_one_announces_all_its_accounts(books: Books) -> None:
+    top, one = await books.category(), await books.category()
+    accounts = [await books.account(categories=[one]) for _ in range(3)]
+    async with books.client.watch_balances(books.id, category_ids=[top.id]) as stream:
+        joined = await books.add(top, one)
+        paid = await books.pay(accounts[0], accounts[1], 5)
+        announced, event = await read(stream, paid.position)
+    assert isinstance(announced, lc.Snapshot)
+    assert set(announced.accounts) == {account.id for account in accounts}
+    assert announced.position == joined.position - 1
+    assert subjects(event) == {accounts[0].id, accounts[1].id, top.id}
+
+
+async def test_what_is_not_there_cannot_be_watched(books: Books) -> None:
+    category = await books.category()
+    await books.client.delete_category(books.id, category)
+    with pytest.raises(lc.CategoryNotFound):
+        async with books.client.watch_balances(books.id, category_ids=[category.id]):
+            pass

@@ -295,6 +295,7 @@ class WatchBalancesRequest(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     TRANSACTION_METADATA_FIELD_NUMBER: _builtins.int
     CONFLATE_FIELD_NUMBER: _builtins.int
+    CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Which ledger."""
     after_position: _builtins.int
@@ -333,6 +334,13 @@ class WatchBalancesRequest(_message.Message):
         one was, and the log stays small; combined with account_ids it costs little. The lock_versions then have gaps.
         """
 
+    @_builtins.property
+    def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Also the changes of these categories and of every account then under them; at most 100. An unknown or deleted one is
+        NOT_FOUND. Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at
+        the position before; one may be announced that was under it already.
+        """
+
     def __init__(
         self,
         *,
@@ -345,10 +353,11 @@ class WatchBalancesRequest(_message.Message):
         kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
         transaction_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         conflate: _builtins.bool = ...,
+        category_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "after_position", b"after_position", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "conflate", b"conflate", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "snapshot", b"snapshot", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "category_ids", b"category_ids", "conflate", b"conflate", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "snapshot", b"snapshot", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_position: _TypeAlias = _typing.Literal["after_position"]  # noqa: Y015
     _WhichOneofArgType__after_position: _TypeAlias = _typing.Literal["_after_position", b"_after_position"]  # noqa: Y015

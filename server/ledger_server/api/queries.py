@@ -39,6 +39,7 @@ from ledger_server.reading.queries import ListOrder
 BATCH_GET_MAX = 1_000
 NAMES_MAX = 10
 WATCHED_ACCOUNTS_MAX = 10_000
+WATCHED_CATEGORIES_MAX = 100
 HEARTBEAT_SECONDS_DEFAULT = 10.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 0.1, 3_600.0
 _MICROSECOND = timedelta(microseconds=1)
@@ -271,8 +272,11 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
 
 def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     problems = Problems()
+    if len(request.category_ids) > WATCHED_CATEGORIES_MAX:
+        problems.add("category_ids", f"must be at most {WATCHED_CATEGORIES_MAX}")
     watch = Watch(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
+        category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:WATCHED_CATEGORIES_MAX])),
         snapshot=request.snapshot,
         conflate=request.conflate,
         **_watch(problems, request),

@@ -20,7 +20,9 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 
+from ledger_client.v1.streams_pb2 import Event
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
+from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
 from ledger_server.events.doorbell import Doorbell
@@ -38,6 +40,13 @@ from ledger_server.events.log import (
 from ledger_server.events.snapshot import read_balances_at
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.events.tailer import Tailer
+from ledger_server.events.under import (
+    joins,
+    read_balances_under_at,
+    read_categories_at,
+    read_joining,
+    read_passing,
+)
 from ledger_server.storage.pool import Pool, read_pool
 
 __all__ = ["Hub", "Watch"]
@@ -143,7 +152,6 @@ class Hub:
         position = head.position if watch.after_position is None else watch.after_position
         subscription = Subscription(watch, position, head.time)
         tailer = self._enter(watch.ledger_id, head, subscription)
-        pack = messages.conflated if watch.conflate else messages.responses
         try:
             if watch.snapshot:
                 async with aclosing(self._snapshot(watch, subscription, head)) as parts:
@@ -159,12 +167,11 @@ class Hub:
                     sendable = await self._catch_up(tailer, subscription)
                 else:
                     sendable = subscription.take()
-                if sendable and watch.transaction_metadata:
-                    sendable = await self._matching(watch, sendable)
-                for position, message in pack(sendable):
-                    yield message
-                    subscription.position = position
-                    heard_at = time.monotonic()
+                async with aclosing(self._packed(watch, tailer, sendable)) as packed:
+                    async for position, message in packed:
+                        yield message
+                        subscription.position = max(subscription.position, position)
+                        heard_at = time.monotonic()
                 silence_seconds = time.monotonic() - heard_at
                 if silence_seconds >= watch.heartbeat_seconds and not subscription.has_waiting:
                     yield _heartbeat(tailer, subscription)
@@ -184,7 +191,10 @@ class Hub:
 
     async def _start(self, watch: Watch) -> Head:
         async with self._reading():
-            return await read_start(self._pool, watch.ledger_id, watch.account_ids, watch.after_position, watch.epoch)
+            head = await read_start(self._pool, watch.ledger_id, watch.account_ids, watch.after_position, watch.epoch)
+            if watch.category_ids:
+                await read_categories_at(self._pool, watch.ledger_id, watch.category_ids, head.position)
+            return head
 
     def _enter(self, ledger_id: str, head: Head, subscription: Subscription) -> Tailer:
         """The ledger's tailer, started if this is the first subscription. Nothing is awaited between look and entry."""
@@ -209,7 +219,11 @@ class Hub:
             self._tasks.pop(tailer).cancel()
 
     async def _snapshot(self, watch: Watch, subscription: Subscription, head: Head) -> AsyncGenerator[bytes, None]:
-        parts = aiter(read_balances_at(self._pool, watch.ledger_id, watch.account_ids, head.position))
+        if watch.category_ids:
+            async with self._reading():
+                own = await read_categories_at(self._pool, watch.ledger_id, watch.category_ids, head.position)
+            yield messages.snapshot_part(head.position, head.epoch, (), own)
+        parts = aiter(self._snapshot_parts(watch, head.position))
         while True:
             if subscription.error is not None:
                 raise subscription.error
@@ -219,6 +233,52 @@ class Hub:
                 break
             yield messages.snapshot_part(head.position, head.epoch, part)
         yield messages.snapshot_complete(head.position, head.epoch)
+
+    async def _snapshot_parts(self, watch: Watch, position: int) -> AsyncIterator[list[AccountVersion]]:
+        pool, ledger_id = self._pool, watch.ledger_id
+        if watch.account_ids or not watch.category_ids:
+            async for part in read_balances_at(pool, ledger_id, watch.account_ids, position):
+                yield part
+        if watch.category_ids:
+            async for part in read_balances_under_at(pool, ledger_id, watch.category_ids, position, position):
+                yield part
+
+    async def _packed(
+        self, watch: Watch, tailer: Tailer, deliveries: list[messages.Delivery]
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Messages of those events that pass the filters that need a look into tables, each with its last position."""
+        pack = messages.conflated if watch.conflate else messages.responses
+        if deliveries and watch.transaction_metadata:
+            deliveries = await self._matching(watch, deliveries)
+        if deliveries and watch.category_ids:
+            async with self._reading():
+                passing = await read_passing(self._pool, watch, deliveries)
+            deliveries = []
+            for event, delivery in passing:
+                if joins(watch, event):
+                    for packed in pack(deliveries):
+                        yield packed
+                    deliveries = []
+                    async for message in self._joining(watch, event, tailer.epoch):
+                        yield event.position - 1, message
+                if delivery.event:
+                    deliveries.append(delivery)
+        for packed in pack(deliveries):
+            yield packed
+
+    async def _joining(self, watch: Watch, event: Event, epoch: str) -> AsyncIterator[bytes]:
+        """A snapshot of the accounts that join by an event.
+
+        It is of the position before, so that whoever resumes from it gets the joining again.
+        """
+        parts = aiter(read_joining(self._pool, watch, event))
+        while True:
+            async with self._reading():
+                part = await anext(parts, None)
+            if part is None:
+                break
+            yield messages.snapshot_part(event.position - 1, epoch, part)
+        yield messages.snapshot_complete(event.position - 1, epoch)
 
     async def _catch_up(self, tailer: Tailer, subscription: Subscription) -> list[messages.Delivery]:
         """What passes the filter of the log's next page; live from there on if that is near enough to its end."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
     BalancesSnapshot,
+    CategoryBalances,
     ConflatedChange,
     ConflatedChanges,
     Event,
@@ -21,7 +22,7 @@ from ledger_client.v1.streams_pb2 import (
     SnapshotComplete,
     WatchBalancesResponse,
 )
-from ledger_server.domain.model import AccountVersion
+from ledger_server.domain.model import AccountVersion, CategoryVersion
 from ledger_server.events.encode import balances_to, timestamp_to
 
 # What one response carries at most when many events are due; a single event may be larger.
@@ -49,8 +50,8 @@ class LoggedEvent:
         "_changes",
         "_message",
         "_selections",
-        "account_id",
         "kind",
+        "named_ids",
         "payload",
         "position",
         "subject_ids",
@@ -65,8 +66,8 @@ class LoggedEvent:
         self.position = self._message.position
         self.kind = int(self._message.kind)
         self.transaction_id = self._message.transaction_id
-        # The account it created or updated, and the accounts and categories whose balances it moved.
-        self.account_id = self._message.account_id
+        # What it is about, and the accounts and categories whose balances it moved.
+        self.named_ids = _named_ids(self._message)
         self.subject_ids = [change.account_id or change.category_id for change in self._message.changes]
 
     def whole(self) -> Delivery:
@@ -91,6 +92,14 @@ class LoggedEvent:
         tag = bytes([_CHANGES_OF_EVENT])
         chosen = (self._changes[n] for n in choice)
         return self._message.SerializeToString() + b"".join(tag + _varint(len(change)) + change for change in chosen)
+
+
+def _named_ids(event: Event) -> list[str]:
+    ids = [event.account_id] if event.account_id else []
+    if event.category_id or event.joined_or_left_category_ids:
+        about = (event.category_id, event.member_account_id, event.member_category_id)
+        ids += [each for each in about if each] + list(event.joined_or_left_category_ids)
+    return ids
 
 
 def responses(deliveries: Iterable[Delivery]) -> Iterator[tuple[int, bytes]]:
@@ -145,7 +154,9 @@ def heartbeat(position: int, epoch: str, time: datetime, lag: int) -> bytes:
     return WatchBalancesResponse(heartbeat=beat).SerializeToString()
 
 
-def snapshot_part(position: int, epoch: str, accounts: Iterable[AccountVersion]) -> bytes:
+def snapshot_part(
+    position: int, epoch: str, accounts: Iterable[AccountVersion], categories: Iterable[CategoryVersion] = ()
+) -> bytes:
     part = BalancesSnapshot(
         position=position,
         epoch=epoch,
@@ -154,6 +165,9 @@ def snapshot_part(position: int, epoch: str, accounts: Iterable[AccountVersion])
                 account_id=version.account.id, lock_version=version.lock_version, balances=balances_to(version)
             )
             for version in accounts
+        ],
+        categories=[
+            CategoryBalances(category_id=version.category.id, balances=balances_to(version)) for version in categories
         ],
     )
     return WatchBalancesResponse(snapshot=part).SerializeToString()

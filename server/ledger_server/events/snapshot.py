@@ -24,7 +24,7 @@ async def read_balances_at(
     chosen = sorted(account_ids)
     if chosen:
         for start in range(0, len(chosen), PART_ACCOUNTS_MAX):
-            yield await _load(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
+            yield await load_balances_at(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
         return
     last_id: str | None = NIL_ID
     while last_id is not None:
@@ -32,11 +32,12 @@ async def read_balances_at(
             rows = await connection.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
         ids = [row["account_id"] for row in rows]
         if ids:
-            yield await _load(pool, ledger_id, ids, position)
+            yield await load_balances_at(pool, ledger_id, ids, position)
         last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
 
 
-async def _load(pool: Pool, ledger_id: str, account_ids: list[str], position: int) -> list[AccountVersion]:
+async def load_balances_at(pool: Pool, ledger_id: str, account_ids: list[str], position: int) -> list[AccountVersion]:
+    """The balances of these accounts at a position."""
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.load_accounts_at, ledger_id, account_ids, position)
     return [account_version_from(row) for row in rows]

@@ -25,7 +25,7 @@ _NEEDLES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a caller asks for. No account_ids: the whole ledger. No epoch: it is not checked.
+    """What a caller asks for. No account_ids and no category_ids: the whole ledger. No epoch: it is not checked.
 
     whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter,
         and of monitors' events those whose kinds are named.
@@ -35,6 +35,7 @@ class Watch:
 
     ledger_id: str
     account_ids: frozenset[str] = frozenset()
+    category_ids: frozenset[str] = frozenset()
     whole_events: bool = False
     kinds: frozenset[int] = frozenset()
     transaction_metadata: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +55,9 @@ class Subscription:
     """
 
     def __init__(self, watch: Watch, position: int, time: datetime) -> None:
-        self.account_ids = watch.account_ids
+        self.subject_ids = watch.account_ids | watch.category_ids
+        # What concerns a category is selected whole; see under.py.
+        self.selects_whole = bool(watch.category_ids)
         self._kinds = watch.kinds
         self._whole_events = watch.whole_events
         self.position = position
@@ -62,23 +65,23 @@ class Subscription:
         self.time = time
         self.is_behind = True
         self.error: LedgerError | None = None
-        self._needles = [id_.encode() for id_ in watch.account_ids] if len(watch.account_ids) <= _NEEDLES_MAX else []
+        self._needles = [id_.encode() for id_ in self.subject_ids] if len(self.subject_ids) <= _NEEDLES_MAX else []
         self._buffer: list[Delivery] = []
         self._buffer_bytes = 0
         self._news = asyncio.Event()
 
     def select(self, event: LoggedEvent) -> Delivery | None:
         """What passes the filter of an event, if anything."""
-        if not self.account_ids:
+        if not self.subject_ids:
             return self.accept(event, range(len(event.subject_ids)))
-        changes = [n for n, account_id in enumerate(event.subject_ids) if account_id in self.account_ids]
-        return self.accept(event, changes) if changes or event.account_id in self.account_ids else None
+        changes = [n for n, subject_id in enumerate(event.subject_ids) if subject_id in self.subject_ids]
+        return self.accept(event, changes) if changes or not self.subject_ids.isdisjoint(event.named_ids) else None
 
     def accept(self, event: LoggedEvent, changes: Sequence[int]) -> Delivery | None:
         """As `select`, where the accounts pass already: those of these changes, or the one that the event is about."""
         if self._kinds and event.kind not in self._kinds:
             return None
-        if self._whole_events or (self._kinds and event.kind in MONITOR_KINDS):
+        if self._whole_events or self.selects_whole or (self._kinds and event.kind in MONITOR_KINDS):
             return event.whole()
         return event.select(changes) if changes else None
 

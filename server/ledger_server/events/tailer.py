@@ -44,7 +44,7 @@ class Tailer:
         self.is_over = False
         self._pool = pool
         self._whole_ledger: set[Subscription] = set()
-        self._by_account: dict[str, set[Subscription]] = {}
+        self._by_subject: dict[str, set[Subscription]] = {}
         self._recent: deque[LoggedEvent] = deque()
         self._recent_bytes = 0
         self._news = asyncio.Event()
@@ -77,9 +77,9 @@ class Tailer:
         if cursor < self.position and not (self._recent and self._recent[0].position <= cursor + 1):
             return False
         subscription.is_behind = False
-        if subscription.account_ids:
-            for account_id in subscription.account_ids:
-                self._by_account.setdefault(account_id, set()).add(subscription)
+        if subscription.subject_ids:
+            for subject_id in subscription.subject_ids:
+                self._by_subject.setdefault(subject_id, set()).add(subscription)
         else:
             self._whole_ledger.add(subscription)
         for event in self._recent:
@@ -90,11 +90,11 @@ class Tailer:
     def leave(self, subscription: Subscription) -> None:
         """Takes a subscription out of the fan-out; nothing happens if it is not in it."""
         self._whole_ledger.discard(subscription)
-        for account_id in subscription.account_ids:
-            if there := self._by_account.get(account_id):
+        for subject_id in subscription.subject_ids:
+            if there := self._by_subject.get(subject_id):
                 there.discard(subscription)
                 if not there:
-                    del self._by_account[account_id]
+                    del self._by_subject[subject_id]
 
     def end(self, error: LedgerError) -> None:
         """Ends all its streams; a later one needs another tailer."""
@@ -147,11 +147,12 @@ class Tailer:
 
     def _fan_out(self, event: LoggedEvent) -> None:
         wanted: dict[Subscription, list[int]] = {}
-        for n, account_id in enumerate(event.subject_ids):
-            for subscription in self._by_account.get(account_id, ()):
+        for n, subject_id in enumerate(event.subject_ids):
+            for subscription in self._by_subject.get(subject_id, ()):
                 wanted.setdefault(subscription, []).append(n)
-        for subscription in self._by_account.get(event.account_id, ()):
-            wanted.setdefault(subscription, [])
+        for named_id in event.named_ids:
+            for subscription in self._by_subject.get(named_id, ()):
+                wanted.setdefault(subscription, [])
         every = range(len(event.subject_ids))
         for subscription, changes in [*wanted.items(), *((each, every) for each in self._whole_ledger)]:
             if delivery := subscription.accept(event, changes):

@@ -17,6 +17,9 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import counters_from
 
+# Beyond this a set is large, whatever it is.
+COUNTED_MAX = 100_000
+
 
 def nests_categories(command: Command) -> bool:
     """Whether it must be a batch of its own."""
@@ -57,8 +60,14 @@ async def load_nesting(connection: Connection, book: Book, command: Command) -> 
 
 
 async def _overlap(connection: Connection, ledger_id: str, ones: Iterable[str], others: Iterable[str]) -> Counters:
-    """The counters of the accounts that are directly in categories of both sets."""
-    (row,) = await connection.fetch(sql.sum_overlap, ledger_id, list(ones), list(others))
+    """The counters of the accounts that are directly in categories of both sets; the cost is the smaller set's."""
+    ones, others = list(ones), list(others)
+    (counts,) = await connection.fetch(sql.count_members, ledger_id, ones, others, COUNTED_MAX)
+    if not counts["ones"] or not counts["others"]:
+        return Counters()
+    if counts["others"] < counts["ones"]:
+        ones, others = others, ones
+    (row,) = await connection.fetch(sql.sum_overlap, ledger_id, ones, others)
     return counters_from(row)
 
 
