@@ -86,7 +86,7 @@ async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
     assert first.digest == await client.get_log_digest(ledger.id)
     assert first.digest.position == 12
     assert told[0].check == "events"
-    assert told[0].checks_total == 9
+    assert told[0].checks_total == 10
     await client.create_account(ledger.id, "Later", normal_balance="debit", currency="USD")
     again = await client.verify_ledger(ledger.id, known_digest=first.digest)
     assert (again.sound, again.digest.position) == (True, 13)
@@ -257,6 +257,26 @@ async def test_an_account_that_a_transaction_dropped_keeps_its_version(
         f"the version that transaction {pending.id} wrote"
     ]
     assert found[-1].key["account_id"] == b.id
+
+
+async def test_a_category_counts_the_accounts_under_it(client: LedgerClient, connection: Connection) -> None:
+    ledger = await client.create_ledger("Test")
+    outer = await client.create_category(ledger.id, "Outer", normal_balance="credit", currency="USD")
+    inner = await client.create_category(
+        ledger.id, "Inner", normal_balance="credit", currency="USD", parents=[outer.id]
+    )
+    a, b, c = [await client.create_account(ledger.id, name, normal_balance="credit", currency="USD") for name in "abc"]
+    for category, account in ((outer, a), (inner, a), (inner, b)):
+        await client.add_category_member(ledger.id, category.id, account=account.id)
+    for one, other in ((a, b), (b, c), (c, a)):
+        await client.create_transaction(ledger.id, [debit(one, 5), credit(other, 5)], status="posted")
+    result = await client.verify_ledger(ledger.id)
+    assert result.sound, result.findings
+    await tamper(connection, ledger, f"DELETE FROM category_accounts WHERE ledger_id = $1 AND account_id = '{b.id}'")
+    found = (await client.verify_ledger(ledger.id)).findings
+    assert {finding.key["category_id"] for finding in found} == {outer.id, inner.id}
+    assert {finding.expected for finding in found} == {"5, 5, 0, 0"}
+    assert {finding.found for finding in found} == {"10, 10, 0, 0"}
 
 
 async def cut_tail(connection: Connection, ledger: Ledger, last: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from ledger_server.auditing.categories import walk_categories
 from ledger_server.auditing.findings import Finding, KnownDigest, Progress, Verdict
 from ledger_server.auditing.log import LogCheck
 from ledger_server.auditing.snapshots import bite
@@ -22,7 +23,8 @@ from ledger_server.storage.rows import Row
 PROGRESS_SECONDS = 0.2
 # More at once would keep the readers' connections from those who read.
 VERIFICATIONS_MAX = 2
-CHECKS_TOTAL = 1 + len(CHECKS)
+# The log, the tables, and the categories.
+CHECKS_TOTAL = 1 + len(CHECKS) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,9 @@ async def _steps(
         async for rows, findings, last_id in walk(pool, asked.ledger_id, position, check):
             fraction = fraction_of(last_id, start["created_at"], start["now"])
             yield Progress(check.name, done, CHECKS_TOTAL, rows, fraction), findings
+    async for rows, findings, last_id in walk_categories(pool, asked.ledger_id, position):
+        fraction = fraction_of(last_id, start["created_at"], start["now"])
+        yield Progress("categories", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
     yield Progress("", CHECKS_TOTAL, CHECKS_TOTAL, 0, 1.0), []
 
 

@@ -1,0 +1,40 @@
+-- What a part of the accounts under a category add up to, as of a position: those after an id, each once however many ways
+-- lead to it, and each by its last version not after the position.
+-- The first so many of each nested category are enough to know the first so many of all.
+-- $1 ledger_id uuid, $2 category_id uuid, $3 position bigint, $4 after_account_id uuid, $5 row_count bigint
+WITH RECURSIVE nested (category_id) AS (
+    SELECT $2::uuid
+    UNION
+    SELECT n.member_category_id
+    FROM nested
+    JOIN category_nestings n ON n.ledger_id = $1::uuid AND n.category_id = nested.category_id
+        AND n.from_position <= $3::bigint AND (n.until_position IS NULL OR n.until_position > $3::bigint)
+    JOIN categories c ON c.ledger_id = $1::uuid AND c.category_id = n.member_category_id
+        AND (c.deleted_position IS NULL OR c.deleted_position > $3::bigint)
+),
+part AS (
+    SELECT DISTINCT a.account_id
+    FROM nested
+    CROSS JOIN LATERAL (
+        SELECT account_id
+        FROM category_accounts
+        WHERE ledger_id = $1::uuid AND category_id = nested.category_id AND account_id > $4::uuid
+            AND from_position <= $3::bigint AND (until_position IS NULL OR until_position > $3::bigint)
+        ORDER BY account_id
+        LIMIT $5::bigint
+    ) AS a
+    ORDER BY a.account_id
+    LIMIT $5::bigint
+)
+SELECT
+    count(*) AS account_count, max(part.account_id::text) AS last_account_id,
+    coalesce(sum(v.posted_debits), 0) AS posted_debits, coalesce(sum(v.posted_credits), 0) AS posted_credits,
+    coalesce(sum(v.pending_debits), 0) AS pending_debits, coalesce(sum(v.pending_credits), 0) AS pending_credits
+FROM part
+LEFT JOIN LATERAL (
+    SELECT posted_debits, posted_credits, pending_debits, pending_credits
+    FROM account_versions
+    WHERE ledger_id = $1::uuid AND account_id = part.account_id AND position <= $3::bigint
+    ORDER BY lock_version DESC
+    LIMIT 1
+) AS v ON true
