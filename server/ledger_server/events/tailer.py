@@ -7,6 +7,7 @@ doorbell, poll ─┴→ saw(head) ──→ read_page after `position` ──�
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 
 import structlog
@@ -124,7 +125,7 @@ class Tailer:
                 page = await read_page(self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX)
             except DATABASE_AWAY as error:
                 log.warning("tailer_waits", ledger_id=self.ledger_id, error=type(error).__name__)
-                await asyncio.sleep(backoff_seconds)
+                await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))
                 backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
                 continue
             if page.head.epoch != self.epoch:

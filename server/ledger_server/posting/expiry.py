@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -44,7 +45,7 @@ async def _sweep_for_ever(pool: Pool, lanes: Lanes) -> None:
             log.info("sweep_failed", error=type(error).__name__)
             count, interval_seconds = 0, min(2 * interval_seconds, INTERVAL_SECONDS_MAX)
         if count < BITE_TRANSACTIONS:
-            await asyncio.sleep(interval_seconds)
+            await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.0))
 
 
 async def _sweep(pool: Pool, lanes: Lanes) -> int:
