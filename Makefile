@@ -56,7 +56,7 @@ faults-full: $(DEV) fault-tools ## break everything around the service, for up t
 
 # For faults only: tools that break what Python cannot. Without one of them there is no verdict.
 fault-tools: ## install what make faults needs from Debian, as root
-	@missing=""; command -v strace >/dev/null || missing="strace"; \
+	@missing=""; command -v strace >/dev/null || missing=" strace"; \
 	test -n "$$(find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null)" || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" != 0 ]; then \
