@@ -82,6 +82,8 @@ SETTINGS: Mapping[str, str] = {
     "synchronous_commit": "on",
     "max_connections": "100",
     "shared_buffers": "256MB",
+    # One that is being restored accepts connections when it has been, and can be written to.
+    "hot_standby": "off",
     # Room for a few minutes of writing between checkpoints, yet recovery stays short.
     "max_wal_size": "2GB",
     "min_wal_size": "256MB",
