@@ -231,7 +231,7 @@ class Streams:
             # Accounts are in it too, and are not sent.
             missing = count + ACCOUNTS - await connection.fetchval(COUNT, self._workloads.ledger_id)
             if missing > 0:
-                await self._workloads.fill("catchup", missing)
+                await self._workloads.fill(f"catchup-{count}", missing)
             size: float = await connection.fetchval(SIZE, self._workloads.ledger_id)
             return round(size)
         finally:
