@@ -6,6 +6,7 @@ from ledger_client.channel import Outcome, new_request_id
 from ledger_client.client import LedgerClient
 from ledger_client.errors import (
     Aborted,
+    AccountDeleted,
     AccountNotEmpty,
     AccountNotFound,
     AccountNotOpen,
@@ -31,6 +32,7 @@ from ledger_client.errors import (
     InvalidField,
     InvalidPageToken,
     LedgerError,
+    LedgerNotEmpty,
     LedgerNotFound,
     LimitExceeded,
     LockVersionInFuture,
@@ -109,6 +111,7 @@ __all__ = [
     "Aborted",
     "Account",
     "AccountBalances",
+    "AccountDeleted",
     "AccountNotEmpty",
     "AccountNotFound",
     "AccountNotOpen",
@@ -164,6 +167,7 @@ __all__ = [
     "Ledger",
     "LedgerClient",
     "LedgerError",
+    "LedgerNotEmpty",
     "LedgerNotFound",
     "LimitExceeded",
     "LockVersionInFuture",

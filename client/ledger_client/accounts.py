@@ -31,6 +31,7 @@ from ledger_client.v1.accounts_pb2 import (
     BatchGetAccountsRequest,
     BatchGetAccountsResponse,
     CreateAccountRequest,
+    DeleteAccountRequest,
     GetAccountRequest,
     ListAccountsResponse,
     ListAccountVersionsRequest,
@@ -336,3 +337,25 @@ class AccountCalls(Connection):
         )
         name_account(request, account)
         return await self._call(self.stub.UpdateAccount, request, timeout, outcome)
+
+    async def delete_account(
+        self,
+        ledger_id: str,
+        account: AccountRef,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Account:
+        """Delete an empty account, for good: it takes no entries any more and gives up its external id.
+
+        By its id it is still read, with all its history.
+
+        Raises:
+            AccountNotFound: no such account in this ledger.
+            AccountNotEmpty: its posted amount is not zero, or something is pending on it.
+            AccountDeleted: it was deleted before, by another request.
+        """
+        request = DeleteAccountRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        name_account(request, account)
+        return await self._call(self.stub.DeleteAccount, request, timeout, outcome)

@@ -1,16 +1,19 @@
 """Calls about entries."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TypedDict, Unpack
 
-from ledger_client.channel import Connection
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
     DirectionWord,
     StatusWord,
     TransactionRef,
     direction_value,
+    metadata_changes,
     name_account,
     name_transaction,
     status_values,
@@ -18,7 +21,7 @@ from ledger_client.inputs import (
 )
 from ledger_client.pages import every_page
 from ledger_client.v1.balances_pb2 import Direction
-from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesRequest, ListEntriesResponse
+from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesRequest, ListEntriesResponse, UpdateEntryRequest
 from ledger_client.v1.transactions_pb2 import Entry, TransactionStatus
 
 
@@ -63,6 +66,41 @@ class EntryCalls(Connection):
         """
         request = GetEntryRequest(ledger_id=ledger_id, entry_id=entry_id, min_position=min_position)
         return await self._call(self.stub.GetEntry, request, timeout)
+
+    async def update_entry(
+        self,
+        ledger_id: str,
+        entry_id: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        metadata_patch: Mapping[str, str | None] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Entry:
+        """Change an entry's metadata; a later version of its transaction with new entries drops it.
+
+        Args:
+            ledger_id: the ledger that holds it.
+            entry_id: which entry, standing or discarded.
+            metadata: replaces all of it.
+            metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
+            request_id: your own for this call; with the same one the call can be repeated with one effect.
+            timeout: deadline in seconds; None: the client's.
+            outcome: is told whether the answer is that of an earlier call.
+
+        Raises:
+            EntryNotFound: no such entry in this ledger.
+        """
+        values, paths = metadata_changes(metadata, metadata_patch)
+        request = UpdateEntryRequest(
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            entry_id=entry_id,
+            metadata=values,
+            update_mask=FieldMask(paths=paths),
+        )
+        return await self._call(self.stub.UpdateEntry, request, timeout, outcome)
 
     async def list_entries(
         self,

@@ -8,9 +8,9 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
     │                          CategoryNotFound, CategoryMemberNotFound
     ├── AlreadyExists          ExternalIdTaken, RequestIdReused
     ├── FailedPrecondition     TransactionNotPending, TransactionNotPosted, TransactionExpired, ConditionFailed,
-    │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, PeriodClosed, AmountExceeded,
-    │                          ReversalEntriesFixed, EpochChanged, PruningNotAllowed, TooManyMonitors, CategoryCycle,
-    │                          CategoryTooDeep, CategoryCurrencyMismatch
+    │                          LimitExceeded, AccountNotOpen, AccountNotEmpty, AccountDeleted, LedgerNotEmpty,
+    │                          PeriodClosed, AmountExceeded, ReversalEntriesFixed, EpochChanged, PruningNotAllowed,
+    │                          TooManyMonitors, CategoryCycle, CategoryTooDeep, CategoryCurrencyMismatch
     ├── Aborted                LockVersionMismatch, VersionMismatch, Contention
     ├── OutOfRange             PositionInFuture, PositionPruned, LockVersionInFuture
     ├── Unavailable            DatabaseUnavailable, ShuttingDown, PositionNotReached
@@ -224,6 +224,14 @@ class AccountNotOpen(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT
 
 class AccountNotEmpty(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_NOT_EMPTY):
     """The account cannot be closed while its posted amount is not zero or something is pending."""
+
+
+class AccountDeleted(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_DELETED):
+    """The account is deleted, for good: use another."""
+
+
+class LedgerNotEmpty(FailedPrecondition, reason=ErrorReason.ERROR_REASON_LEDGER_NOT_EMPTY):
+    """A balance of the ledger is not zero, or something is pending: ``metadata["account_id"]`` is where."""
 
 
 class PeriodClosed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PERIOD_CLOSED):

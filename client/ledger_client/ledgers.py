@@ -10,6 +10,7 @@ from ledger_client.inputs import UNCHANGED, Unchanged, metadata_changes, timesta
 from ledger_client.pages import every_page
 from ledger_client.v1.ledgers_pb2 import (
     CreateLedgerRequest,
+    DeleteLedgerRequest,
     GetLedgerRequest,
     Ledger,
     ListLedgersRequest,
@@ -136,3 +137,20 @@ class LedgerCalls(Connection):
             update_mask=FieldMask(paths=paths),
         )
         return await self._call(self.stub.UpdateLedger, request, timeout, outcome)
+
+    async def delete_ledger(
+        self,
+        ledger_id: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> Ledger:
+        """Delete an empty ledger, for good: nothing finds it any more.
+
+        Raises:
+            LedgerNotFound: no such ledger.
+            LedgerNotEmpty: a balance is not zero, or something is pending.
+        """
+        request = DeleteLedgerRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        return await self._call(self.stub.DeleteLedger, request, timeout, outcome)

@@ -21,6 +21,8 @@ from ledger_client.pages import every_page
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
 from ledger_client.v1.transactions_pb2 import (
     ArchivedReason,
+    BatchGetTransactionsRequest,
+    BatchGetTransactionsResponse,
     BatchWriteTransactionsRequest,
     BatchWriteTransactionsResponse,
     EntryInput,
@@ -285,6 +287,24 @@ class TransactionCalls(Connection):
         request = GetTransactionRequest(ledger_id=ledger_id, min_position=min_position)
         name_transaction(request, transaction)
         return await self._call(self.stub.GetTransaction, request, timeout)
+
+    async def batch_get_transactions(
+        self,
+        ledger_id: str,
+        transaction_ids: Iterable[str],
+        *,
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> BatchGetTransactionsResponse:
+        """Read up to 1,000 transactions, all at one position, in the order of their ids here.
+
+        Raises:
+            TransactionNotFound: one of them is not in this ledger.
+        """
+        request = BatchGetTransactionsRequest(
+            ledger_id=ledger_id, transaction_ids=transaction_ids, min_position=min_position
+        )
+        return await self._call(self.stub.BatchGetTransactions, request, timeout)
 
     async def list_transactions(
         self,

@@ -56,6 +56,7 @@ class Books:
     lowest: str
     foreign_category: str
     categories_page_token: str
+    posted_entry: str
 
     def line(
         self, account_id: str, direction: balances_pb2.Direction.ValueType, amount: str = "5", **more: Any
@@ -251,4 +252,5 @@ async def new_books(client: LedgerClient) -> Books:
         lowest.id,
         strange.id,
         categories.next_page_token,
+        posted.entries[0].id,
     )

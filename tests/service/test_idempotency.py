@@ -14,8 +14,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client import ExternalId, LedgerClient, credit, debit, monitor_condition
-from ledger_client.v1 import accounts_pb2, balances_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
+from ledger_client import ExternalId, LedgerClient, LedgerNotFound, credit, debit, monitor_condition
+from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from tests.conftest import Server, new_server
 from tests.service.raw import Answer, ask, ask_bytes, channel_to, refusal_from, request_id, rows_of
@@ -59,6 +59,21 @@ class Write:
 
 async def ledger_is_renamed(client: LedgerClient, books: Books, ledger: Any) -> None:
     await client.update_ledger(ledger.id, name="Since", metadata={"since": "yes"})
+
+
+async def external_id_is_taken_again(client: LedgerClient, books: Books, account: Any) -> None:
+    await client.create_account(
+        books.ledger_id, "Since", normal_balance="debit", currency="EUR", external_id=account.external_id or "since"
+    )
+
+
+async def ledger_is_gone(client: LedgerClient, books: Books, ledger: Any) -> None:
+    with pytest.raises(LedgerNotFound):
+        await client.get_ledger(ledger.id)
+
+
+async def entry_is_edited_again(client: LedgerClient, books: Books, entry: Any) -> None:
+    await client.update_entry(books.ledger_id, entry.id, metadata={"since": "yes"})
 
 
 async def account_moves_and_is_renamed(client: LedgerClient, books: Books, account: Any) -> None:
@@ -153,6 +168,26 @@ def two_creates(b: Books, **more: Any) -> Batch:
 
 
 WRITES = [
+    Write(
+        "a ledger's deletion",
+        "DeleteLedger",
+        lambda b: ledgers_pb2.DeleteLedgerRequest(ledger_id=b.foreign_ledger_id, request_id=request_id()),
+        ledger_is_gone,
+    ),
+    Write(
+        "an account's deletion, its external id taken since",
+        "DeleteAccount",
+        lambda b: accounts_pb2.DeleteAccountRequest(ledger_id=b.ledger_id, request_id=request_id(), account_id=b.euros),
+        external_id_is_taken_again,
+    ),
+    Write(
+        "an edit of an entry, edited since",
+        "UpdateEntry",
+        lambda b: entries_pb2.UpdateEntryRequest(
+            ledger_id=b.ledger_id, request_id=request_id(), entry_id=b.posted_entry, metadata={"a": "b"}
+        ),
+        entry_is_edited_again,
+    ),
     Write(
         "a ledger, renamed since",
         "CreateLedger",

@@ -319,8 +319,8 @@ async def test_what_does_not_change_is_found_once_while_others_write(dsn: str) -
 
 
 def test_every_filter_is_among_those_that_tests_choose_from() -> None:
-    """A filter added to a query is added to its test."""
-    of_the_page = {"ledger_id", "page_size", "page_token", "min_position", "order", "as_of"}
+    """A filter added to a query is added to its test; what is deleted has tests of its own."""
+    of_the_page = {"ledger_id", "page_size", "page_token", "min_position", "order", "as_of", "include_deleted"}
     tested = transaction_query.__code__.co_consts, account_query.__code__.co_consts
     for query, consts in zip((TransactionQuery, AccountQuery), tested, strict=True):
         names = {name for const in consts for name in (const if isinstance(const, tuple) else (const,))}

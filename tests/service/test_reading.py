@@ -36,7 +36,14 @@ from ledger_server.domain.errors import (
 )
 from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
-from ledger_server.domain.model import AccountVersion, ArchivedReason, Ledger, Transaction, TransactionStatus
+from ledger_server.domain.model import (
+    AccountVersion,
+    ArchivedReason,
+    Ledger,
+    ListedEntry,
+    Transaction,
+    TransactionStatus,
+)
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Written
@@ -45,7 +52,6 @@ from ledger_server.reading import (
     AccountQuery,
     EntryQuery,
     LedgerQuery,
-    ListedEntry,
     Page,
     Reader,
     TransactionQuery,

@@ -25,6 +25,7 @@ from ledger_client.v1 import (
     accounts_pb2,
     balances_pb2,
     entries_pb2,
+    filters_pb2,
     ledger_service_pb2,
     ledgers_pb2,
     monitors_pb2,
@@ -145,6 +146,44 @@ NOT_UTF_8 = b"\x0a\x02\xc3\x28"
 KEYS_51 = {str(n): "" for n in range(51)}
 BYTES_16K = {str(n): "x" * 1_024 for n in range(16)}
 FAILING = Condition(balance=AVAILABLE, operator=GTE, amount="1000000")
+
+Term, Filter = filters_pb2.MetadataTerm, filters_pb2.MetadataFilter
+
+
+def nested(depth: int) -> filters_pb2.MetadataFilter:
+    inner = Filter(all=[Term(key="k", present=True)])
+    return inner if depth == 1 else Filter(any=[Term(filter=nested(depth - 1))])
+
+
+# What it is, the filters, and the field that is named.
+FILTERS: list[tuple[str, dict[str, Any], str]] = [
+    ("an unknown id's form", {"ids": ["x"]}, "ids[0]"),
+    ("too many ids", {"ids": [UNKNOWN_ID] * 1_001}, "ids"),
+    ("an unknown order", {"order": 99}, "order"),
+    ("an unknown reason", {"archived_reasons": [99]}, "archived_reasons[0]"),
+    ("no reason", {"archived_reasons": [0]}, "archived_reasons"),
+    (
+        "an amount below zero",
+        {"amounts": [filters_pb2.AmountCondition(operator=GTE, amount="-1")]},
+        "amounts[0].amount",
+    ),
+    ("an amount compared with nothing", {"amounts": [filters_pb2.AmountCondition(amount="1")]}, "amounts[0].operator"),
+    (
+        "times that end before they begin",
+        {"created_at_lower_bound": Timestamp(seconds=2), "created_at_upper_bound": Timestamp(seconds=1)},
+        "created_at_upper_bound",
+    ),
+    ("a term without a test", {"metadata_filter": Filter(all=[Term(key="k")])}, "metadata_filter.all[0]"),
+    ("a term without a key", {"metadata_filter": Filter(any=[Term(equals="")])}, "metadata_filter.any[0].key"),
+    ("an empty prefix", {"metadata_filter": Filter(all=[Term(key="k", prefix="")])}, "metadata_filter.all[0].prefix"),
+    (
+        "one of no values",
+        {"metadata_filter": Filter(all=[Term(key="k", one_of=filters_pb2.MetadataValues())])},
+        "metadata_filter.all[0].one_of.values",
+    ),
+    ("51 terms", {"metadata_filter": Filter(any=[Term(key="k", present=True)] * 51)}, "metadata_filter"),
+    ("terms nested five deep", {"metadata_filter": nested(5)}, "metadata_filter" + ".any[0].filter" * 4),
+]
 
 PARSE = [
     malformed("garbage bytes instead of a request", "CreateTransaction", lambda _: GARBAGE),
@@ -277,6 +316,41 @@ ENTRIES = [
 ]
 
 FIELDS = [
+    *(
+        field(
+            f"a list of transactions by {sentence}",
+            "ListTransactions",
+            lambda b, filters=filters: transactions_pb2.ListTransactionsRequest(ledger_id=b.ledger_id, **filters),  # type: ignore[misc]
+            named,
+        )
+        for sentence, filters, named in FILTERS
+    ),
+    field(
+        "accounts in effective order",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, order=filters_pb2.LIST_ORDER_EFFECTIVE_ASC),
+        "order",
+    ),
+    field(
+        "accounts by an empty part of a name",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, names=[""]),
+        "names[0]",
+    ),
+    field(
+        "no transactions read",
+        "BatchGetTransactions",
+        lambda b: transactions_pb2.BatchGetTransactionsRequest(ledger_id=b.ledger_id),
+        "transaction_ids",
+    ),
+    field(
+        "an edit of nothing of an entry",
+        "UpdateEntry",
+        lambda b: entries_pb2.UpdateEntryRequest(
+            ledger_id=b.ledger_id, request_id=request_id(), entry_id=b.posted_entry
+        ),
+        "update_mask",
+    ),
     field(
         "a ledger id that is no UUID",
         "GetLedger",
@@ -853,6 +927,36 @@ REQUEST_IDS = [
 ]
 
 NOT_FOUND = [
+    stored(
+        "an edit of an unknown entry",
+        "UpdateEntry",
+        lambda b: entries_pb2.UpdateEntryRequest(
+            ledger_id=b.ledger_id, request_id=request_id(), entry_id=UNKNOWN_ID, metadata={"a": "b"}
+        ),
+        "NOT_FOUND",
+        "ENTRY_NOT_FOUND",
+        f"entry_id={UNKNOWN_ID}",
+    ),
+    stored(
+        "an unknown account deleted",
+        "DeleteAccount",
+        lambda b: accounts_pb2.DeleteAccountRequest(
+            ledger_id=b.ledger_id, request_id=request_id(), account_external_id="nobody"
+        ),
+        "NOT_FOUND",
+        "ACCOUNT_NOT_FOUND",
+        "account_external_id=nobody",
+    ),
+    Case(
+        "one unknown transaction among several read",
+        "BatchGetTransactions",
+        lambda b: transactions_pb2.BatchGetTransactionsRequest(
+            ledger_id=b.ledger_id, transaction_ids=[b.posted, UNKNOWN_ID]
+        ),
+        "NOT_FOUND",
+        "TRANSACTION_NOT_FOUND",
+        f"transaction_id={UNKNOWN_ID}",
+    ),
     Case(
         "an unknown ledger",
         "CreateTransaction",
@@ -965,6 +1069,22 @@ NOT_FOUND = [
 ]
 
 STATE = [
+    stored(
+        "an account deleted that has a balance",
+        "DeleteAccount",
+        lambda b: accounts_pb2.DeleteAccountRequest(ledger_id=b.ledger_id, request_id=request_id(), account_id=b.cash),
+        "FAILED_PRECONDITION",
+        "ACCOUNT_NOT_EMPTY",
+        "account_id",
+    ),
+    stored(
+        "a ledger deleted that has balances",
+        "DeleteLedger",
+        lambda b: ledgers_pb2.DeleteLedgerRequest(ledger_id=b.ledger_id, request_id=request_id()),
+        "FAILED_PRECONDITION",
+        "LEDGER_NOT_EMPTY",
+        "account_id",
+    ),
     stored(
         "an archived transaction posted",
         "PostTransaction",

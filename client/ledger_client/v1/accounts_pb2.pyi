@@ -225,6 +225,7 @@ class Account(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    DELETED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     ledger_id: _builtins.str
@@ -274,6 +275,10 @@ class Account(_message.Message):
     def limits(self) -> Global___BalanceLimits:
         """Its standing limits; absent: none."""
 
+    @_builtins.property
+    def deleted_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; absent: it was not."""
+
     def __init__(
         self,
         *,
@@ -294,10 +299,11 @@ class Account(_message.Message):
         epoch: _builtins.str = ...,
         status: Global___AccountStatus.ValueType = ...,
         limits: Global___BalanceLimits | None = ...,
+        deleted_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "limits", b"limits", "lock_version", b"lock_version", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "deleted_at", b"deleted_at", "limits", b"limits", "lock_version", b"lock_version", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "description", b"description", "epoch", b"epoch", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "limits", b"limits", "lock_version", b"lock_version", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "position", b"position", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent", "_lock_version", b"_lock_version", "_position", b"_position", "balances", b"balances", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "deleted_at", b"deleted_at", "description", b"description", "epoch", b"epoch", "external_id", b"external_id", "id", b"id", "ledger_id", b"ledger_id", "limits", b"limits", "lock_version", b"lock_version", "metadata", b"metadata", "name", b"name", "normal_balance", b"normal_balance", "position", b"position", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__currency_exponent: _TypeAlias = _typing.Literal["currency_exponent"]  # noqa: Y015
     _WhichOneofArgType__currency_exponent: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent"]  # noqa: Y015
@@ -719,6 +725,7 @@ class ListAccountsRequest(_message.Message):
     BALANCES_FIELD_NUMBER: _builtins.int
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    INCLUDE_DELETED_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
@@ -740,6 +747,8 @@ class ListAccountsRequest(_message.Message):
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
     order: _filters_pb2.ListOrder.ValueType
     """CREATED_ASC (the default) or CREATED_DESC."""
+    include_deleted: _builtins.bool
+    """Also list accounts that were deleted."""
     as_of_position: _builtins.int
     """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
     together with known_at.
@@ -823,6 +832,7 @@ class ListAccountsRequest(_message.Message):
         balances: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         order: _filters_pb2.ListOrder.ValueType = ...,
+        include_deleted: _builtins.bool = ...,
         effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
         effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
@@ -831,7 +841,7 @@ class ListAccountsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "include_deleted", b"include_deleted", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
@@ -881,6 +891,45 @@ class ListAccountsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
 
 Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAccountRequest(_message.Message):
+    """Deletes an account, for good. Its posted amount must be zero and nothing pending on it (ACCOUNT_NOT_EMPTY), as for
+    closing. From then on it takes no entries, cannot be changed (ACCOUNT_DELETED) or named by its external id, which is
+    free again. By its id it is still read, with all its history.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds it."""
+    account_id: _builtins.str
+    """Its id."""
+    account_external_id: _builtins.str
+    """Its external id."""
+    request_id: _builtins.str
+    """See CreateAccountRequest.request_id."""
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        account_external_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "ledger_id", b"ledger_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___DeleteAccountRequest: _TypeAlias = DeleteAccountRequest  # noqa: Y015
 
 @_typing.final
 class UpdateAccountRequest(_message.Message):

@@ -119,6 +119,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The role that this server prunes as may not remove events.
     Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
     """
+    ERROR_REASON_ACCOUNT_DELETED: _ErrorReason.ValueType  # 120
+    """FAILED_PRECONDITION. The account is deleted, for good.
+    Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
+    """
+    ERROR_REASON_LEDGER_NOT_EMPTY: _ErrorReason.ValueType  # 121
+    """FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
+    Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for others.
+    """
     ERROR_REASON_LOCK_VERSION_MISMATCH: _ErrorReason.ValueType  # 40
     """ABORTED. The account's lock_version is another one.
     Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
@@ -291,6 +299,14 @@ Example: {"reason": "EPOCH_CHANGED", "metadata": {"epoch": "…"}}. Do: take a n
 ERROR_REASON_PRUNING_NOT_ALLOWED: ErrorReason.ValueType  # 130
 """FAILED_PRECONDITION. The role that this server prunes as may not remove events.
 Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
+"""
+ERROR_REASON_ACCOUNT_DELETED: ErrorReason.ValueType  # 120
+"""FAILED_PRECONDITION. The account is deleted, for good.
+Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
+"""
+ERROR_REASON_LEDGER_NOT_EMPTY: ErrorReason.ValueType  # 121
+"""FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
+Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for others.
 """
 ERROR_REASON_LOCK_VERSION_MISMATCH: ErrorReason.ValueType  # 40
 """ABORTED. The account's lock_version is another one.

@@ -66,6 +66,11 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_ledgers__pb2.UpdateLedgerRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_ledgers__pb2.Ledger.FromString,
                 _registered_method=True)
+        self.DeleteLedger = channel.unary_unary(
+                '/ledger.v1.LedgerService/DeleteLedger',
+                request_serializer=ledger_dot_v1_dot_ledgers__pb2.DeleteLedgerRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_ledgers__pb2.Ledger.FromString,
+                _registered_method=True)
         self.CreateAccount = channel.unary_unary(
                 '/ledger.v1.LedgerService/CreateAccount',
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.CreateAccountRequest.SerializeToString,
@@ -95,6 +100,11 @@ class LedgerServiceStub(object):
                 '/ledger.v1.LedgerService/ListAccountVersions',
                 request_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/ledger.v1.LedgerService/DeleteAccount',
+                request_serializer=ledger_dot_v1_dot_accounts__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_accounts__pb2.Account.FromString,
                 _registered_method=True)
         self.UpdateAccount = channel.unary_unary(
                 '/ledger.v1.LedgerService/UpdateAccount',
@@ -146,6 +156,11 @@ class LedgerServiceStub(object):
                 request_serializer=ledger_dot_v1_dot_transactions__pb2.GetTransactionRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_transactions__pb2.Transaction.FromString,
                 _registered_method=True)
+        self.BatchGetTransactions = channel.unary_unary(
+                '/ledger.v1.LedgerService/BatchGetTransactions',
+                request_serializer=ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsResponse.FromString,
+                _registered_method=True)
         self.ListTransactions = channel.unary_unary(
                 '/ledger.v1.LedgerService/ListTransactions',
                 request_serializer=ledger_dot_v1_dot_transactions__pb2.ListTransactionsRequest.SerializeToString,
@@ -159,6 +174,11 @@ class LedgerServiceStub(object):
         self.GetEntry = channel.unary_unary(
                 '/ledger.v1.LedgerService/GetEntry',
                 request_serializer=ledger_dot_v1_dot_entries__pb2.GetEntryRequest.SerializeToString,
+                response_deserializer=ledger_dot_v1_dot_transactions__pb2.Entry.FromString,
+                _registered_method=True)
+        self.UpdateEntry = channel.unary_unary(
+                '/ledger.v1.LedgerService/UpdateEntry',
+                request_serializer=ledger_dot_v1_dot_entries__pb2.UpdateEntryRequest.SerializeToString,
                 response_deserializer=ledger_dot_v1_dot_transactions__pb2.Entry.FromString,
                 _registered_method=True)
         self.ListEntries = channel.unary_unary(
@@ -284,6 +304,13 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteLedger(self, request, context):
+        """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateAccount(self, request, context):
         """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH.
         """
@@ -314,7 +341,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAccounts(self, request, context):
-        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE.
+        """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -322,6 +349,14 @@ class LedgerServiceServicer(object):
 
     def ListAccountVersions(self, request, context):
         """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
+        Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -400,8 +435,15 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetTransactions(self, request, context):
+        """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTransactions(self, request, context):
-        """Lists transactions, newest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -416,6 +458,13 @@ class LedgerServiceServicer(object):
 
     def GetEntry(self, request, context):
         """Reads an entry. Errors: ENTRY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEntry(self, request, context):
+        """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -571,6 +620,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=ledger_dot_v1_dot_ledgers__pb2.UpdateLedgerRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_ledgers__pb2.Ledger.SerializeToString,
             ),
+            'DeleteLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLedger,
+                    request_deserializer=ledger_dot_v1_dot_ledgers__pb2.DeleteLedgerRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_ledgers__pb2.Ledger.SerializeToString,
+            ),
             'CreateAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAccount,
                     request_deserializer=ledger_dot_v1_dot_accounts__pb2.CreateAccountRequest.FromString,
@@ -600,6 +654,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListAccountVersions,
                     request_deserializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=ledger_dot_v1_dot_accounts__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_accounts__pb2.Account.SerializeToString,
             ),
             'UpdateAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateAccount,
@@ -651,6 +710,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=ledger_dot_v1_dot_transactions__pb2.GetTransactionRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_transactions__pb2.Transaction.SerializeToString,
             ),
+            'BatchGetTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetTransactions,
+                    request_deserializer=ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsResponse.SerializeToString,
+            ),
             'ListTransactions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTransactions,
                     request_deserializer=ledger_dot_v1_dot_transactions__pb2.ListTransactionsRequest.FromString,
@@ -664,6 +728,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
             'GetEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntry,
                     request_deserializer=ledger_dot_v1_dot_entries__pb2.GetEntryRequest.FromString,
+                    response_serializer=ledger_dot_v1_dot_transactions__pb2.Entry.SerializeToString,
+            ),
+            'UpdateEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEntry,
+                    request_deserializer=ledger_dot_v1_dot_entries__pb2.UpdateEntryRequest.FromString,
                     response_serializer=ledger_dot_v1_dot_transactions__pb2.Entry.SerializeToString,
             ),
             'ListEntries': grpc.unary_unary_rpc_method_handler(
@@ -876,6 +945,33 @@ class LedgerService(object):
             _registered_method=True)
 
     @staticmethod
+    def DeleteLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/DeleteLedger',
+            ledger_dot_v1_dot_ledgers__pb2.DeleteLedgerRequest.SerializeToString,
+            ledger_dot_v1_dot_ledgers__pb2.Ledger.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateAccount(request,
             target,
             options=(),
@@ -1027,6 +1123,33 @@ class LedgerService(object):
             '/ledger.v1.LedgerService/ListAccountVersions',
             ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsRequest.SerializeToString,
             ledger_dot_v1_dot_accounts__pb2.ListAccountVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/DeleteAccount',
+            ledger_dot_v1_dot_accounts__pb2.DeleteAccountRequest.SerializeToString,
+            ledger_dot_v1_dot_accounts__pb2.Account.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1308,6 +1431,33 @@ class LedgerService(object):
             _registered_method=True)
 
     @staticmethod
+    def BatchGetTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/BatchGetTransactions',
+            ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsRequest.SerializeToString,
+            ledger_dot_v1_dot_transactions__pb2.BatchGetTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListTransactions(request,
             target,
             options=(),
@@ -1377,6 +1527,33 @@ class LedgerService(object):
             target,
             '/ledger.v1.LedgerService/GetEntry',
             ledger_dot_v1_dot_entries__pb2.GetEntryRequest.SerializeToString,
+            ledger_dot_v1_dot_transactions__pb2.Entry.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/UpdateEntry',
+            ledger_dot_v1_dot_entries__pb2.UpdateEntryRequest.SerializeToString,
             ledger_dot_v1_dot_transactions__pb2.Entry.FromString,
             options,
             channel_credentials,

@@ -53,6 +53,8 @@ class LedgerServiceStub:
     """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN."""
     UpdateLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
+    DeleteLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]
+    """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
@@ -64,9 +66,13 @@ class LedgerServiceStub:
     BatchGetAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]
     """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]
-    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
     ListAccountVersions: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]
     """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    DeleteAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.DeleteAccountRequest, _accounts_pb2.Account]
+    """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
+    Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
+    """
     UpdateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
@@ -93,12 +99,16 @@ class LedgerServiceStub:
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
+    BatchGetTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchGetTransactionsRequest, _transactions_pb2.BatchGetTransactionsResponse]
+    """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]
-    """Lists transactions, newest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
     ListTransactionVersions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionVersionsRequest, _transactions_pb2.ListTransactionVersionsResponse]
     """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
     GetEntry: _grpc.UnaryUnaryMultiCallable[_entries_pb2.GetEntryRequest, _transactions_pb2.Entry]
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
+    UpdateEntry: _grpc.UnaryUnaryMultiCallable[_entries_pb2.UpdateEntryRequest, _transactions_pb2.Entry]
+    """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
     CreateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]
@@ -167,6 +177,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN."""
     UpdateLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
+    DeleteLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
+    """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
@@ -178,9 +190,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     BatchGetAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]  # type: ignore[assignment]
     """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]  # type: ignore[assignment]
-    """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
     ListAccountVersions: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]  # type: ignore[assignment]
     """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    DeleteAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.DeleteAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
+    """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
+    Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
+    """
     UpdateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
@@ -207,12 +223,16 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
+    BatchGetTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchGetTransactionsRequest, _transactions_pb2.BatchGetTransactionsResponse]  # type: ignore[assignment]
+    """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]  # type: ignore[assignment]
-    """Lists transactions, newest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
     ListTransactionVersions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionVersionsRequest, _transactions_pb2.ListTransactionVersionsResponse]  # type: ignore[assignment]
     """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
     GetEntry: _aio.UnaryUnaryMultiCallable[_entries_pb2.GetEntryRequest, _transactions_pb2.Entry]  # type: ignore[assignment]
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
+    UpdateEntry: _aio.UnaryUnaryMultiCallable[_entries_pb2.UpdateEntryRequest, _transactions_pb2.Entry]  # type: ignore[assignment]
+    """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
     CreateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
@@ -304,6 +324,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def DeleteLedger(
+        self,
+        request: _ledgers_pb2.DeleteLedgerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledgers_pb2.Ledger, _abc.Awaitable[_ledgers_pb2.Ledger]]:
+        """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
+
+    @_abc_1.abstractmethod
     def CreateAccount(
         self,
         request: _accounts_pb2.CreateAccountRequest,
@@ -343,7 +371,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListAccountsResponse, _abc.Awaitable[_accounts_pb2.ListAccountsResponse]]:
-        """Lists accounts, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+        """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
 
     @_abc_1.abstractmethod
     def ListAccountVersions(
@@ -352,6 +380,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListAccountVersionsResponse, _abc.Awaitable[_accounts_pb2.ListAccountVersionsResponse]]:
         """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def DeleteAccount(
+        self,
+        request: _accounts_pb2.DeleteAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
+        """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
+        Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
+        """
 
     @_abc_1.abstractmethod
     def UpdateAccount(
@@ -440,12 +478,20 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def BatchGetTransactions(
+        self,
+        request: _transactions_pb2.BatchGetTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transactions_pb2.BatchGetTransactionsResponse, _abc.Awaitable[_transactions_pb2.BatchGetTransactionsResponse]]:
+        """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def ListTransactions(
         self,
         request: _transactions_pb2.ListTransactionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.ListTransactionsResponse, _abc.Awaitable[_transactions_pb2.ListTransactionsResponse]]:
-        """Lists transactions, newest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
 
     @_abc_1.abstractmethod
     def ListTransactionVersions(
@@ -462,6 +508,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Entry, _abc.Awaitable[_transactions_pb2.Entry]]:
         """Reads an entry. Errors: ENTRY_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateEntry(
+        self,
+        request: _entries_pb2.UpdateEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transactions_pb2.Entry, _abc.Awaitable[_transactions_pb2.Entry]]:
+        """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListEntries(

@@ -55,6 +55,7 @@ class Ledger(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     CLOSED_BEFORE_FIELD_NUMBER: _builtins.int
+    DELETED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     name: _builtins.str
@@ -87,6 +88,10 @@ class Ledger(_message.Message):
         effective_at (PERIOD_CLOSED). Absent: nothing is closed.
         """
 
+    @_builtins.property
+    def deleted_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; only in the answer to DeleteLedger."""
+
     def __init__(
         self,
         *,
@@ -99,10 +104,11 @@ class Ledger(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         closed_before: _timestamp_pb2.Timestamp | None = ...,
+        deleted_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "deleted_at", b"deleted_at", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "metadata", b"metadata", "name", b"name", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "closed_before", b"closed_before", "created_at", b"created_at", "deleted_at", b"deleted_at", "description", b"description", "epoch", b"epoch", "id", b"id", "metadata", b"metadata", "name", b"name", "position", b"position", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
@@ -351,3 +357,33 @@ class UpdateLedgerRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateLedgerRequest: _TypeAlias = UpdateLedgerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteLedgerRequest(_message.Message):
+    """Deletes a ledger, for good. Every account's three balances must be zero and nothing be pending (LEDGER_NOT_EMPTY).
+
+    After it every call that names the ledger answers NOT_FOUND, reads, streams and repetitions of earlier requests
+    included, except a repetition of this one. The rows stay in the database for auditors with access to it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """Which ledger."""
+    request_id: _builtins.str
+    """See CreateLedgerRequest.request_id. Scope: the ledger."""
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_id", b"ledger_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteLedgerRequest: _TypeAlias = DeleteLedgerRequest  # noqa: Y015

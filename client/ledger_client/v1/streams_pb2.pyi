@@ -73,6 +73,12 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """
     EVENT_KIND_MONITOR_RESOLVED: _EventKind.ValueType  # 44
     """A balance monitor's condition ceased to hold; likewise."""
+    EVENT_KIND_ACCOUNT_DELETED: _EventKind.ValueType  # 50
+    """An account was deleted."""
+    EVENT_KIND_ENTRY_UPDATED: _EventKind.ValueType  # 51
+    """An entry's metadata changed; the event names its transaction."""
+    EVENT_KIND_LEDGER_DELETED: _EventKind.ValueType  # 52
+    """The ledger was deleted; the last event of its log."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What a command did."""
@@ -121,6 +127,12 @@ it, whose actor, request_id and time it shares, and whose position is its monito
 """
 EVENT_KIND_MONITOR_RESOLVED: EventKind.ValueType  # 44
 """A balance monitor's condition ceased to hold; likewise."""
+EVENT_KIND_ACCOUNT_DELETED: EventKind.ValueType  # 50
+"""An account was deleted."""
+EVENT_KIND_ENTRY_UPDATED: EventKind.ValueType  # 51
+"""An entry's metadata changed; the event names its transaction."""
+EVENT_KIND_LEDGER_DELETED: EventKind.ValueType  # 52
+"""The ledger was deleted; the last event of its log."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -194,6 +206,7 @@ class Event(_message.Message):
     MEMBER_CATEGORY_ID_FIELD_NUMBER: _builtins.int
     JOINED_OR_LEFT_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     MONITOR_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its number in the ledger: 1, 2, 3 … without gaps."""
     transaction_id: _builtins.str
@@ -214,6 +227,8 @@ class Event(_message.Message):
     """The account that joined or left that category; empty otherwise."""
     member_category_id: _builtins.str
     """The category that joined or left that category; empty otherwise."""
+    entry_id: _builtins.str
+    """The entry it updated; empty otherwise."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed, by the database's clock; never earlier than the event before it."""
@@ -251,10 +266,11 @@ class Event(_message.Message):
         member_category_id: _builtins.str = ...,
         joined_or_left_category_ids: _abc.Iterable[_builtins.str] | None = ...,
         monitor: _monitors_pb2.BalanceMonitor | None = ...,
+        entry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "category_id", b"category_id", "changes", b"changes", "joined_or_left_category_ids", b"joined_or_left_category_ids", "kind", b"kind", "ledger_id", b"ledger_id", "member_account_id", b"member_account_id", "member_category_id", b"member_category_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "category_id", b"category_id", "changes", b"changes", "entry_id", b"entry_id", "joined_or_left_category_ids", b"joined_or_left_category_ids", "kind", b"kind", "ledger_id", b"ledger_id", "member_account_id", b"member_account_id", "member_category_id", b"member_category_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1207,6 +1207,76 @@ class GetTransactionRequest(_message.Message):
 Global___GetTransactionRequest: _TypeAlias = GetTransactionRequest  # noqa: Y015
 
 @_typing.final
+class BatchGetTransactionsRequest(_message.Message):
+    """Reads several transactions at one position."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_IDS_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The ledger that holds them."""
+    min_position: _builtins.int
+    """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    @_builtins.property
+    def transaction_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1..1,000 transaction ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per
+        mention.
+        """
+
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        transaction_ids: _abc.Iterable[_builtins.str] | None = ...,
+        min_position: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "min_position", b"min_position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "ledger_id", b"ledger_id", "min_position", b"min_position", "transaction_ids", b"transaction_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
+    _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
+
+Global___BatchGetTransactionsRequest: _TypeAlias = BatchGetTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetTransactionsResponse(_message.Message):
+    """The transactions asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The ledger's position at which all of them were read."""
+    epoch: _builtins.str
+    """The epoch of `position`."""
+    @_builtins.property
+    def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "epoch", b"epoch", "position", b"position", "transactions", b"transactions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___BatchGetTransactionsResponse: _TypeAlias = BatchGetTransactionsResponse  # noqa: Y015
+
+@_typing.final
 class ListTransactionsRequest(_message.Message):
     """Lists transactions, newest first unless `order` says otherwise. All filters must hold.
 

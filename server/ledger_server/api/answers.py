@@ -10,10 +10,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api.status import status_of
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import Account, AccountVersion, BalanceLimits, CategoryVersion, Ledger, Transaction
+from ledger_server.domain.model import (
+    Account,
+    AccountVersion,
+    BalanceLimits,
+    CategoryVersion,
+    Ledger,
+    ListedEntry,
+    Transaction,
+)
 from ledger_server.events.encode import balances_to, balances_to_bytes, delimited, timestamp_to
 from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
-from ledger_server.reading import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
+from ledger_server.reading import LedgerPage, ListedAccountVersion, Page, Read
 
 
 def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
@@ -27,6 +35,7 @@ def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
         created_at=timestamp_to(ledger.created_at),
         updated_at=timestamp_to(ledger.updated_at),
         closed_before=timestamp_to(ledger.closed_before) if ledger.closed_before else None,
+        deleted_at=timestamp_to(ledger.deleted_at) if ledger.deleted_at else None,
     )
 
 
@@ -50,6 +59,7 @@ def account_to(version: AccountVersion, position: int, epoch: str) -> accounts_p
         epoch=epoch,
         status=accounts_pb2.AccountStatus.ValueType(account.status),
         limits=_limits(account.limits) if account.limits else None,
+        deleted_at=timestamp_to(account.deleted_at) if account.deleted_at else None,
     )
 
 
@@ -273,6 +283,14 @@ def accounts_page_to(page: Page[AccountVersion]) -> accounts_pb2.ListAccountsRes
         next_page_token=page.next_page_token,
         position=page.position,
         epoch=page.epoch,
+    )
+
+
+def transactions_to(read: Read[list[Transaction]]) -> transactions_pb2.BatchGetTransactionsResponse:
+    return transactions_pb2.BatchGetTransactionsResponse(
+        transactions=[transaction_to(transaction, read.position, read.epoch) for transaction in read.value],
+        position=read.position,
+        epoch=read.epoch,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger_client.v1 import accounts_pb2, ledgers_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.api.pieces import (
@@ -27,17 +27,20 @@ from ledger_server.domain.commands import (
     CreateAccount,
     CreateLedger,
     CreateTransaction,
+    DeleteAccount,
+    DeleteLedger,
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
     TransactionCommand,
     UpdateAccount,
+    UpdateEntry,
     UpdateLedger,
     UpdateTransaction,
 )
 from ledger_server.domain.errors import Unbalanced
 from ledger_server.domain.ids import NIL_ID
-from ledger_server.domain.inputs import EntryInput
+from ledger_server.domain.inputs import EntryInput, MetadataPatch
 from ledger_server.domain.model import AccountStatus, TransactionStatus
 from ledger_server.domain.money import (
     Direction,
@@ -122,6 +125,40 @@ def update_account(request: accounts_pb2.UpdateAccountRequest) -> UpdateAccount:
         metadata=patch,
         status=enum_of(problems, "status", request.status, AccountStatus) if "status" in changed else None,
         limits=limits_of(problems, request.limits) if "limits" in changed else None,
+    )
+    problems.raise_if_any()
+    return command
+
+
+def delete_ledger(request: ledgers_pb2.DeleteLedgerRequest) -> DeleteLedger:
+    problems = Problems()
+    command = DeleteLedger(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+    )
+    problems.raise_if_any()
+    return command
+
+
+def delete_account(request: accounts_pb2.DeleteAccountRequest) -> DeleteAccount:
+    problems = Problems()
+    command = DeleteAccount(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+        account=account_ref(problems, request),
+    )
+    problems.raise_if_any()
+    return command
+
+
+def update_entry(request: entries_pb2.UpdateEntryRequest) -> UpdateEntry:
+    problems = Problems()
+    _, patch = mask_of(problems, request, ("metadata",))
+    command = UpdateEntry(
+        ledger_id=fields.ledger_id(problems, request.ledger_id),
+        request_id=fields.request_id(problems, request.request_id),
+        entry_id=fields.object_id(problems, "entry_id", request.entry_id),
+        metadata=patch or MetadataPatch(replaces=False, set={}),
     )
     problems.raise_if_any()
     return command

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 from ledger_client.v1 import filters_pb2
 from ledger_server.api import fields
@@ -14,6 +15,7 @@ from ledger_server.reading.metadata import Check, Term, Terms
 from ledger_server.reading.queries import AmountCondition, Between, ListOrder
 
 IDS_MAX = 1_000
+NAMES_MAX = 10
 AMOUNTS_MAX = 10
 TERMS_MAX = 50
 NESTING_MAX = 4
@@ -121,3 +123,37 @@ def _value(problems: Problems, field: str, value: str) -> str:
     elif "\0" in value:
         problems.add(field, "must not contain NUL")
     return value
+
+
+def names_of(problems: Problems, values: Sequence[str]) -> tuple[str, ...]:
+    if len(values) > NAMES_MAX:
+        problems.add("names", f"must be at most {NAMES_MAX}")
+        return ()
+    return tuple([fields.text(problems, f"names[{n}]", value, required=True) for n, value in enumerate(values)])
+
+
+def optional_id(problems: Problems, request: Any, field: str) -> str | None:
+    value = getattr(request, field)
+    return fields.object_id(problems, field, value) if value else None
+
+
+_M = TypeVar("_M", bound=IntEnum)
+
+
+def members_of(problems: Problems, field: str, values: Sequence[int], kind: type[_M]) -> frozenset[_M]:
+    """Enum members of a repeated field; the unspecified value is none of them."""
+    found = [known(problems, f"{field}[{n}]", value, kind) for n, value in enumerate(values)]
+    if 0 in values:
+        problems.add(field, "must not name UNSPECIFIED")
+    return frozenset(member for member in found if member)
+
+
+def known(problems: Problems, field: str, value: int, kind: Any) -> Any:
+    """The enum member; None for the unspecified value."""
+    if value == 0:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        problems.add(field, f"must be one of {', '.join(member.name for member in kind)}")
+        return None

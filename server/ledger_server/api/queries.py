@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from ledger_client.v1 import accounts_pb2, categories_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.filters import amounts_of, between, ids_of, metadata_terms_of, order_of
+from ledger_server.api.filters import (
+    amounts_of,
+    between,
+    ids_of,
+    known,
+    members_of,
+    metadata_terms_of,
+    names_of,
+    optional_id,
+    order_of,
+)
 from ledger_server.api.pieces import (
     account_ref,
     category_ref,
@@ -37,7 +47,6 @@ from ledger_server.reading import (
 from ledger_server.reading.queries import ListOrder
 
 BATCH_GET_MAX = 1_000
-NAMES_MAX = 10
 WATCHED_ACCOUNTS_MAX = 10_000
 WATCHED_CATEGORIES_MAX = 100
 HEARTBEAT_SECONDS_DEFAULT = 10.0
@@ -110,12 +119,13 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
         page_token=request.page_token,
         min_position=min_position(problems, request),
         ids=ids_of(problems, "ids", request.ids),
-        names=_names(problems, request.names),
+        names=names_of(problems, request.names),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
-        statuses=_members(problems, "statuses", request.statuses, AccountStatus),
+        statuses=members_of(problems, "statuses", request.statuses, AccountStatus),
         currency=request.currency or None,
         normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
         balances=conditions_of(problems, "balances", request.balances),
+        include_deleted=request.include_deleted,
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),
         created_at=between(problems, request, "created_at"),
@@ -195,6 +205,21 @@ def get_transaction(request: transactions_pb2.GetTransactionRequest) -> tuple[st
     return asked
 
 
+def batch_get_transactions(
+    request: transactions_pb2.BatchGetTransactionsRequest,
+) -> tuple[str, list[str], int | None]:
+    problems = Problems()
+    if not 1 <= len(request.transaction_ids) <= BATCH_GET_MAX:
+        problems.add("transaction_ids", f"must be 1 to {BATCH_GET_MAX}")
+    asked = (
+        fields.ledger_id(problems, request.ledger_id),
+        _ids(problems, "transaction_ids", request.transaction_ids),
+        min_position(problems, request),
+    )
+    problems.raise_if_any()
+    return asked
+
+
 def list_transactions(request: transactions_pb2.ListTransactionsRequest) -> TransactionQuery:
     problems = Problems()
     query = TransactionQuery(
@@ -205,10 +230,10 @@ def list_transactions(request: transactions_pb2.ListTransactionsRequest) -> Tran
         ids=ids_of(problems, "ids", request.ids),
         account=account_ref(problems, request) if request.WhichOneof("account") else None,
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
-        statuses=_members(problems, "statuses", request.statuses, TransactionStatus),
-        archived_reasons=_members(problems, "archived_reasons", request.archived_reasons, ArchivedReason),
-        reverses_id=_optional_id(problems, request, "reverses_transaction_id"),
-        partially_posts_id=_optional_id(problems, request, "partially_posts_transaction_id"),
+        statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
+        archived_reasons=members_of(problems, "archived_reasons", request.archived_reasons, ArchivedReason),
+        reverses_id=optional_id(problems, request, "reverses_transaction_id"),
+        partially_posts_id=optional_id(problems, request, "partially_posts_transaction_id"),
         amounts=amounts_of(problems, request.amounts),
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),
@@ -261,7 +286,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
             transaction_ref(problems, request) if owner in ("transaction_id", "transaction_external_id") else None
         ),
         direction=known(problems, "direction", request.direction, Direction),
-        statuses=_members(problems, "statuses", request.statuses, TransactionStatus),
+        statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
         include_discarded=request.include_discarded,
         effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
         effective_at_upper_bound=optional_time(problems, request, "effective_at_upper_bound"),
@@ -355,37 +380,3 @@ def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
     if 0 in values:
         problems.add("kinds", "must not name UNSPECIFIED")
     return frozenset(int(kind) for kind in found if kind is not None)
-
-
-_M = TypeVar("_M", bound=IntEnum)
-
-
-def _members(problems: Problems, field: str, values: Sequence[int], kind: type[_M]) -> frozenset[_M]:
-    """Enum members of a repeated field; the unspecified value is none of them."""
-    found = [known(problems, f"{field}[{n}]", value, kind) for n, value in enumerate(values)]
-    if 0 in values:
-        problems.add(field, "must not name UNSPECIFIED")
-    return frozenset(member for member in found if member)
-
-
-def _names(problems: Problems, values: Sequence[str]) -> tuple[str, ...]:
-    if len(values) > NAMES_MAX:
-        problems.add("names", f"must be at most {NAMES_MAX}")
-        return ()
-    return tuple([fields.text(problems, f"names[{n}]", value, required=True) for n, value in enumerate(values)])
-
-
-def _optional_id(problems: Problems, request: Any, field: str) -> str | None:
-    value = getattr(request, field)
-    return fields.object_id(problems, field, value) if value else None
-
-
-def known(problems: Problems, field: str, value: int, kind: Any) -> Any:
-    """The enum member; None for the unspecified value."""
-    if value == 0:
-        return None
-    try:
-        return kind(value)
-    except ValueError:
-        problems.add(field, f"must be one of {', '.join(member.name for member in kind)}")
-        return None

@@ -6,8 +6,9 @@ from ledger_client.v1 import balances_pb2, reports_pb2
 from ledger_server.api import fields
 from ledger_server.api.answers import listed_entry_to
 from ledger_server.api.fields import Problems
+from ledger_server.api.filters import known
 from ledger_server.api.pieces import account_ref, optional_count
-from ledger_server.api.queries import as_of, known, min_position
+from ledger_server.api.queries import as_of, min_position
 from ledger_server.domain.model import Account
 from ledger_server.domain.money import Balance, BalanceKind
 from ledger_server.reading import Explanation, ExplanationQuery, TrialBalance, TrialBalanceQuery

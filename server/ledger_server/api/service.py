@@ -18,7 +18,7 @@ from ledger_server.api import answers, batches, category_commands, commands, mon
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, Transaction
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, Transaction
 from ledger_server.events.hub import Hub
 from ledger_server.posting.batch import Answer
 from ledger_server.posting.lanes import Lanes
@@ -51,6 +51,9 @@ class LedgerService:
 
     async def UpdateLedger(self, request: ledgers_pb2.UpdateLedgerRequest, context: Context) -> ledgers_pb2.Ledger:
         return _ledger(await self._write(commands.update_ledger(request), context))
+
+    async def DeleteLedger(self, request: ledgers_pb2.DeleteLedgerRequest, context: Context) -> ledgers_pb2.Ledger:
+        return _ledger(await self._write(commands.delete_ledger(request), context))
 
     # Accounts.
 
@@ -86,6 +89,9 @@ class LedgerService:
 
     async def UpdateAccount(self, request: accounts_pb2.UpdateAccountRequest, context: Context) -> accounts_pb2.Account:
         return _account(await self._write(commands.update_account(request), context))
+
+    async def DeleteAccount(self, request: accounts_pb2.DeleteAccountRequest, context: Context) -> accounts_pb2.Account:
+        return _account(await self._write(commands.delete_account(request), context))
 
     # Transactions.
 
@@ -129,6 +135,12 @@ class LedgerService:
         asked = queries.get_transaction(request)
         return answers.transaction_to(*await self._reader.get_transaction(*asked, context.time_remaining()))
 
+    async def BatchGetTransactions(
+        self, request: transactions_pb2.BatchGetTransactionsRequest, context: Context
+    ) -> transactions_pb2.BatchGetTransactionsResponse:
+        asked = queries.batch_get_transactions(request)
+        return answers.transactions_to(await self._reader.get_transactions(*asked, context.time_remaining()))
+
     async def ListTransactions(
         self, request: transactions_pb2.ListTransactionsRequest, context: Context
     ) -> transactions_pb2.ListTransactionsResponse:
@@ -146,6 +158,9 @@ class LedgerService:
     async def GetEntry(self, request: entries_pb2.GetEntryRequest, context: Context) -> transactions_pb2.Entry:
         asked = queries.get_entry(request)
         return answers.listed_entry_to((await self._reader.get_entry(*asked, context.time_remaining())).value)
+
+    async def UpdateEntry(self, request: entries_pb2.UpdateEntryRequest, context: Context) -> transactions_pb2.Entry:
+        return _entry(await self._write(commands.update_entry(request), context))
 
     async def ListEntries(
         self, request: entries_pb2.ListEntriesRequest, context: Context
@@ -306,6 +321,11 @@ def _account(answer: Written) -> accounts_pb2.Account:
 def _category(answer: Written) -> categories_pb2.Category:
     assert isinstance(answer.object, CategoryVersion)
     return answers.category_to(answer.object, answer.position, answer.epoch)
+
+
+def _entry(answer: Written) -> transactions_pb2.Entry:
+    assert isinstance(answer.object, ListedEntry)
+    return answers.listed_entry_to(answer.object)
 
 
 def _transaction(answer: Written) -> bytes:

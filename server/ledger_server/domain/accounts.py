@@ -7,12 +7,33 @@ from datetime import datetime
 from typing import TypeVar
 
 from ledger_server.domain.book import Book, Effect
-from ledger_server.domain.commands import CreateAccount, CreateLedger, UpdateAccount, UpdateLedger
-from ledger_server.domain.errors import AccountNotEmpty, InvalidField, Violation
+from ledger_server.domain.commands import (
+    CreateAccount,
+    CreateLedger,
+    DeleteAccount,
+    DeleteLedger,
+    UpdateAccount,
+    UpdateLedger,
+)
+from ledger_server.domain.errors import AccountNotEmpty, InvalidField, LedgerNotEmpty, Violation
 from ledger_server.domain.inputs import Ref, patched
-from ledger_server.domain.model import Account, AccountStatus, AccountVersion, EventKind, Ledger, MemberChange
+from ledger_server.domain.model import (
+    Account,
+    AccountStatus,
+    AccountVersion,
+    EventKind,
+    Ledger,
+    MemberChange,
+    TransactionStatus,
+)
 from ledger_server.domain.money import ISO_4217, Counters
-from ledger_server.domain.refusals import accounts_not_found, find_categories, refuse_other_currency, refuse_taken
+from ledger_server.domain.refusals import (
+    accounts_not_found,
+    find_categories,
+    refuse_deleted,
+    refuse_other_currency,
+    refuse_taken,
+)
 
 _T = TypeVar("_T")
 
@@ -73,9 +94,10 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     if version is None:
         raise accounts_not_found([command.account])
     old = version.account
+    refuse_deleted(old)
     metadata = patched(old.metadata, command.metadata)
     if command.status == AccountStatus.CLOSED:
-        _refuse_not_empty(version)
+        refuse_not_empty(version, "closed")
     if command.external_id:
         refuse_taken(command.external_id, book.account_ids.get(command.external_id), but=old.id)
     account = replace(
@@ -98,16 +120,57 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     )
 
 
+def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect:
+    version = book.find_account(command.account)
+    if version is None:
+        raise accounts_not_found([command.account])
+    refuse_deleted(version.account)
+    refuse_not_empty(version, "deleted")
+    account = replace(version.account, status=AccountStatus.CLOSED, deleted_at=time, updated_at=time)
+    return Effect(
+        command,
+        EventKind.ACCOUNT_DELETED,
+        book.position + 1,
+        time,
+        account=replace(version, account=account),
+        account_before=version,
+    )
+
+
+def delete_ledger(book: Book, command: DeleteLedger, time: datetime) -> Effect:
+    """Of accounts that nobody in this batch names, it was looked up whether they are empty."""
+    standing = [version.account.id for version in book.accounts.values() if not is_empty(version)]
+    standing += [
+        transaction.entry_set.entries[0].after.account.id
+        for transaction in book.transactions.values()
+        if transaction.status == TransactionStatus.PENDING
+    ]
+    if book.not_empty_account_id is not None:
+        standing.append(book.not_empty_account_id)
+    if standing:
+        raise LedgerNotEmpty(
+            "only a ledger whose balances are zero and in which nothing is pending can be deleted",
+            metadata={"account_id": standing[0]},
+        )
+    ledger = replace(book.ledger, deleted_at=time, updated_at=time)
+    return Effect(command, EventKind.LEDGER_DELETED, book.position + 1, time, ledger=ledger)
+
+
 def either(value: _T | None, default: _T) -> _T:
     """What a command asks for, or what stands where it asks for nothing."""
     return default if value is None else value
 
 
-def _refuse_not_empty(version: AccountVersion) -> None:
+def is_empty(version: AccountVersion) -> bool:
+    """Whether its posted amount is zero and nothing is pending on it."""
     posted_debits, posted_credits, pending_debits, pending_credits = version.counters
-    if posted_debits != posted_credits or pending_debits or pending_credits:
+    return posted_debits == posted_credits and not (pending_debits or pending_credits)
+
+
+def refuse_not_empty(version: AccountVersion, verb: str) -> None:
+    if not is_empty(version):
         raise AccountNotEmpty(
-            "only an account with a posted amount of zero and nothing pending can be closed",
+            f"only an account with a posted amount of zero and nothing pending can be {verb}",
             metadata={"account_id": version.account.id},
         )
 

@@ -18,6 +18,7 @@ from ledger_server.domain.model import (
     CategoryVersion,
     EventKind,
     Ledger,
+    ListedEntry,
     MemberChange,
     Monitor,
     MonitorReading,
@@ -54,6 +55,8 @@ class Effect:
     account_before: AccountVersion | None = None
     # The transaction that the command is answered with, then others that it changed.
     transactions: tuple[TransactionWrite, ...] = ()
+    # An entry whose metadata changed.
+    entry: ListedEntry | None = None
     # The accounts whose lock_version moved, by account id.
     changes: list[BalanceChange] = field(default_factory=list)
     # How much of entries is reversed now, by entry id.
@@ -109,6 +112,10 @@ class Book:
     transactions: dict[str, Transaction] = field(default_factory=dict)
     # Of non-archived transactions: by external id.
     transaction_ids: dict[str, str] = field(default_factory=dict)
+    # Entries that commands of this batch name, by id.
+    entries: dict[str, ListedEntry] = field(default_factory=dict)
+    # An account that is not empty, before this batch; looked for if the ledger is to be deleted.
+    not_empty_account_id: str | None = None
     # Of entries of which something is reversed: by entry id.
     reversed: dict[str, Reversed] = field(default_factory=dict)
     # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
@@ -172,6 +179,8 @@ class Book:
             self.ledger = effect.ledger
         if effect.account is not None:
             self._apply_account(effect.account)
+        if effect.entry is not None:
+            self._apply_entry(effect.entry)
         for transaction, replaced, _ in effect.transactions:
             self._apply_transaction(transaction, replaced)
         for change in effect.changes:
@@ -223,7 +232,7 @@ class Book:
         known = self.accounts.get(account.id)
         if known is not None and known.account.external_id is not None:
             self._put(self.account_ids, known.account.external_id, None)
-        if account.external_id is not None:
+        if account.external_id is not None and account.holds_external_id:
             self._put(self.account_ids, account.external_id, account.id)
         if account.currency not in self.currencies:
             self._put(self.currencies, account.currency, account.currency_exponent)
@@ -256,6 +265,17 @@ class Book:
             self._above.clear()
         else:
             self._above.pop(member_id, None)
+
+    def _apply_entry(self, listed: ListedEntry) -> None:
+        self._put(self.entries, listed.id, listed)
+        transaction = self.transactions.get(listed.transaction_id)
+        if transaction is not None:
+            written = transaction.entry_set
+            entries = tuple(
+                listed.entry if written.entry_id(n) == listed.id else entry for n, entry in enumerate(written.entries)
+            )
+            edited = transaction._replace(entry_set=written._replace(entries=entries))
+            self._put(self.transactions, transaction.id, edited)
 
     def _apply_transaction(self, transaction: Transaction, replaced: Transaction | None) -> None:
         if replaced is not None and replaced.external_id is not None and replaced.holds_external_id:

@@ -141,6 +141,35 @@ class UpdateAccount(Command):
 
 
 @dataclass(slots=True, kw_only=True)
+class DeleteLedger(Command):
+    method = "DeleteLedger"
+
+    def values(self) -> Values:
+        return ()
+
+
+@dataclass(slots=True, kw_only=True)
+class DeleteAccount(Command):
+    method = "DeleteAccount"
+
+    account: Ref
+
+    def values(self) -> Values:
+        return self.account.values("account")
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateEntry(Command):
+    method = "UpdateEntry"
+
+    entry_id: str
+    metadata: MetadataPatch
+
+    def values(self) -> Values:
+        return (("entry_id", self.entry_id), ("metadata", patch_value(self.metadata)))
+
+
+@dataclass(slots=True, kw_only=True)
 class CreateTransaction(Command):
     method = "CreateTransaction"
 

@@ -6,9 +6,9 @@ LedgerError
 │                            CategoryNotFound  CategoryMemberNotFound
 ├── AlreadyExists            ExternalIdTaken *  RequestIdReused
 ├── FailedPrecondition *     TransactionNotPending  TransactionNotPosted  TransactionExpired  ReversalEntriesFixed
-│                            AmountExceeded  AccountNotOpen  AccountNotEmpty  PeriodClosed  LimitExceeded
-│                            ConditionFailed  EpochChanged  PruningNotAllowed  TooManyMonitors  CategoryCycle
-│                            CategoryTooDeep  CategoryCurrencyMismatch
+│                            AmountExceeded  AccountNotOpen  AccountNotEmpty  AccountDeleted  LedgerNotEmpty
+│                            PeriodClosed  LimitExceeded  ConditionFailed  EpochChanged  PruningNotAllowed
+│                            TooManyMonitors  CategoryCycle  CategoryTooDeep  CategoryCurrencyMismatch
 ├── Aborted                  LockVersionMismatch *  VersionMismatch *  Contention
 ├── OutOfRange               PositionInFuture  PositionPruned  LockVersionInFuture
 ├── Unavailable              DatabaseUnavailable  ShuttingDown  PositionNotReached
@@ -200,6 +200,14 @@ class AccountNotOpen(FailedPrecondition):
 
 class AccountNotEmpty(FailedPrecondition):
     reason = "ACCOUNT_NOT_EMPTY"
+
+
+class AccountDeleted(FailedPrecondition):
+    reason = "ACCOUNT_DELETED"
+
+
+class LedgerNotEmpty(FailedPrecondition):
+    reason = "LEDGER_NOT_EMPTY"
 
 
 class PeriodClosed(FailedPrecondition):

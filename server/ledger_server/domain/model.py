@@ -86,6 +86,10 @@ class EventKind(IntEnum):
     MONITOR_TRIGGERED = 43
     MONITOR_RESOLVED = 44
 
+    ACCOUNT_DELETED = 50
+    ENTRY_UPDATED = 51
+    LEDGER_DELETED = 52
+
 
 # Events of monitors, which move no balance.
 MONITOR_KINDS = frozenset(range(EventKind.MONITOR_CREATED, EventKind.MONITOR_RESOLVED + 1))
@@ -102,6 +106,7 @@ class Ledger:
     created_at: datetime
     updated_at: datetime
     closed_before: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,13 @@ class Account:
     updated_at: datetime
     status: AccountStatus = AccountStatus.OPEN
     limits: BalanceLimits = ()
+    # Deleted accounts are closed, for good, and hold no external id.
+    deleted_at: datetime | None = None
+
+    @property
+    def holds_external_id(self) -> bool:
+        """Whether its external id is taken by it."""
+        return self.external_id is not None and self.deleted_at is None
 
 
 @dataclass(slots=True)
@@ -196,6 +208,23 @@ class EntrySet(NamedTuple):
 
     def entry_id(self, n: int) -> str:
         return nth_entry_id(self.first_entry_id, n)
+
+
+class ListedEntry(NamedTuple):
+    """An entry by itself, outside its transaction.
+
+    `status`, `effective_at` and `created_at` are those of the transaction version that wrote it, `discarded_at` is
+    when a later version replaced it: None while it stands, and where a write is answered.
+    """
+
+    id: str
+    transaction_id: str
+    transaction_version: int
+    status: TransactionStatus
+    effective_at: datetime
+    created_at: datetime
+    discarded_at: datetime | None
+    entry: Entry
 
 
 class Transaction(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ledger_server.domain import accounts, categories, monitors, parts, transactions
+from ledger_server.domain import accounts, categories, entries, monitors, parts, transactions
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.category_commands import (
     AddCategoryMember,
@@ -25,11 +25,14 @@ from ledger_server.domain.commands import (
     CreateAccount,
     CreateLedger,
     CreateTransaction,
+    DeleteAccount,
+    DeleteLedger,
     ExpireTransaction,
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
     UpdateAccount,
+    UpdateEntry,
     UpdateLedger,
     UpdateTransaction,
 )
@@ -53,6 +56,9 @@ _RULES: Mapping[type[Command], Callable[[Book, Any, datetime], Effect]] = {
     DeleteCategory: categories.delete_category,
     AddCategoryMember: categories.add_member,
     RemoveCategoryMember: categories.remove_member,
+    DeleteAccount: accounts.delete_account,
+    DeleteLedger: accounts.delete_ledger,
+    UpdateEntry: entries.update_entry,
     CreateBalanceMonitor: monitors.create_monitor,
     UpdateBalanceMonitor: monitors.update_monitor,
     DeleteBalanceMonitor: monitors.delete_monitor,

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from ledger_server.domain.book import Book
 from ledger_server.domain.errors import (
+    AccountDeleted,
     AccountNotFound,
     AccountNotOpen,
     CategoryCurrencyMismatch,
     CategoryNotFound,
     ConditionFailed,
+    EntryNotFound,
     ExternalIdTaken,
     LedgerNotFound,
     LimitExceeded,
@@ -29,6 +31,7 @@ from ledger_server.domain.errors import (
 )
 from ledger_server.domain.inputs import BalanceCondition, CategoryCondition, Ref
 from ledger_server.domain.model import (
+    Account,
     AccountStatus,
     AccountVersion,
     BalanceLimit,
@@ -93,6 +96,15 @@ def refuse_other_currency(version: CategoryVersion, currency: str) -> None:
             f"category {category.id} is of {category.currency} and holds nothing of {currency}",
             metadata={"category_id": category.id, "currency": category.currency},
         )
+
+
+def entry_not_found(entry_id: str) -> EntryNotFound:
+    return EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
+
+
+def refuse_deleted(account: Account) -> None:
+    if account.deleted_at is not None:
+        raise AccountDeleted("the account is deleted, for good", metadata={"account_id": account.id})
 
 
 def ledger_not_found(ledger_id: str) -> LedgerNotFound:
@@ -217,13 +229,11 @@ def refuse_account_status(book: Book, legs: Iterable[tuple[str, Direction]]) -> 
     if closed:
         first, status = next(iter(closed.items()))
         raise AccountNotOpen(
-            f"account {first} is {_status_words(status)}",
+            f"account {first} is {_status_words(book, first)}",
             metadata={"account_id": first, "status": status.name},
             violations=[
-                Violation(
-                    f"accounts/{account_id}", f"is {_status_words(status)}", "ACCOUNT_STATUS", account_id=account_id
-                )
-                for account_id, status in closed.items()
+                Violation(f"accounts/{one}", f"is {_status_words(book, one)}", "ACCOUNT_STATUS", account_id=one)
+                for one in closed
             ],
         )
 
@@ -338,5 +348,6 @@ def _would_be(kind: BalanceKind, operator: Operator, seen: int, demanded: int) -
     )
 
 
-def _status_words(status: AccountStatus) -> str:
-    return status.name.lower().replace("_", " ")
+def _status_words(book: Book, account_id: str) -> str:
+    account = book.accounts[account_id].account
+    return "deleted" if account.deleted_at else account.status.name.lower().replace("_", " ")

@@ -87,6 +87,9 @@ def _encode_tail(currency: str, currency_exponent: int) -> bytes:
     return balances_pb2.Balance(currency=currency, currency_exponent=currency_exponent).SerializeToString()
 
 
+_ACCOUNT_KINDS = {EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED, EventKind.ACCOUNT_DELETED}
+
+
 def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     """The event of an effect. `request_id` is the batch's for a command of a batch."""
     transaction = effect.transaction
@@ -98,8 +101,10 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
         actor=effect.command.actor,
         request_id=request_id,
     )
-    if effect.account is not None and effect.kind in (EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED):
+    if effect.account is not None and effect.kind in _ACCOUNT_KINDS:
         event.account_id = effect.account.account.id
+    if effect.entry is not None:
+        event.transaction_id, event.entry_id = effect.entry.transaction_id, effect.entry.id
     if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
         event.ledger_id = effect.ledger.id
     if effect.monitor is not None:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Effect
-from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
+from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
 from ledger_server.domain.errors import LedgerError, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import first_difference
 from ledger_server.domain.model import Transaction
@@ -44,7 +44,7 @@ from ledger_server.posting.outcomes import (
 )
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
-from ledger_server.storage.load import transactions_with_entries
+from ledger_server.storage.load import listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
 
 # One command's answer; an atomic batch's is a list.
@@ -91,6 +91,10 @@ async def write_batch(
             return [ledger_not_found(ledger_id) for _ in commands], None
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
+        if locked["deleted_at"] is not None:
+            answers = await _answers_after_deletion(connection, book, locked, commands)
+            await connection.execute(frame.commit)
+            return answers, None
         known = await _load(connection, book, locked, commands, items)
         answers = await _decide_and_write(connection, book, commands, locked["now"], known)
     except BaseException:
@@ -123,6 +127,19 @@ async def _load(
         (command,) = commands
         await load_nesting(connection, book, command)
     return known
+
+
+async def _answers_after_deletion(
+    connection: Connection, book: Book, row: Any, commands: Sequence[Command]
+) -> list[Answer]:
+    """A deleted ledger is not found, but its deletion may be repeated."""
+    known = await _known_requests(connection, book, row["known_request_ids"], ())
+    return [
+        _repeat(known[command.request_id], command.mark, command)
+        if isinstance(command, DeleteLedger) and command.request_id in known
+        else ledger_not_found(book.ledger.id)
+        for command in commands
+    ]
 
 
 async def _decide_and_write(
@@ -279,6 +296,11 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: 
         return [written_from(record) for record in outcome["accounts"]]
     if "import" in outcome:
         return acknowledgement_from(outcome["import"], book.epoch)
+    if "entry_id" in outcome:
+        rows = await connection.fetch(sql.load_listed_entries, book.ledger.id, [outcome["entry_id"]])
+        (listed,) = await listed_entries(connection, book.ledger.id, rows)
+        edited = listed._replace(discarded_at=None, entry=listed.entry._replace(metadata=outcome["metadata"]))
+        return Written(edited, outcome["position"], outcome["epoch"])
     return written_from(outcome)
 
 
@@ -286,7 +308,7 @@ async def _transaction_version(
     connection: Connection, ledger_id: str, transaction_id: str, version: int
 ) -> Transaction:
     heads = await connection.fetch(sql.load_transaction_version, ledger_id, transaction_id, version)
-    (transaction,) = await transactions_with_entries(connection, ledger_id, heads)
+    (transaction,) = await transactions_with_entries(connection, ledger_id, heads, as_written=True)
     return transaction
 
 

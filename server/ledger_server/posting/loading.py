@@ -21,10 +21,13 @@ from ledger_server.domain.commands import (
     CreateAccount,
     CreateLedger,
     CreateTransaction,
+    DeleteAccount,
+    DeleteLedger,
     ExpireTransaction,
     PartialPostTransaction,
     ReverseTransaction,
     UpdateAccount,
+    UpdateEntry,
     UpdateLedger,
     UpdateTransaction,
 )
@@ -34,7 +37,7 @@ from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.monitors import watch
 from ledger_server.storage import sql
-from ledger_server.storage.load import transactions_with_entries
+from ledger_server.storage.load import listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import account_version_from, category_version_from, ledger_from, monitor_from
 
@@ -81,6 +84,12 @@ async def load(
         await load_categories(
             connection, book, new_account_ids, sorted(names.category_ids), sorted(names.category_external_ids)
         )
+    if names.entry_ids:
+        rows = await connection.fetch(sql.load_listed_entries, book.ledger.id, list(names.entry_ids))
+        listed = await listed_entries(connection, book.ledger.id, rows)
+        book.entries = {entry.id: entry._replace(discarded_at=None) for entry in listed}
+    if names.is_deleting:
+        book.not_empty_account_id = await connection.fetchval(sql.find_not_empty, book.ledger.id)
     if names.currencies:
         rows = await connection.fetch(sql.load_currencies, book.ledger.id, list(names.currencies))
         book.currencies.update((row["currency"], row["currency_exponent"]) for row in rows)
@@ -99,6 +108,9 @@ class _Names:
         self.monitor_ids: set[str] = set()
         self.category_ids: set[str] = set()
         self.category_external_ids: set[str] = set()
+        self.entry_ids: set[str] = set()
+        # Whether the ledger itself is to be deleted.
+        self.is_deleting = False
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
 
@@ -117,9 +129,11 @@ class _Names:
             case UpdateAccount():
                 self.add_account(command.account)
                 self.add_account(Ref(None, command.external_id))
-            case CreateLedger() | UpdateLedger():
-                pass
-            case CreateBalanceMonitor():
+            case CreateLedger() | UpdateLedger() | DeleteLedger():
+                self.is_deleting = self.is_deleting or isinstance(command, DeleteLedger)
+            case UpdateEntry():
+                self.entry_ids.add(command.entry_id)
+            case CreateBalanceMonitor() | DeleteAccount():
                 self.add_account(command.account)
             case UpdateBalanceMonitor() | DeleteBalanceMonitor():
                 if command.monitor_id not in self._book.monitored:
@@ -240,7 +254,7 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> l
         version = account_version_from(row)
         # What the book has got is as new, or newer by commands applied since.
         version = book.accounts.setdefault(version.account.id, version)
-        if version.account.external_id is not None:
+        if version.account.external_id is not None and version.account.holds_external_id:
             book.account_ids[version.account.external_id] = version.account.id
     if book.monitor_count and rows:
         await _load_monitors(connection, book, [row["account_id"] for row in rows])

@@ -20,6 +20,7 @@ from ledger_server.domain.model import (
     Category,
     CategoryVersion,
     Ledger,
+    ListedEntry,
     Monitor,
     MonitorCondition,
     MonitorField,
@@ -30,7 +31,7 @@ from ledger_server.domain.model import (
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, Operator
 
 REFUSALS_KEPT_MAX = 100
-_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at")
+_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at", "deleted_at")
 
 
 class LeanTransaction(NamedTuple):
@@ -45,7 +46,7 @@ class LeanTransaction(NamedTuple):
 class Written(NamedTuple):
     """What a command wrote, as of its position."""
 
-    object: Ledger | AccountVersion | CategoryVersion | Transaction | LeanTransaction | MonitorReading
+    object: Ledger | AccountVersion | CategoryVersion | Transaction | LeanTransaction | MonitorReading | ListedEntry
     position: int
     epoch: str
     replayed: bool = False
@@ -68,6 +69,8 @@ def written(effect: Effect, epoch: str) -> Written:
         return Written(effect.transaction, effect.position, epoch)
     if effect.account is not None:
         return Written(effect.account, effect.position, epoch)
+    if effect.entry is not None:
+        return Written(effect.entry, effect.position, epoch)
     if effect.monitor is not None:
         return Written(effect.monitor, effect.position, epoch)
     if effect.category is not None:
@@ -80,7 +83,7 @@ def written(effect: Effect, epoch: str) -> Written:
 
 
 def record_of(answer: Written) -> dict[str, Any]:
-    """An account, a category, a ledger, or a monitor with what it is on, as it is stored."""
+    """What was written, as it is stored: of an entry the metadata, of a monitor also what it is on."""
     head = {"position": answer.position, "epoch": answer.epoch}
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
@@ -98,6 +101,9 @@ def record_of(answer: Written) -> dict[str, Any]:
             }
         case Ledger() as ledger:
             return head | {"ledger": _with_iso_times(asdict(ledger))}
+        case ListedEntry() as listed:
+            # The rest never changes.
+            return head | {"entry_id": listed.id, "metadata": listed.entry.metadata}
         case MonitorReading(monitor, subject):
             return record_of(answer._replace(object=subject)) | {"monitor": _with_iso_times(asdict(monitor))}
     raise TypeError(answer.object)

@@ -44,6 +44,7 @@ class Rows:
         self._reversed: dict[str, Reversed] = {}
         self._pairs = MetadataPairs()
         self._categories = CategoryRows(ledger_id, now)
+        self._entry_metadata: dict[str, tuple[str, str, str]] = {}
         self._account_versions: list[tuple[str, ...]] = []
         self._entries: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
@@ -70,6 +71,9 @@ class Rows:
                 self._ledgers.append((effect.ledger, effect.command.new_epoch))  # type: ignore[attr-defined]
         if effect.account is not None:
             self._add_account(effect, effect.account)
+        if effect.entry is not None:
+            metadata = json.dumps(effect.entry.entry.metadata)
+            self._entry_metadata[effect.entry.id] = (effect.entry.id, metadata, str(effect.position))
         for write in effect.transactions:
             self._add_transaction(write)
         for change in effect.changes:
@@ -101,6 +105,7 @@ class Rows:
                 ledger.metadata,
                 ledger.updated_at,
                 ledger.closed_before,
+                ledger.deleted_at,
             )
         # Changed rows go before new ones: a new object may take an external id that a changed one gives up.
         await self._categories.write_updated(connection)
@@ -118,6 +123,9 @@ class Rows:
             await self._write_replaced(connection)
         if self._pairs:
             await self._pairs.write(connection, self.ledger_id)
+        if self._entry_metadata:
+            edited = columns(list(self._entry_metadata.values()), 3)
+            await connection.execute(sql.upsert_entry_metadata, self.ledger_id, *edited, self.now)
         if self._limits:
             await connection.execute(sql.insert_account_limits, self.ledger_id, *columns(self._limits, 3), self.now)
         if self._reversed:
@@ -144,8 +152,8 @@ class Rows:
             self._new_accounts[account.id] = version
         else:
             self._updated_accounts[account.id] = version
-        if isinstance(effect.command, UpdateAccount):
-            if effect.command.limits is not None:
+        if effect.account_before is not None:
+            if isinstance(effect.command, UpdateAccount) and effect.command.limits is not None:
                 self._limits.append((account.id, str(effect.position), _limits(account)))
         elif account.limits:
             self._limits.append((account.id, str(effect.position), _limits(account)))
@@ -226,11 +234,20 @@ class Rows:
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
         rows = [
-            (a.id, a.name, a.description, a.external_id, json.dumps(a.metadata), str(int(a.status)), _limits(a))
+            (
+                a.id,
+                a.name,
+                a.description,
+                a.external_id,
+                json.dumps(a.metadata),
+                str(int(a.status)),
+                _limits(a),
+                a.deleted_at and a.deleted_at.isoformat(),
+            )
             for a in (version.account for version in self._updated_accounts.values())
         ]
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
-        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 7), self.now)
+        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 8), self.now)
 
     async def _write_hot_rows(self, connection: Connection) -> None:
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())

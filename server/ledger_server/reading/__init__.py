@@ -17,7 +17,7 @@ from ledger_server.reading.queries import (
     VersionQuery,
 )
 from ledger_server.reading.reader import Reader
-from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
+from ledger_server.reading.results import LedgerPage, ListedAccountVersion, Page, Read
 from ledger_server.reading.trial_balances import TrialBalance
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "LedgerPage",
     "LedgerQuery",
     "ListedAccountVersion",
-    "ListedEntry",
     "MonitorQuery",
     "Page",
     "Read",

@@ -127,6 +127,7 @@ def _filters(query: AccountQuery) -> tuple[object, ...]:
         [str(int(condition.balance)) for condition in query.balances] or None,
         [str(int(condition.operator)) for condition in query.balances] or None,
         [str(condition.amount) for condition in query.balances] or None,
+        query.include_deleted,
     )
 
 

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from ledger_server.domain.errors import EntryNotFound
-from ledger_server.domain.model import AccountVersion, Entry, TransactionStatus
+from ledger_server.domain.model import ListedEntry
 from ledger_server.domain.money import Direction
-from ledger_server.reading.accounts import accounts_by_id, get_account
+from ledger_server.domain.refusals import entry_not_found
+from ledger_server.reading.accounts import get_account
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill
 from ledger_server.reading.queries import EntryQuery
-from ledger_server.reading.results import ListedEntry, Page
+from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transactions import statuses_of, transaction_head
 from ledger_server.storage import sql
-from ledger_server.storage.rows import Row, counters_from
+from ledger_server.storage.load import listed_entries
+from ledger_server.storage.rows import Row
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
     """The entry, standing or discarded, or EntryNotFound."""
-    row = await at.connection.fetchrow(sql.get_entry, at.ledger_id, entry_id)
-    if row is None:
-        raise EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
-    (entry,) = await with_accounts(at, [row])
+    rows = await at.connection.fetch(sql.load_listed_entries, at.ledger_id, [entry_id])
+    if not rows:
+        raise entry_not_found(entry_id)
+    (entry,) = await listed_entries(at.connection, at.ledger_id, rows)
     return entry
 
 
 async def list_entries(at: Snapshot, query: EntryQuery) -> Page[ListedEntry]:
     """A page of the entries of an account or a transaction."""
     found = await (_of_transaction(at, query) if query.account is None else _of_account(at, query))
-    return at.page(query, await with_accounts(at, found.rows), found.key)
+    return at.page(query, await listed_entries(at.connection, at.ledger_id, found.rows), found.key)
 
 
 async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
@@ -90,25 +89,4 @@ def _filters(query: EntryQuery) -> tuple[object, ...]:
         query.include_discarded,
         query.effective_at_lower_bound,
         query.effective_at_upper_bound,
-    )
-
-
-async def with_accounts(at: Snapshot, rows: Sequence[Row]) -> list[ListedEntry]:
-    """The rows of entries, with their accounts as they stand."""
-    accounts = await accounts_by_id(at, {row["account_id"] for row in rows}) if rows else {}
-    return [_listed_entry(row, accounts) for row in rows]
-
-
-def _listed_entry(row: Row, accounts: Mapping[str, AccountVersion]) -> ListedEntry:
-    account = accounts[row["account_id"]].account
-    after = AccountVersion(account, row["lock_version"], counters_from(row), row["balance_position"])
-    return ListedEntry(
-        id=row["entry_id"],
-        transaction_id=row["transaction_id"],
-        transaction_version=row["transaction_version"],
-        status=TransactionStatus(row["status"]),
-        effective_at=row["effective_at"],
-        created_at=row["created_at"],
-        discarded_at=row["discarded_at"],
-        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"], row["reverses_entry_id"]),
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ledger_server.domain.model import Account
+from ledger_server.domain.model import Account, ListedEntry
 from ledger_server.domain.money import Balance, BalanceKind, Counters, Direction, NormalBalance, balance
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
-from ledger_server.reading.entries import with_accounts
 from ledger_server.reading.page_tokens import Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, fill
 from ledger_server.reading.queries import AsOf, ExplanationQuery
-from ledger_server.reading.results import ListedEntry
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
+from ledger_server.storage.load import listed_entries
 from ledger_server.storage.rows import Row
 
 
@@ -81,7 +80,7 @@ async def explain_balance(at: Snapshot, query: ExplanationQuery) -> Explanation:
 
     found = await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
     entries, debits, credits = [], note.debits if note else 0, note.credits if note else 0
-    for listed in await with_accounts(at, found.rows):
+    for listed in await listed_entries(at.connection, at.ledger_id, found.rows):
         amount = listed.entry.amount
         is_debit = listed.entry.direction == Direction.DEBIT
         debits, credits = (debits + amount, credits) if is_debit else (debits, credits + amount)

@@ -124,6 +124,7 @@ class AccountQuery(LedgerPageQuery):
     currency: str | None = None
     normal_balance: NormalBalance | None = None
     balances: tuple[BalanceCondition, ...] = ()
+    include_deleted: bool = False
     metadata: Metadata = field(default_factory=dict)
     metadata_terms: Terms | None = None
     created_at: Between = ANY_TIME

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, MonitorReading, Transaction
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, MonitorReading, Transaction
 from ledger_server.reading import (
     account_versions,
     accounts,
@@ -40,7 +40,7 @@ from ledger_server.reading.queries import (
     TrialBalanceQuery,
     VersionQuery,
 )
-from ledger_server.reading.results import LedgerPage, ListedAccountVersion, ListedEntry, Page, Read
+from ledger_server.reading.results import LedgerPage, ListedAccountVersion, Page, Read
 from ledger_server.reading.snapshots import Snapshot, ledger_snapshot
 from ledger_server.reading.trial_balances import TrialBalance
 from ledger_server.storage.pool import Pool, snapshot
@@ -132,6 +132,17 @@ class Reader:
     ) -> Read[Transaction]:
         async with self._at(ledger_id, min_position, timeout) as at:
             return at.read(await transactions.get_transaction(at, transaction))
+
+    async def get_transactions(
+        self,
+        ledger_id: str,
+        transaction_ids: Sequence[str],
+        min_position: int | None = None,
+        timeout: float | None = None,
+    ) -> Read[list[Transaction]]:
+        """The transactions in the order asked for, all at one position."""
+        async with self._at(ledger_id, min_position, timeout) as at:
+            return at.read(await transactions.get_transactions(at, transaction_ids))
 
     async def list_transactions(self, query: TransactionQuery, timeout: float | None = None) -> Page[Transaction]:
         async with self._at_page(query, timeout) as at:

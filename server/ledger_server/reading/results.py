@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from ledger_server.domain.model import AccountVersion, Entry, Ledger, TransactionStatus
+from ledger_server.domain.model import AccountVersion, Ledger
 
 T = TypeVar("T")
 
@@ -40,20 +40,3 @@ class ListedAccountVersion(NamedTuple):
     version: AccountVersion
     written_at: datetime
     transaction_id: str | None
-
-
-class ListedEntry(NamedTuple):
-    """An entry by itself, outside its transaction.
-
-    `status`, `effective_at` and `created_at` are those of the transaction version that wrote it, `discarded_at` is
-    when a later version replaced it: None while it stands.
-    """
-
-    id: str
-    transaction_id: str
-    transaction_version: int
-    status: TransactionStatus
-    effective_at: datetime
-    created_at: datetime
-    discarded_at: datetime | None
-    entry: Entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
@@ -26,6 +26,17 @@ async def get_transaction(at: Snapshot, transaction: Ref) -> Transaction:
     head = await transaction_head(at, transaction)
     (found,) = await _with_reversals(at, await transactions_with_entries(at.connection, at.ledger_id, [head]))
     return found
+
+
+async def get_transactions(at: Snapshot, transaction_ids: Sequence[str]) -> list[Transaction]:
+    """The transactions in the order asked for; TransactionNotFound names the first that does not exist."""
+    heads = await at.connection.fetch(sql.load_transactions, at.ledger_id, sorted(set(transaction_ids)))
+    transactions = await transactions_with_entries(at.connection, at.ledger_id, heads)
+    found = {transaction.id: transaction for transaction in await _with_reversals(at, transactions)}
+    for transaction_id in transaction_ids:
+        if transaction_id not in found:
+            raise transaction_not_found(Ref(transaction_id, None))
+    return [found[transaction_id] for transaction_id in transaction_ids]
 
 
 async def _with_reversals(at: Snapshot, transactions: list[Transaction]) -> list[Transaction]:
@@ -104,7 +115,7 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
         )
 
     found = await fill(query.page_size, start, all_at_once, read, lambda row: Key(row["version"]))
-    versions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
+    versions = await transactions_with_entries(at.connection, at.ledger_id, found.rows, as_written=True)
     return at.page(query, versions, found.key)
 
 

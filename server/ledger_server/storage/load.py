@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger_server.domain.model import Transaction
+from ledger_server.domain.model import ListedEntry, Transaction
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import Row, entry_sets_from, transaction_from
+from ledger_server.storage.rows import Row, account_from, entry_sets_from, listed_entry_from, transaction_from
 
 
-async def transactions_with_entries(connection: Connection, ledger_id: str, heads: Sequence[Row]) -> list[Transaction]:
+async def transactions_with_entries(
+    connection: Connection, ledger_id: str, heads: Sequence[Row], *, as_written: bool = False
+) -> list[Transaction]:
     """The transactions of these rows of `transactions` or `transaction_versions`, each with the entries standing at it.
 
+    Entries have the metadata they have now, or, `as_written`, what they were written with.
     Three statements in all, whatever the number of transactions. The caller's transaction gives the one snapshot.
     """
     if not heads:
         return []
     ids = {head["first_entry_id"]: head["transaction_id"] for head in heads}
-    rows = await connection.fetch(sql.load_entries, ledger_id, list(ids))
+    rows = await connection.fetch(sql.load_entries, ledger_id, list(ids), not as_written)
     # An entry set is older than its transaction's version where only metadata changed since.
     wanted = {(ids[row["first_entry_id"]], row["transaction_version"]) for row in rows}
     writers = {(head["transaction_id"], head["version"]): head for head in heads}
@@ -30,3 +33,12 @@ async def transactions_with_entries(connection: Connection, ledger_id: str, head
         writers |= {(row["transaction_id"], row["version"]): row for row in found}
     sets = entry_sets_from(rows, writers, ids)
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
+
+
+async def listed_entries(connection: Connection, ledger_id: str, rows: Sequence[Row]) -> list[ListedEntry]:
+    """The entries of these rows of the statements that list entries."""
+    if not rows:
+        return []
+    found = await connection.fetch(sql.load_accounts, ledger_id, sorted({row["account_id"] for row in rows}))
+    accounts = {row["account_id"]: account_from(row) for row in found}
+    return [listed_entry_from(row, accounts[row["account_id"]]) for row in rows]

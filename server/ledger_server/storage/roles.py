@@ -21,9 +21,10 @@ import asyncpg
 # In the words of GRANT. Columns that are not listed are never updated.
 SERVICE: Mapping[str, str] = {
     "ledgers": "SELECT, INSERT,"
-    " UPDATE (name, description, metadata, updated_at, closed_before, position, digest, event_time,"
+    " UPDATE (name, description, metadata, updated_at, closed_before, deleted_at, position, digest, event_time,"
     " monitor_count)",
-    "accounts": "SELECT, INSERT, UPDATE (name, description, external_id, metadata, status, limits, updated_at)",
+    "accounts": "SELECT, INSERT,"
+    " UPDATE (name, description, external_id, metadata, status, limits, updated_at, deleted_at)",
     "accounts_with_balances": "SELECT",
     "account_limits": "SELECT, INSERT",
     "account_versions": "SELECT, INSERT",
@@ -42,6 +43,7 @@ SERVICE: Mapping[str, str] = {
     " posted_at, description, external_id, metadata, expires_at, amount)",
     "transaction_versions": "SELECT, INSERT",
     "entries": "SELECT, INSERT",
+    "entry_metadata": "SELECT, INSERT, UPDATE (metadata, updated_at, position)",
     "entry_reversals": "SELECT, INSERT, UPDATE (reversed)",
     "events": "SELECT, INSERT",
     "log_checkpoints": "SELECT",

@@ -20,6 +20,7 @@ from ledger_server.domain.model import (
     Entry,
     EntrySet,
     Ledger,
+    ListedEntry,
     Monitor,
     MonitorCondition,
     MonitorField,
@@ -69,6 +70,7 @@ def account_from(row: Row) -> Account:
         updated_at=row["updated_at"],
         status=AccountStatus(row["account_status"]),
         limits=limits_from(row["limits"]),
+        deleted_at=row["deleted_at"],
     )
 
 
@@ -143,6 +145,20 @@ def entry_from(row: Row) -> Entry:
         row["amount"],
         row["entry_metadata"],
         row["reverses_entry_id"],
+    )
+
+
+def listed_entry_from(row: Row, account: Account) -> ListedEntry:
+    after = AccountVersion(account, row["lock_version"], counters_from(row), row["balance_position"])
+    return ListedEntry(
+        id=row["entry_id"],
+        transaction_id=row["transaction_id"],
+        transaction_version=row["transaction_version"],
+        status=TransactionStatus(row["status"]),
+        effective_at=row["effective_at"],
+        created_at=row["created_at"],
+        discarded_at=row["discarded_at"],
+        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"], row["reverses_entry_id"]),
     )
 
 

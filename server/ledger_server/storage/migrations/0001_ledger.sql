@@ -18,6 +18,8 @@ CREATE TABLE ledgers (
     epoch        uuid        NOT NULL,
     -- The books are closed before this time.
     closed_before timestamptz,
+    -- From then on nobody finds it.
+    deleted_at   timestamptz,
     -- How many balance monitors there are; while there are none, none are looked for.
     monitor_count bigint NOT NULL DEFAULT 0,
     CONSTRAINT ledger_monitor_count_not_negative CHECK (monitor_count >= 0),
@@ -26,7 +28,7 @@ CREATE TABLE ledgers (
 ) WITH (fillfactor = 50);
 
 -- ListLedgers pages by it.
-CREATE INDEX ledgers_by_creation ON ledgers (created_at, ledger_id);
+CREATE INDEX ledgers_by_creation ON ledgers (created_at, ledger_id) WHERE deleted_at IS NULL;
 
 -- The nil ledger: the scope of CreateLedger's request ids and the log of ledgers created.
 INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest, epoch)
@@ -51,15 +53,20 @@ CREATE TABLE accounts (
     status            smallint    NOT NULL,
     -- Standing limits, null if there are none: [[balance, min, max], …]; their history is in account_limits.
     limits            jsonb,
+    -- Deleted accounts are closed, for good.
+    deleted_at        timestamptz,
     CONSTRAINT accounts_pkey PRIMARY KEY (ledger_id, account_id),
     CONSTRAINT account_of_a_ledger FOREIGN KEY (ledger_id) REFERENCES ledgers (ledger_id),
     CONSTRAINT account_normal_balance_known CHECK (normal_balance IN (1, 2)),
     CONSTRAINT account_currency_exponent_in_range CHECK (currency_exponent BETWEEN 0 AND 30),
     CONSTRAINT account_status_known CHECK (status BETWEEN 1 AND 5),
-    CONSTRAINT account_external_id_not_empty CHECK (external_id <> '')
+    CONSTRAINT account_external_id_not_empty CHECK (external_id <> ''),
+    CONSTRAINT account_deleted_is_closed CHECK (deleted_at IS NULL OR status = 5)
 );
 
-CREATE UNIQUE INDEX account_external_id_unique ON accounts (ledger_id, external_id) WHERE external_id IS NOT NULL;
+-- Free again after deletion.
+CREATE UNIQUE INDEX account_external_id_unique ON accounts (ledger_id, external_id)
+    WHERE external_id IS NOT NULL AND deleted_at IS NULL;
 -- Created order is position order; ListAccounts pages by it.
 CREATE UNIQUE INDEX account_created_position_unique ON accounts (ledger_id, created_position);
 
@@ -202,7 +209,7 @@ CREATE TABLE account_versions (
 CREATE VIEW accounts_with_balances AS
 SELECT
     a.ledger_id, a.account_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
-    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits,
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits, a.deleted_at,
     v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position
 FROM accounts a
 CROSS JOIN LATERAL (

@@ -33,3 +33,15 @@ CREATE TABLE metadata_pairs (
     CONSTRAINT pair_noun_known CHECK (noun IN (1, 2)),
     CONSTRAINT pair_value_head_in_range CHECK (length(value_head) <= 100)
 );
+
+-- Metadata of entries that was changed since they were written; the entries themselves never change.
+CREATE TABLE entry_metadata (
+    ledger_id  uuid        NOT NULL,
+    entry_id   uuid        NOT NULL,
+    metadata   jsonb       NOT NULL,
+    updated_at timestamptz NOT NULL,
+    -- Of the command that changed it last.
+    position   bigint      NOT NULL,
+    CONSTRAINT entry_metadata_pkey PRIMARY KEY (ledger_id, entry_id),
+    CONSTRAINT metadata_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES entries (ledger_id, entry_id)
+);

@@ -7,7 +7,7 @@
 -- $9 effective_before timestamptz or null, $10 row_count bigint
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, e.reverses_entry_id, v.lock_version,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM account_versions v
@@ -57,6 +57,12 @@ CROSS JOIN LATERAL (
     ) AS r
     WHERE r.version > w.version AND r.first_entry_id <> w.first_entry_id
 ) AS d
+LEFT JOIN LATERAL (
+    SELECT metadata
+    FROM entry_metadata
+    WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
+    LIMIT 1
+) AS edited ON true
 WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND v.lock_version >= $3::bigint AND v.lock_version <= $5::bigint
     AND (v.lock_version > $3::bigint OR e.entry_id > $4::uuid)

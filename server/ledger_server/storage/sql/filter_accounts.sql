@@ -7,10 +7,10 @@
 -- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
 -- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
 -- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, timestamptz: $15 and $16 of created_at,
--- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]
+-- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted boolean
 SELECT
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
-    a.metadata, a.created_position, a.created_at, a.updated_at, a.account_status, a.limits,
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.account_status, a.limits, a.deleted_at,
     a.lock_version, a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits, a.balance_position
 FROM unnest($2::text::bigint[]) AS c (created_position)
 CROSS JOIN LATERAL (
@@ -19,6 +19,7 @@ CROSS JOIN LATERAL (
     WHERE ledger_id = $1::uuid AND created_position = c.created_position
         AND ($6::text[] IS NULL OR account_id = ANY ($6::text[]::uuid[]))
         AND ($7::text IS NULL OR external_id = $7::text)
+        AND ($22::boolean OR deleted_at IS NULL)
         AND ($8::text[] IS NULL OR name ILIKE ANY ($8::text[]))
         AND ($9::text[] IS NULL OR account_status = ANY ($9::text[]::smallint[]))
         AND ($10::text IS NULL OR currency = $10::text)

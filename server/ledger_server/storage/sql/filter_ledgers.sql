@@ -6,7 +6,7 @@ SELECT ledger_id, name, description, metadata, created_at, updated_at, closed_be
 FROM ledgers
 WHERE (created_at, ledger_id) > ($1::timestamptz, $2::uuid)
     AND (created_at, ledger_id) <= ($3::timestamptz, $4::uuid)
-    AND ledger_id <> '00000000-0000-0000-0000-000000000000'
+    AND ledger_id <> '00000000-0000-0000-0000-000000000000' AND deleted_at IS NULL
     AND metadata @> $5::jsonb
 ORDER BY created_at, ledger_id
 LIMIT $6::bigint

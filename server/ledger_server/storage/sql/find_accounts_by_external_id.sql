@@ -2,5 +2,5 @@
 -- $1 ledger_id uuid, $2 row_count bigint, $3 external_id text
 SELECT created_position
 FROM accounts
-WHERE ledger_id = $1::uuid AND external_id = $3::text
+WHERE ledger_id = $1::uuid AND external_id = $3::text AND deleted_at IS NULL
 LIMIT $2::bigint

@@ -22,7 +22,7 @@ sets AS (
 )
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     s.effective_at, s.created_at, s.discarded_at
 FROM sets s
@@ -44,6 +44,12 @@ CROSS JOIN LATERAL (
     WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
     LIMIT 1
 ) AS v
+LEFT JOIN LATERAL (
+    SELECT metadata
+    FROM entry_metadata
+    WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
+    LIMIT 1
+) AS edited ON true
 WHERE s.version >= $3::bigint
     AND (s.version > $3::bigint OR e.entry_id > $4::uuid)
     AND ($7::boolean OR s.discarded_at IS NULL)

@@ -4,6 +4,6 @@
 SELECT ledger_id, name, description, metadata, created_at, updated_at, closed_before, position, epoch
 FROM ledgers
 WHERE (created_at, ledger_id) > ($1::timestamptz, $2::uuid)
-    AND ledger_id <> '00000000-0000-0000-0000-000000000000'
+    AND ledger_id <> '00000000-0000-0000-0000-000000000000' AND deleted_at IS NULL
 ORDER BY created_at, ledger_id
 LIMIT $3::bigint

@@ -3,7 +3,7 @@
 -- $1 ledger_id uuid, $2 account_ids text[]
 SELECT
     account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
-    created_position, created_at, updated_at, account_status, limits,
+    created_position, created_at, updated_at, account_status, limits, deleted_at,
     lock_version, posted_debits, posted_credits, pending_debits, pending_credits, balance_position
 FROM accounts_with_balances
 WHERE ledger_id = $1::uuid AND account_id = ANY ($2::text[]::uuid[])

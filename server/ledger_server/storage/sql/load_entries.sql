@@ -2,13 +2,14 @@
 -- A version's entries are one range of ids, which ends where the last three hexadecimal digits do. The planner takes
 -- such a range for a ninth of the table and would read the whole ledger instead; the LIMITs, which cut nothing off, say
 -- how few rows there are: at most 1,000 in a set, one account and one version to an entry.
--- $1 ledger_id uuid, $2 first_entry_ids text[]
+-- $1 ledger_id uuid, $2 first_entry_ids text[], $3 as_edited boolean: with metadata as it is now, not as it was written
 SELECT
-    s.first_entry_id, e.entry_id, e.transaction_version, e.status, e.direction, e.amount, e.metadata AS entry_metadata,
+    s.first_entry_id, e.entry_id, e.transaction_version, e.status, e.direction, e.amount,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata,
     e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
-    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits
+    a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits, a.deleted_at
 FROM unnest($2::text[]) AS s (first_entry_id)
 CROSS JOIN LATERAL (
     SELECT
@@ -23,7 +24,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT
         account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
-        created_position, created_at, updated_at, status, limits
+        created_position, created_at, updated_at, status, limits, deleted_at
     FROM accounts
     WHERE ledger_id = $1::uuid AND account_id = e.account_id
     LIMIT 1
@@ -34,4 +35,10 @@ CROSS JOIN LATERAL (
     WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
     LIMIT 1
 ) AS v
+LEFT JOIN LATERAL (
+    SELECT metadata
+    FROM entry_metadata
+    WHERE $3::boolean AND ledger_id = $1::uuid AND entry_id = e.entry_id
+    LIMIT 1
+) AS edited ON true
 ORDER BY s.first_entry_id, e.entry_id

@@ -3,4 +3,4 @@
 -- $1 ledger_ids text[]
 SELECT ledger_id, position, epoch, greatest(statement_timestamp(), event_time) AS time
 FROM ledgers
-WHERE ledger_id = ANY ($1::text[]::uuid[])
+WHERE ledger_id = ANY ($1::text[]::uuid[]) AND deleted_at IS NULL

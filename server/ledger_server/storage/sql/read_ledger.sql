@@ -2,13 +2,14 @@
 -- For validate_only: the same columns as lock_ledger.sql, on the snapshot of a read-only transaction.
 -- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH locked AS (
-    SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
+    SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, deleted_at,
         monitor_count
     FROM ledgers
-    WHERE ledger_id = $1::uuid
+    WHERE ledger_id = $1::uuid AND deleted_at IS NULL
 )
 SELECT
     name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, monitor_count,
+    deleted_at,
     greatest(clock_timestamp(), event_time) AS now,
     ARRAY(
         SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])

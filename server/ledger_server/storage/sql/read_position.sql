@@ -2,4 +2,4 @@
 -- $1 ledger_id uuid
 SELECT position, epoch
 FROM ledgers
-WHERE ledger_id = $1::uuid
+WHERE ledger_id = $1::uuid AND deleted_at IS NULL

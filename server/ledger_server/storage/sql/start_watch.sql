@@ -27,4 +27,4 @@ SELECT
         ORDER BY asked.account_id
     ) AS unknown_account_ids
 FROM ledgers
-WHERE ledger_id = $1::uuid
+WHERE ledger_id = $1::uuid AND deleted_at IS NULL

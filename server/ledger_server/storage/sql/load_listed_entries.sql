@@ -1,9 +1,9 @@
--- One entry, with its account's counters after the command that wrote it.
--- It is discarded by the first later version of its transaction that has another entry set.
--- $1 ledger_id uuid, $2 entry_id uuid
+-- Entries by id, each with its account's counters after the command that wrote it.
+-- An entry is discarded by the first later version of its transaction that has another entry set.
+-- $1 ledger_id uuid, $2 entry_ids text[]
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    e.metadata AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM entries e
@@ -35,4 +35,10 @@ CROSS JOIN LATERAL (
     ) AS r
     WHERE r.version > e.transaction_version AND r.first_entry_id <> w.first_entry_id
 ) AS d
-WHERE e.ledger_id = $1::uuid AND e.entry_id = $2::uuid
+LEFT JOIN LATERAL (
+    SELECT metadata
+    FROM entry_metadata
+    WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
+    LIMIT 1
+) AS edited ON true
+WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
