@@ -88,6 +88,11 @@ class Books:
     timelines: list[Row]
     # The blocks of each account's timeline.
     blocks: dict[UUID, list[Row]]
+    categories: list[Row]
+    # The counters of each category, by position.
+    category_versions: dict[UUID, list[Row]]
+    # Who is directly in a category: accounts and categories.
+    members: list[tuple[UUID, UUID, int, int | None]]
     reversals: dict[UUID, Row]
     events: list[Row]
     # Position and digest of the last event that was pruned.
@@ -107,6 +112,7 @@ def audit(books: Books) -> list[str]:
         *_counters(books),
         *_effective_times(books),
         *_timelines(books),
+        *_categories(books),
         *_reversals(books),
         *_events(books),
         *_requests(books),
@@ -137,6 +143,13 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
         blocks=_grouped(
             await rows("account_timeline_blocks", "account_id, run_start, from_effective_at, number"), "account_id"
         ),
+        categories=await rows("categories", "category_id"),
+        category_versions=_grouped(await rows("category_versions", "position"), "category_id"),
+        members=[
+            (row["category_id"], row[member], row["from_position"], row["until_position"])
+            for table, member in (("category_accounts", "account_id"), ("category_nestings", "member_category_id"))
+            for row in await rows(table, "category_id")
+        ],
         reversals={row["entry_id"]: row for row in await rows("entry_reversals", "entry_id")},
         events=await rows("events", "position"),
         checkpoint=next(
@@ -256,6 +269,40 @@ def _counters(books: Books) -> Iterator[str]:
             version = sum(position <= each.from_position for position in moves[entry["account_id"]])
             if entry["account_lock_version"] != version:
                 yield f"entry {entry['entry_id']} is of lock_version {entry['account_lock_version']}, not {version}"
+
+
+def _categories(books: Books) -> Iterator[str]:
+    """Wherever a category has a version, it counts each account under it once; and so it does now."""
+    alive = {row["category_id"]: row["deleted_position"] for row in books.categories}
+    for category in books.categories:
+        versions = books.category_versions.get(category["category_id"], [])
+        checks = [(row["position"], row) for row in versions]
+        if category["deleted_position"] is None and versions:
+            checks.append((books.ledger["position"], versions[-1]))
+        for position, row in checks:
+            if category["deleted_position"] is not None and position >= category["deleted_position"]:
+                continue
+            total = ZERO
+            for account_id in _under(books, alive, category["category_id"], position) & books.accounts.keys():
+                known = [each for each in books.account_versions[account_id] if each["position"] <= position]
+                total = _plus(total, _of_row(known[-1]) if known else ZERO)
+            if _of_row(row) != total:
+                yield f"category {category['category_id']} at {position} is {_of_row(row)}, and its accounts {total}"
+
+
+def _under(books: Books, alive: Mapping[UUID, int | None], category_id: UUID, position: int) -> set[UUID]:
+    """All that is under a category at a position, each once."""
+    found: set[UUID] = set()
+    waiting = [category_id]
+    while waiting:
+        parent = waiting.pop()
+        for category, member, start, end in books.members:
+            deleted = alive.get(member)
+            is_in = start <= position and (end is None or end > position) and (deleted is None or deleted > position)
+            if category == parent and is_in and member not in found:
+                found.add(member)
+                waiting.append(member)
+    return found
 
 
 def _reversals(books: Books) -> Iterator[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator
 
 import pytest
 
 import ledger_client as lc
 from ledger_client import Account, Category, Ledger, LedgerClient, category_condition, condition, credit, debit
+from tests import audit
+from tests.conftest import Server
 
 
 class Books:
@@ -53,8 +56,10 @@ class Books:
 
 
 @pytest.fixture
-def books(client: LedgerClient, ledger: Ledger) -> Books:
-    return Books(client, ledger)
+async def books(server: Server, client: LedgerClient, ledger: Ledger) -> AsyncIterator[Books]:
+    """A new ledger's; both auditors look at what a test leaves."""
+    yield Books(client, ledger)
+    assert await audit.findings(server.dsn, ledger.id) == []
 
 
 async def test_a_category_sums_the_accounts_that_are_in_it_and_no_others(books: Books) -> None:

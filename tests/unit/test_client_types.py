@@ -95,6 +95,12 @@ async def main() -> None:
         async with ledger.follow_balances(books.id, account_ids=[cash.id]) as followed:
             balances = await followed.reached(booked.position, timeout=1)
             print(balances[cash.id].balances.available.amount, followed.position + 1)
+        verified = await ledger.verify_ledger(books.id, progress=lambda told: print(told.check, told.fraction))
+        print(verified.sound, [finding.key["position"] for finding in verified.findings], verified.digest.digest.hex())
+        report = await ledger.get_trial_balance(books.id, as_of=dt.datetime.now(dt.UTC))
+        print([total.posted.debit_balance.upper() for total in report.totals])
+        async for explained in ledger.explained_entries(books.id, cash, "available"):
+            print(explained.effect, explained.running.amount, explained.entry.id)
 
 
 asyncio.run(main())
