@@ -18,7 +18,7 @@ from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import counters_from
 
 # Beyond this a set is large, whatever it is.
-COUNTED_MAX = 100_000
+COUNTED_MAX = 10_000
 
 
 def nests_categories(command: Command) -> bool:
