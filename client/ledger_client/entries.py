@@ -22,6 +22,7 @@ from ledger_client.inputs import (
 from ledger_client.pages import every_page
 from ledger_client.v1.balances_pb2 import Direction
 from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesRequest, ListEntriesResponse, UpdateEntryRequest
+from ledger_client.v1.filters_pb2 import AmountCondition, MetadataFilter
 from ledger_client.v1.transactions_pb2 import Entry, TransactionStatus
 
 
@@ -42,6 +43,16 @@ class EntryFilters(TypedDict, total=False):
     """Effective at this time or later; with a time zone."""
     effective_at_upper_bound: dt.datetime | None
     """Effective before this time; with a time zone."""
+    amounts: Iterable[AmountCondition]
+    """With an amount that fulfils all of these; see ``ledger_client.filters``."""
+    metadata: Mapping[str, str]
+    """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this."""
+    account_lock_version_lower_bound: int | None
+    """Written at this lock_version of their account or later."""
+    account_lock_version_upper_bound: int | None
+    """Written before this lock_version of their account."""
     page_size: int
     """1..1,000; 0: 100."""
     min_position: int | None
@@ -125,6 +136,11 @@ class EntryCalls(Connection):
             include_discarded=filters.get("include_discarded", False),
             effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
             effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),
+            amounts=filters.get("amounts", ()),
+            metadata=filters.get("metadata"),
+            metadata_filter=filters.get("metadata_filter"),
+            account_lock_version_lower_bound=filters.get("account_lock_version_lower_bound"),
+            account_lock_version_upper_bound=filters.get("account_lock_version_upper_bound"),
             min_position=filters.get("min_position"),
         )
         account, transaction = filters.get("account"), filters.get("transaction")

@@ -59,6 +59,8 @@ from ledger_server.reading import (
     paging,
 )
 from ledger_server.reading import entries as entries_module
+from ledger_server.reading.metadata import Check, Term, Terms
+from ledger_server.reading.queries import AmountCondition
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests.conftest import new_database
@@ -466,6 +468,11 @@ async def test_entries_by_any_filters(history: Books) -> None:
             include_discarded=chance.choice((False, True)),
             effective_at_lower_bound=chance.choice((None, DAY_ZERO + timedelta(days=10))),
             effective_at_upper_bound=chance.choice((None, DAY_ZERO + timedelta(days=20))),
+            amounts=chance.choice(((), (AmountCondition(chance.choice(list(Operator)), chance.randrange(100)),))),
+            metadata=chance.choice(({}, {}, {"line": "x"})),
+            metadata_terms=chance.choice((None, None, Terms((Term("line", Check.ABSENT),), ()))),
+            lock_version_lower_bound=chance.choice((None, None, chance.randrange(40))),
+            lock_version_upper_bound=chance.choice((None, None, chance.randrange(80))),
         )
         expected = of_account_newest_first(history, account.id) if of_account else model_entries(versions)
         assert await pages(history.reader.list_entries, query) == [e for e in expected if passes(query, e)]
@@ -490,6 +497,11 @@ def passes(query: EntryQuery, listed: ListedEntry) -> bool:
         and (query.include_discarded or listed.discarded_at is None)
         and (lower is None or listed.effective_at >= lower)
         and (upper is None or listed.effective_at < upper)
+        and all(c.operator.holds(listed.entry.amount, c.demanded) for c in query.amounts)
+        and holds(listed.entry.metadata or {}, dict(query.metadata))
+        and (query.metadata_terms is None or not listed.entry.metadata)
+        and (query.lock_version_lower_bound or 0) <= listed.entry.after.lock_version
+        and (query.lock_version_upper_bound is None or listed.entry.after.lock_version < query.lock_version_upper_bound)
     )
 
 

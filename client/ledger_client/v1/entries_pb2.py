@@ -25,26 +25,31 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from ledger_client.v1 import balances_pb2 as ledger_dot_v1_dot_balances__pb2
+from ledger_client.v1 import filters_pb2 as ledger_dot_v1_dot_filters__pb2
 from ledger_client.v1 import transactions_pb2 as ledger_dot_v1_dot_transactions__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/entries.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\x1a\x1cledger/v1/transactions.proto\"b\n\x0fGetEntryRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\x19\n\x0cmin_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"\xe5\x03\n\x12ListEntriesRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x18\n\x0etransaction_id\x18\x04 \x01(\tH\x00\x12!\n\x17transaction_external_id\x18\x05 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\'\n\tdirection\x18\x08 \x01(\x0e\x32\x14.ledger.v1.Direction\x12.\n\x08statuses\x18\t \x03(\x0e\x32\x1c.ledger.v1.TransactionStatus\x12\x19\n\x11include_discarded\x18\n \x01(\x08\x12<\n\x18\x65\x66\x66\x65\x63tive_at_lower_bound\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x18\x65\x66\x66\x65\x63tive_at_upper_bound\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cmin_position\x18\r \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05ownerB\x0f\n\r_min_position\"\x84\x01\n\x13ListEntriesResponse\x12!\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x10.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\x08position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\tB\x0b\n\t_position\"\xee\x01\n\x12UpdateEntryRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12=\n\x08metadata\x18\x04 \x03(\x0b\x32+.ledger.v1.UpdateEntryRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/entries.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ledger/v1/balances.proto\x1a\x17ledger/v1/filters.proto\x1a\x1cledger/v1/transactions.proto\"b\n\x0fGetEntryRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\x19\n\x0cmin_position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"\xde\x06\n\x12ListEntriesRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\tH\x00\x12\x1d\n\x13\x61\x63\x63ount_external_id\x18\x03 \x01(\tH\x00\x12\x18\n\x0etransaction_id\x18\x04 \x01(\tH\x00\x12!\n\x17transaction_external_id\x18\x05 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\'\n\tdirection\x18\x08 \x01(\x0e\x32\x14.ledger.v1.Direction\x12.\n\x08statuses\x18\t \x03(\x0e\x32\x1c.ledger.v1.TransactionStatus\x12\x19\n\x11include_discarded\x18\n \x01(\x08\x12<\n\x18\x65\x66\x66\x65\x63tive_at_lower_bound\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x18\x65\x66\x66\x65\x63tive_at_upper_bound\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cmin_position\x18\r \x01(\x03H\x01\x88\x01\x01\x12+\n\x07\x61mounts\x18\x0e \x03(\x0b\x32\x1a.ledger.v1.AmountCondition\x12=\n\x08metadata\x18\x0f \x03(\x0b\x32+.ledger.v1.ListEntriesRequest.MetadataEntry\x12\x32\n\x0fmetadata_filter\x18\x10 \x01(\x0b\x32\x19.ledger.v1.MetadataFilter\x12-\n account_lock_version_lower_bound\x18\x11 \x01(\x03H\x02\x88\x01\x01\x12-\n account_lock_version_upper_bound\x18\x12 \x01(\x03H\x03\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05ownerB\x0f\n\r_min_positionB#\n!_account_lock_version_lower_boundB#\n!_account_lock_version_upper_bound\"\x84\x01\n\x13ListEntriesResponse\x12!\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x10.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\x08position\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\tB\x0b\n\t_position\"\xee\x01\n\x12UpdateEntryRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12=\n\x08metadata\x18\x04 \x03(\x0b\x32+.ledger.v1.UpdateEntryRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ledger.v1.entries_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTENTRIESREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_GETENTRYREQUEST']._serialized_start=161
-  _globals['_GETENTRYREQUEST']._serialized_end=259
-  _globals['_LISTENTRIESREQUEST']._serialized_start=262
-  _globals['_LISTENTRIESREQUEST']._serialized_end=747
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=750
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=882
-  _globals['_UPDATEENTRYREQUEST']._serialized_start=885
-  _globals['_UPDATEENTRYREQUEST']._serialized_end=1123
-  _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._serialized_start=1076
-  _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._serialized_end=1123
+  _globals['_GETENTRYREQUEST']._serialized_start=186
+  _globals['_GETENTRYREQUEST']._serialized_end=284
+  _globals['_LISTENTRIESREQUEST']._serialized_start=287
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1149
+  _globals['_LISTENTRIESREQUEST_METADATAENTRY']._serialized_start=1002
+  _globals['_LISTENTRIESREQUEST_METADATAENTRY']._serialized_end=1049
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=1152
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1284
+  _globals['_UPDATEENTRYREQUEST']._serialized_start=1287
+  _globals['_UPDATEENTRYREQUEST']._serialized_end=1525
+  _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._serialized_start=1002
+  _globals['_UPDATEENTRYREQUEST_METADATAENTRY']._serialized_end=1049
 # @@protoc_insertion_point(module_scope)

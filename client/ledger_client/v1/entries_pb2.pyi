@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import filters_pb2 as _filters_pb2
 from ledger_client.v1 import transactions_pb2 as _transactions_pb2
 import builtins as _builtins
 import sys
@@ -60,6 +61,26 @@ class ListEntriesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
@@ -73,6 +94,11 @@ class ListEntriesRequest(_message.Message):
     EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    AMOUNTS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    METADATA_FILTER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_LOCK_VERSION_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    ACCOUNT_LOCK_VERSION_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     account_id: _builtins.str
@@ -93,6 +119,10 @@ class ListEntriesRequest(_message.Message):
     """Also list entries that a later version of their transaction replaced."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    account_lock_version_lower_bound: _builtins.int
+    """Keep only entries written at this lock_version of their account or a later one."""
+    account_lock_version_upper_bound: _builtins.int
+    """Keep only entries written before this lock_version of their account."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_transactions_pb2.TransactionStatus.ValueType]:
         """Keep only entries written under one of these statuses; empty: all."""
@@ -104,6 +134,18 @@ class ListEntriesRequest(_message.Message):
     @_builtins.property
     def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
         """Keep only entries with effective_at before this time."""
+
+    @_builtins.property
+    def amounts(self) -> _containers.RepeatedCompositeFieldContainer[_filters_pb2.AmountCondition]:
+        """Keep only entries whose amount fulfils all of these; at most 10."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Keep only entries whose metadata holds all of these pairs."""
+
+    @_builtins.property
+    def metadata_filter(self) -> _filters_pb2.MetadataFilter:
+        """Keep only entries whose metadata fulfils this."""
 
     def __init__(
         self,
@@ -121,15 +163,28 @@ class ListEntriesRequest(_message.Message):
         effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
         effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
         min_position: _builtins.int | None = ...,
+        amounts: _abc.Iterable[_filters_pb2.AmountCondition] | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata_filter: _filters_pb2.MetadataFilter | None = ...,
+        account_lock_version_lower_bound: _builtins.int | None = ...,
+        account_lock_version_upper_bound: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "min_position", b"min_position", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["account_lock_version_lower_bound"]  # noqa: Y015
+    _WhichOneofArgType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound"]  # noqa: Y015
+    _WhichOneofReturnType__account_lock_version_upper_bound: _TypeAlias = _typing.Literal["account_lock_version_upper_bound"]  # noqa: Y015
+    _WhichOneofArgType__account_lock_version_upper_bound: _TypeAlias = _typing.Literal["_account_lock_version_upper_bound", b"_account_lock_version_upper_bound"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
     _WhichOneofReturnType_owner: _TypeAlias = _typing.Literal["account_id", "account_external_id", "transaction_id", "transaction_external_id"]  # noqa: Y015
     _WhichOneofArgType_owner: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__account_lock_version_lower_bound) -> _WhichOneofReturnType__account_lock_version_lower_bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__account_lock_version_upper_bound) -> _WhichOneofReturnType__account_lock_version_upper_bound | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
     @_typing.overload

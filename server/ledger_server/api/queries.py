@@ -290,6 +290,11 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         include_discarded=request.include_discarded,
         effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
         effective_at_upper_bound=optional_time(problems, request, "effective_at_upper_bound"),
+        amounts=amounts_of(problems, request.amounts),
+        metadata=fields.metadata(problems, request.metadata),
+        metadata_terms=metadata_terms_of(problems, request),
+        lock_version_lower_bound=optional_count(problems, request, "account_lock_version_lower_bound"),
+        lock_version_upper_bound=optional_count(problems, request, "account_lock_version_upper_bound"),
     )
     problems.raise_if_any()
     return query

@@ -6,6 +6,7 @@ from ledger_server.domain.model import ListedEntry
 from ledger_server.domain.money import Direction
 from ledger_server.domain.refusals import entry_not_found
 from ledger_server.reading.accounts import get_account
+from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill
 from ledger_server.reading.queries import EntryQuery
@@ -36,6 +37,8 @@ async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
     """Keyed by lock_version and entry id. Lock_versions have no gaps, so a range of them is a bite."""
     assert query.account is not None
     start = from_token(query, HIGHEST)
+    if query.lock_version_upper_bound is not None:
+        start = min(start, Key(query.lock_version_upper_bound))
     version = await get_account(at, query.account)
     bite_versions = BITE_VERSIONS_MIN
 
@@ -43,7 +46,7 @@ async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
         nonlocal bite_versions
         last = min(before.number, version.lock_version + 1) - bite_versions
         bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
-        return Key(last) if last > 1 else None
+        return Key(last) if last > max(1, query.lock_version_lower_bound or 1) else None
 
     async def read(before: Key, last: Key | None, count: int) -> list[Row]:
         return await at.connection.fetch(
@@ -55,6 +58,7 @@ async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
             LOWEST.number if last is None else last.number,
             *_filters(query),
             count,
+            *_more_filters(query),
         )
 
     return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
@@ -75,6 +79,7 @@ async def _of_transaction(at: Snapshot, query: EntryQuery) -> Found:
             after.id,
             *_filters(query),
             count,
+            *_more_filters(query),
         )
 
     return await fill(
@@ -89,4 +94,15 @@ def _filters(query: EntryQuery) -> tuple[object, ...]:
         query.include_discarded,
         query.effective_at_lower_bound,
         query.effective_at_upper_bound,
+    )
+
+
+def _more_filters(query: EntryQuery) -> tuple[object, ...]:
+    return (
+        dict(query.metadata) or None,
+        *path_of(query.metadata_terms),
+        [str(int(condition.operator)) for condition in query.amounts] or None,
+        [str(condition.demanded) for condition in query.amounts] or None,
+        query.lock_version_lower_bound,
+        query.lock_version_upper_bound,
     )

@@ -211,6 +211,11 @@ class EntryQuery(LedgerPageQuery):
     include_discarded: bool = False
     effective_at_lower_bound: datetime | None = None
     effective_at_upper_bound: datetime | None = None
+    amounts: tuple[AmountCondition, ...] = ()
+    metadata: Metadata = field(default_factory=dict)
+    metadata_terms: Terms | None = None
+    lock_version_lower_bound: int | None = None
+    lock_version_upper_bound: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

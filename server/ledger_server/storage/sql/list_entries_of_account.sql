@@ -5,7 +5,9 @@
 -- entries a version has.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 before_version bigint, $4 before_entry_id uuid, $5 last_version bigint,
 -- $6 directions text[], $7 statuses text[], $8 include_discarded boolean, $9 effective_at_lower_bound timestamptz or null,
--- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint
+-- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint; then filters, of which null passes all: $12 metadata jsonb,
+-- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
+-- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -71,5 +73,24 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND ($8::boolean OR d.discarded_at IS NULL)
     AND ($9::timestamptz IS NULL OR w.effective_at >= $9::timestamptz)
     AND ($10::timestamptz IS NULL OR w.effective_at < $10::timestamptz)
+    AND ($12::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $12::jsonb)
+    AND (
+        $13::text IS NULL
+        OR jsonb_path_match(coalesce(edited.metadata, e.metadata, '{}'), $13::text::jsonpath, $14::jsonb)
+    )
+    AND ($17::bigint IS NULL OR v.lock_version >= $17::bigint)
+    AND ($18::bigint IS NULL OR v.lock_version < $18::bigint)
+    AND ($15::text[] IS NULL OR NOT EXISTS (
+        SELECT
+        FROM unnest($15::text[]::smallint[], $16::text[]::numeric[]) AS a (operator, demanded)
+        WHERE NOT CASE a.operator
+            WHEN 1 THEN e.amount < a.demanded
+            WHEN 2 THEN e.amount <= a.demanded
+            WHEN 3 THEN e.amount = a.demanded
+            WHEN 4 THEN e.amount <> a.demanded
+            WHEN 5 THEN e.amount >= a.demanded
+            WHEN 6 THEN e.amount > a.demanded
+        END
+    ))
 ORDER BY v.lock_version DESC, e.entry_id DESC
 LIMIT $11::bigint

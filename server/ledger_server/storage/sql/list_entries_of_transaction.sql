@@ -3,7 +3,9 @@
 -- The LIMITs cut nothing off; they tell the planner how few rows there are.
 -- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 after_entry_id uuid,
 -- $5 directions text[], $6 statuses text[], $7 include_discarded boolean, $8 effective_at_lower_bound timestamptz or null,
--- $9 effective_at_upper_bound timestamptz or null, $10 row_count bigint
+-- $9 effective_at_upper_bound timestamptz or null, $10 row_count bigint; then filters, of which null passes all: $11 metadata jsonb,
+-- $12 metadata_path text, $13 metadata_variables jsonb, $14 operators text[], $15 amounts text[],
+-- $16 lower bound of lock_versions bigint, $17 upper bound bigint, exclusive
 WITH versions AS (
     SELECT version, first_entry_id, effective_at, updated_at
     FROM transactions
@@ -55,5 +57,24 @@ WHERE s.version >= $3::bigint
     AND ($7::boolean OR s.discarded_at IS NULL)
     AND ($8::timestamptz IS NULL OR s.effective_at >= $8::timestamptz)
     AND ($9::timestamptz IS NULL OR s.effective_at < $9::timestamptz)
+    AND ($11::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $11::jsonb)
+    AND (
+        $12::text IS NULL
+        OR jsonb_path_match(coalesce(edited.metadata, e.metadata, '{}'), $12::text::jsonpath, $13::jsonb)
+    )
+    AND ($16::bigint IS NULL OR e.account_lock_version >= $16::bigint)
+    AND ($17::bigint IS NULL OR e.account_lock_version < $17::bigint)
+    AND ($14::text[] IS NULL OR NOT EXISTS (
+        SELECT
+        FROM unnest($14::text[]::smallint[], $15::text[]::numeric[]) AS a (operator, demanded)
+        WHERE NOT CASE a.operator
+            WHEN 1 THEN e.amount < a.demanded
+            WHEN 2 THEN e.amount <= a.demanded
+            WHEN 3 THEN e.amount = a.demanded
+            WHEN 4 THEN e.amount <> a.demanded
+            WHEN 5 THEN e.amount >= a.demanded
+            WHEN 6 THEN e.amount > a.demanded
+        END
+    ))
 ORDER BY s.version, e.entry_id
 LIMIT $10::bigint
