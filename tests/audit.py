@@ -37,17 +37,28 @@ COUNTERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credit
 
 async def findings(dsn: str, ledger_id: str | None = None) -> list[str]:
     """What is wrong in the database, or in one ledger of it, each as a sentence."""
+    ids = [ledger_id] if ledger_id is not None else await _ledger_ids(dsn)
+    found = [f"ledger {each}: verified: {finding}" for each in ids for finding in await verified(dsn, each)]
+    return await own_findings(dsn, ledger_id) + found
+
+
+async def own_findings(dsn: str, ledger_id: str | None = None) -> list[str]:
+    """What this auditor finds alone."""
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            if ledger_id is not None:
-                ids = [ledger_id]
-            else:
-                ids = [str(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
-            found = [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
+            ids = [ledger_id] if ledger_id is not None else await _ledger_ids(dsn)
+            return [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
     finally:
         await connection.close()
-    return found + [f"ledger {each}: verified: {finding}" for each in ids for finding in await verified(dsn, each)]
+
+
+async def _ledger_ids(dsn: str) -> list[str]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [str(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
+    finally:
+        await connection.close()
 
 
 async def verified(dsn: str, ledger_id: str, known: KnownDigest | None = None) -> list[Finding]:
