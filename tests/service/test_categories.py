@@ -326,6 +326,15 @@ async def test_joining_twice_changes_nothing_and_leaving_twice_is_refused(books:
     assert await books.posted(top) == 0
 
 
+async def test_a_deleted_account_joins_nothing_and_may_be_taken_out(books: Books) -> None:
+    category, other = await books.category(), await books.category()
+    a = await books.account(categories=[category])
+    await books.client.delete_account(books.id, a)
+    with pytest.raises(lc.AccountDeleted):
+        await books.add(other, a)
+    await books.remove(category, a)
+
+
 async def test_a_repeated_call_has_one_effect_and_an_equal_answer(books: Books) -> None:
     category = await books.category()
     a, outside = await books.account(), await books.account()

@@ -515,7 +515,7 @@ class LedgerServiceServicer(object):
 
     def AddCategoryMember(self, request, context):
         """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

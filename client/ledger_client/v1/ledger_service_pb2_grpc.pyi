@@ -125,7 +125,7 @@ class LedgerServiceStub:
     """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
     AddCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]
     """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
     """
     RemoveCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]
     """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
@@ -249,7 +249,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
     AddCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
     """
     RemoveCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
@@ -574,7 +574,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
         """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
         """
 
     @_abc_1.abstractmethod

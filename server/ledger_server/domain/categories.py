@@ -33,6 +33,7 @@ from ledger_server.domain.money import Counters
 from ledger_server.domain.refusals import (
     find_accounts,
     find_categories,
+    refuse_deleted,
     refuse_other_currency,
     refuse_taken,
 )
@@ -110,6 +111,7 @@ def add_member(book: Book, command: AddCategoryMember, time: datetime) -> Effect
     category_id = category.category.id
     if command.account is not None:
         (account,) = find_accounts(book, [command.account])
+        refuse_deleted(account.account)
         member_id = account.account.id
         refuse_other_currency(category, account.account.currency)
         gaining = book.climb([category_id]) - set(book.above(member_id))
