@@ -33,14 +33,15 @@ class MetadataPairs:
         self._before.setdefault(key, _pairs(before or {}))
         self._after[key] = _pairs(after)
 
-    async def write(self, connection: Connection, ledger_id: str) -> None:
-        """Within the caller's transaction; no statement for what does not change."""
+    async def remove(self, connection: Connection, ledger_id: str) -> None:
+        """Removes what is no more, within the caller's transaction; no statement if there is nothing."""
         gone = _rows((key, self._before[key] - after) for key, after in self._after.items())
         if gone:
             await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 4))
-        new = _rows((key, after - self._before[key]) for key, after in self._after.items())
-        if new:
-            await connection.execute(sql.insert_metadata_pairs, ledger_id, *literals(new, 4))
+
+    def new_columns(self) -> list[str]:
+        """The new pairs as columns, for write_batch.sql."""
+        return literals(_rows((key, after - self._before[key]) for key, after in self._after.items()), 4)
 
 
 def _pairs(metadata: Metadata) -> Pairs:

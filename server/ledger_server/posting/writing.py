@@ -122,7 +122,7 @@ class Rows:
         if self._replaced:
             await self._write_replaced(connection)
         if self._pairs:
-            await self._pairs.write(connection, self.ledger_id)
+            await self._pairs.remove(connection, self.ledger_id)
         if self._entry_metadata:
             edited = columns(list(self._entry_metadata.values()), 3)
             await connection.execute(sql.upsert_entry_metadata, self.ledger_id, *edited, self.now)
@@ -268,6 +268,7 @@ class Rows:
             fingerprints,
             *("{" + ",".join(column) + "}" for column in outcomes),
             _amounts(self._new_transactions.values()),
+            *self._pairs.new_columns(),
         )
 
     async def _write_updated_transactions(self, connection: Connection) -> None:

@@ -259,7 +259,7 @@ CREATE TABLE entry_reversals (
     CONSTRAINT reversal_never_exceeds_the_entry CHECK (reversed BETWEEN 0 AND amount)
 );
 
--- The log: one row per accepted command. Rows are only ever inserted, and pruned from the oldest.
+-- The log: one row per accepted command, and one for each monitor's edge behind it. Rows are only ever inserted, and pruned from the oldest.
 CREATE TABLE events (
     ledger_id uuid        NOT NULL,
     position  bigint      NOT NULL,

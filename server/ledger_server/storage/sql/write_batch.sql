@@ -1,5 +1,5 @@
--- The hot rows of a batch, in one round trip: new transactions, account versions, entries, events, outcomes, and
--- the head of the log. Each table is modified once; foreign keys are checked at the end.
+-- The hot rows of a batch, in one round trip: new transactions, account versions, entries, metadata, events, outcomes,
+-- and the head of the log. Each table is modified once; foreign keys are checked at the end.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
 -- transactions:
@@ -18,6 +18,7 @@
 -- requests:
 --   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
 -- transactions again: $53 amounts
+-- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 created_positions
 WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -73,6 +74,18 @@ new_entries AS (
     ) AS r (
         entry_id, transaction_id, account_id, account_lock_version, transaction_version, status, direction, amount,
         metadata, reverses_entry_id
+    )
+),
+new_pairs AS (
+    INSERT INTO metadata_pairs (
+        ledger_id, noun, key, value_head, created_position
+    )
+    SELECT
+        $1::uuid, r.noun, r.key, r.value_head, r.created_position
+    FROM unnest(
+        $54::text::smallint[], $55::text::text[], $56::text::text[], $57::text::bigint[]
+    ) AS r (
+        noun, key, value_head, created_position
     )
 ),
 new_events AS (
