@@ -55,6 +55,8 @@ class AccountFilters(BalanceTime, total=False):
     """Whose balances fulfil all of these: ``[condition("available", "<", 0)]``."""
     include_deleted: bool
     """Also those that were deleted."""
+    category_id: str
+    """Under this category now, directly or through others; CategoryNotFound."""
     created_at_lower_bound: datetime | None
     """Created at this time or later; with a time zone."""
     created_at_upper_bound: datetime | None
@@ -87,6 +89,7 @@ def list_accounts_request(ledger_id: str, page_token: str, filters: AccountFilte
         statuses=[account_status_value(status) for status in filters.get("statuses", ())],
         balances=filters.get("balances", ()),
         include_deleted=filters.get("include_deleted", False),
+        category_id=filters.get("category_id", ""),
         created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
         created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
         updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),

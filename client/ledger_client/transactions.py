@@ -42,6 +42,8 @@ class TransactionFilters(TypedDict, total=False):
 
     account: AccountRef | None
     """That ever wrote an entry on this account."""
+    category_id: str
+    """That ever moved an account that is under this category now; CategoryNotFound."""
     external_id: str
     """The non-archived one with this external id."""
     statuses: Iterable[StatusWord | TransactionStatus.ValueType]
@@ -327,6 +329,7 @@ class TransactionCalls(Connection):
             archived_reasons=filters.get("archived_reasons", ()),
             reverses_transaction_id=filters.get("reverses_transaction_id", ""),
             partially_posts_transaction_id=filters.get("partially_posts_transaction_id", ""),
+            category_id=filters.get("category_id", ""),
             amounts=filters.get("amounts", ()),
             created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
             created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),

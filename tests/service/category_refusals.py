@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from ledger_client.v1 import balances_pb2, categories_pb2
+from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, transactions_pb2
 from tests.service.raw import request_id
 from tests.service.refusing import UNKNOWN_ID, Books, Condition
 
@@ -311,5 +311,25 @@ ROWS = [
         lambda b: b.update(b.pending, description="new", category_conditions=conditions(category_external_id="held")),
         "CONDITION_FAILED",
         "CATEGORY_CONDITION",
+    ),
+    not_found(
+        "accounts under no category",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, category_id=UNKNOWN_ID),
+        "category_id",
+        stored=False,
+    ),
+    not_found(
+        "transactions of accounts under no category",
+        "ListTransactions",
+        lambda b: transactions_pb2.ListTransactionsRequest(ledger_id=b.ledger_id, category_id=UNKNOWN_ID),
+        "category_id",
+        stored=False,
+    ),
+    field(
+        "accounts under something that is no category's id",
+        "ListAccounts",
+        lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, category_id="x"),
+        "category_id",
     ),
 ]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from ledger_server.domain.category_commands import AddCategoryMember, DeleteCategory, RemoveCategoryMember
 from ledger_server.domain.inputs import BalanceCondition, Ref
 from ledger_server.domain.model import AccountStatus, AccountVersion, ArchivedReason, Transaction, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator, balance
@@ -47,7 +48,20 @@ async def history(dsn: str) -> AsyncIterator[Books]:
     """A ledger with a random past, the same every time."""
     async with books_on(dsn) as books:
         await write_history(books, random.Random(7), 250)
+        await write_categories(books)
         yield books
+
+
+async def write_categories(books: Books) -> None:
+    """One with an account that left it, another with one that is in both, one without any, and a deleted one."""
+    ids = [version.account.id for version in books.accounts[:4]]
+    top = await books.create_category()
+    nested, left, empty, deleted = [await books.create_category(top) for _ in range(4)]
+    for category_id, n in ((top, 0), (nested, 0), (nested, 1), (left, 2), (left, 3), (deleted, 3)):
+        await books.join(category_id, ids[n], AddCategoryMember)
+    await books.join(left, ids[2], RemoveCategoryMember)
+    await books.write(DeleteCategory(ledger_id=books.ledger_id, category=Ref(deleted, None)))
+    books.under = {top: {ids[0], ids[1], ids[3]}, nested: set(ids[:2]), left: {ids[3]}, empty: set()}
 
 
 @pytest.fixture(params=["few matches", "many matches"])
@@ -67,6 +81,7 @@ def transaction_query(chance: random.Random, books: Books) -> TransactionQuery:
     filters: dict[str, Callable[[], Any]] = {
         "ids": lambda: tuple(t.id for t in some),
         "account": lambda: Ref(chance.choice(books.accounts).account.id, None),
+        "category_id": lambda: chance.choice(list(books.under)),
         "external_id": lambda: some[0].external_id,
         "statuses": lambda: frozenset(chance.sample(list(TransactionStatus), chance.randint(1, 2))),
         "archived_reasons": lambda: frozenset(chance.sample(list(ArchivedReason)[1:], chance.randint(1, 2))),
@@ -94,6 +109,7 @@ def account_query(chance: random.Random, books: Books, *, with_balances: bool) -
     filters: dict[str, Callable[[], Any]] = {
         "ids": lambda: tuple(account.id for account in some),
         "names": lambda: tuple(chance.sample(["a", "ACC", "account 1", "%", "_", "\\", "'"], chance.randint(1, 2))),
+        "category_id": lambda: chance.choice(list(books.under)),
         "external_id": lambda: some[0].external_id,
         "statuses": lambda: frozenset(chance.sample(list(AccountStatus), 2)),
         "currency": lambda: chance.choice(("USD", "EUR", "' OR true --")),
@@ -154,11 +170,12 @@ def term(chance: random.Random, depth: int) -> Term | Terms:
 # What should be found.
 
 
-def passes(query: TransactionQuery, versions: list[Transaction]) -> bool:
+def passes(query: TransactionQuery, versions: list[Transaction], books: Books) -> bool:
     t = versions[-1]
     return (
         (not query.ids or t.id in query.ids)
         and (query.account is None or touches(versions, str(query.account.id)))
+        and (query.category_id is None or any(touches(versions, id_) for id_ in books.under[query.category_id]))
         and (
             query.external_id is None or (t.external_id == query.external_id and t.status != TransactionStatus.ARCHIVED)
         )
@@ -219,15 +236,16 @@ def expected_transactions(query: TransactionQuery, books: Books) -> list[Transac
             return first_touch(versions, str(query.account.id)), versions[0].created_position
         return versions[0].created_position, 0
 
-    found = [versions for versions in books.versions.values() if passes(query, versions)]
+    found = [versions for versions in books.versions.values() if passes(query, versions, books)]
     return [books.newest(v) for v in sorted(found, key=place, reverse=query.order.is_descending)]
 
 
-def account_passes(query: AccountQuery, version: AccountVersion) -> bool:
+def account_passes(query: AccountQuery, version: AccountVersion, books: Books) -> bool:
     account = version.account
     return (
         (not query.ids or account.id in query.ids)
         and (not query.names or any(name.lower() in account.name.lower() for name in query.names))
+        and (query.category_id is None or account.id in books.under[query.category_id])
         and query.external_id in (None, account.external_id)
         and (not query.statuses or account.status in query.statuses)
         and query.currency in (None, account.currency)
@@ -276,7 +294,7 @@ async def list_accounts_at_random(history: Books, chance: random.Random, rounds:
     accounts = (await history.reader.get_accounts(history.ledger_id, ids)).value
     for _ in range(rounds):
         query = account_query(chance, history, with_balances=True)
-        expected = [version for version in accounts if account_passes(query, version)]
+        expected = [version for version in accounts if account_passes(query, version, history)]
         if query.order.is_descending:
             expected.reverse()
         assert await pages(history.reader.list_accounts, query) == expected, query
@@ -286,6 +304,7 @@ async def test_what_does_not_change_is_found_once_while_others_write(dsn: str) -
     """Writers create, change and post transactions of their own; the older ones are found as if nothing happened."""
     async with books_on(dsn) as books:
         await write_history(books, random.Random(8), 150)
+        await write_categories(books)
         still = replace(books, accounts=list(books.accounts), versions=dict(books.versions))
         others = await books.create_account(metadata={"colour": "red"}), await books.create_account()
         is_done = False

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
+from ledger_server.domain.category_commands import AddCategoryMember, CreateCategory
 from ledger_server.domain.commands import (
     ArchiveTransaction,
     Command,
@@ -83,6 +84,8 @@ class Books:
     # By transaction id, in created order: every version that the write path answered with.
     versions: dict[str, list[Transaction]] = field(default_factory=dict)
     reversed_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # The accounts that are under each category.
+    under: dict[str, set[str]] = field(default_factory=dict)
 
     def newest(self, versions: list[Transaction]) -> Transaction:
         return versions[-1]._replace(reversed_by=self.reversed_by.get(versions[-1].id, ()))
@@ -116,6 +119,25 @@ class Books:
         }
         await self.write(CreateAccount(ledger_id=self.ledger_id, **defaults | values))
         return self.accounts[-1]
+
+    async def create_category(self, *parents: str) -> str:
+        command = CreateCategory(
+            ledger_id=self.ledger_id,
+            name="C",
+            description="",
+            normal_balance=NormalBalance.DEBIT,
+            currency="USD",
+            currency_exponent=None,
+            external_id=None,
+            metadata={},
+            category_ids=parents,
+        )
+        await self.write(command)
+        return command.category_id
+
+    async def join(self, category_id: str, account_id: str, command: type[AddCategoryMember]) -> None:
+        category, account = Ref(category_id, None), Ref(account_id, None)
+        await self.write(command(ledger_id=self.ledger_id, category=category, account=account, member_category=None))
 
     async def create_transaction(self, *entries: EntryInput, **values: Any) -> Transaction:
         defaults: dict[str, Any] = {

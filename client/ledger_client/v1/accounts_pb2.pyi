@@ -726,6 +726,7 @@ class ListAccountsRequest(_message.Message):
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     INCLUDE_DELETED_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
@@ -749,6 +750,10 @@ class ListAccountsRequest(_message.Message):
     """CREATED_ASC (the default) or CREATED_DESC."""
     include_deleted: _builtins.bool
     """Also list accounts that were deleted."""
+    category_id: _builtins.str
+    """Keep only accounts that are under this category now, directly or through others; NOT_FOUND (CATEGORY_NOT_FOUND) if
+    there is none. Empty: all.
+    """
     as_of_position: _builtins.int
     """Only what was known at this position of the ledger; OUT_OF_RANGE (POSITION_IN_FUTURE) if it is not there yet. Not
     together with known_at.
@@ -833,6 +838,7 @@ class ListAccountsRequest(_message.Message):
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         order: _filters_pb2.ListOrder.ValueType = ...,
         include_deleted: _builtins.bool = ...,
+        category_id: _builtins.str = ...,
         effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
         effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
@@ -841,7 +847,7 @@ class ListAccountsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "include_deleted", b"include_deleted", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "include_deleted", b"include_deleted", "known_at", b"known_at", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015

@@ -1331,6 +1331,7 @@ class ListTransactionsRequest(_message.Message):
     PARTIALLY_POSTS_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -1351,6 +1352,10 @@ class ListTransactionsRequest(_message.Message):
     """Keep only transactions that are parts of this pending one; empty: all."""
     order: _filters_pb2.ListOrder.ValueType
     """Default: newest first."""
+    category_id: _builtins.str
+    """Keep only transactions that ever moved an account that is under this category now, directly or through others;
+    NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty: all.
+    """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TransactionStatus.ValueType]:
         """Keep only transactions in one of these statuses; empty: all."""
@@ -1434,10 +1439,11 @@ class ListTransactionsRequest(_message.Message):
         partially_posts_transaction_id: _builtins.str = ...,
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         order: _filters_pb2.ListOrder.ValueType = ...,
+        category_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "posted_at_lower_bound", b"posted_at_lower_bound", "posted_at_upper_bound", b"posted_at_upper_bound", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "amounts", b"amounts", "archived_reasons", b"archived_reasons", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "partially_posts_transaction_id", b"partially_posts_transaction_id", "posted_at_lower_bound", b"posted_at_lower_bound", "posted_at_upper_bound", b"posted_at_upper_bound", "reverses_transaction_id", b"reverses_transaction_id", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account", b"account", "account_external_id", b"account_external_id", "account_id", b"account_id", "amounts", b"amounts", "archived_reasons", b"archived_reasons", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "partially_posts_transaction_id", b"partially_posts_transaction_id", "posted_at_lower_bound", b"posted_at_lower_bound", "posted_at_upper_bound", b"posted_at_upper_bound", "reverses_transaction_id", b"reverses_transaction_id", "statuses", b"statuses", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015

@@ -8,6 +8,7 @@ from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import accounts_not_found
 from ledger_server.reading.balances import versions_as_of_in_time
+from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import equal_pairs, path_of, ways_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.queries import NOW, AccountQuery
@@ -60,9 +61,10 @@ async def accounts_by_id(at: Snapshot, account_ids: Iterable[str]) -> dict[str, 
 async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersion]:
     """A page of the ledger's accounts, by the most selective way to them. Keyed by created position."""
     descending = query.order.is_descending
-    own, ways = await _ways(at, query)
+    categories = None if query.category_id is None else await categories_under(at, query.category_id)
+    own, ways = await _ways(at, query, categories)
     way = await choose(at, ways, own, descending=descending)
-    filters = _filters(query)
+    filters = _filters(query, categories)
 
     async def read(positions: Iterable[int], after: Key, _: int, count: int) -> list[Row]:
         return await at.connection.fetch(
@@ -87,7 +89,7 @@ async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersio
     return at.page(query, then, key)
 
 
-async def _ways(at: Snapshot, query: AccountQuery) -> tuple[Walk, list[Way]]:
+async def _ways(at: Snapshot, query: AccountQuery, categories: list[str] | None) -> tuple[Walk, list[Way]]:
     """The walk in the list's own order, and the ways by its filters, those that match few first."""
     ways: list[Way] = []
     if query.ids:
@@ -96,6 +98,8 @@ async def _ways(at: Snapshot, query: AccountQuery) -> tuple[Walk, list[Way]]:
         ways.append(found_by(sql.find_accounts_by_external_id, query.external_id))
     unions = [*equal_pairs(query.metadata), *ways_of(query.metadata_terms)]
     ways += metadata_ways(Noun.ACCOUNT, unions, is_created_order=True)
+    if categories is not None:
+        ways.append(found_by(sql.find_accounts_in_categories, categories))
     if query.currency is not None:
         ways.append(Walk(sql.walk_accounts_by_currency, (query.currency,)))
     if query.normal_balance is not None:
@@ -111,7 +115,7 @@ async def _ways(at: Snapshot, query: AccountQuery) -> tuple[Walk, list[Way]]:
     return by_creation, ways
 
 
-def _filters(query: AccountQuery) -> tuple[object, ...]:
+def _filters(query: AccountQuery, categories: list[str] | None) -> tuple[object, ...]:
     """What filter_accounts.sql takes from $6 on."""
     return (
         list(query.ids) or None,
@@ -128,6 +132,7 @@ def _filters(query: AccountQuery) -> tuple[object, ...]:
         [str(int(condition.operator)) for condition in query.balances] or None,
         [str(condition.amount) for condition in query.balances] or None,
         query.include_deleted,
+        categories,
     )
 
 

@@ -29,6 +29,14 @@ async def get_category(at: Snapshot, category: Ref, as_of_position: int | None) 
     return category_version_from(rows[0])
 
 
+async def categories_under(at: Snapshot, category_id: str) -> list[str]:
+    """The category and all that are nested under it, or CategoryNotFound."""
+    rows = await at.connection.fetch(sql.list_categories_under_at, at.ledger_id, [category_id], at.position)
+    if not rows:
+        raise categories_not_found([Ref(category_id, None)])
+    return [row["category_id"] for row in rows]
+
+
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:
     """A page of the ledger's categories. Keyed by created_position."""
     start = from_token(query, LOWEST)

@@ -114,7 +114,7 @@ NOW = AsOf()
 class AccountQuery(LedgerPageQuery):
     """Accounts, by creation, with their balances as of some time; nothing named in a filter means all.
 
-    `names` are parts of names; `balances` are of those as they stand.
+    `names` are parts of names; `balances` are of those as they stand; `category_id` is one that they are under now.
     """
 
     ids: tuple[str, ...] = ()
@@ -125,6 +125,7 @@ class AccountQuery(LedgerPageQuery):
     normal_balance: NormalBalance | None = None
     balances: tuple[BalanceCondition, ...] = ()
     include_deleted: bool = False
+    category_id: str | None = None
     metadata: Metadata = field(default_factory=dict)
     metadata_terms: Terms | None = None
     created_at: Between = ANY_TIME
@@ -171,10 +172,14 @@ class CategoryQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionQuery(LedgerPageQuery):
-    """Transactions. `account` is one that they ever moved; nothing named in a filter means all."""
+    """Transactions. `account` is one that they ever moved; nothing named in a filter means all.
+
+    Of the accounts that are under `category_id` now they ever moved one.
+    """
 
     ids: tuple[str, ...] = ()
     account: Ref | None = None
+    category_id: str | None = None
     external_id: str | None = None
     statuses: frozenset[TransactionStatus] = frozenset()
     archived_reasons: frozenset[ArchivedReason] = frozenset()

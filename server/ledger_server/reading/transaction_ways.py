@@ -9,7 +9,16 @@ from ledger_server.domain.money import AMOUNT_DIGITS_MAX, Operator
 from ledger_server.reading.metadata import equal_pairs, ways_of
 from ledger_server.reading.queries import AmountCondition, TransactionQuery
 from ledger_server.reading.snapshots import Snapshot
-from ledger_server.reading.ways import Walk, Way, changed_between, created_between, found_by, metadata_ways, numbers_of
+from ledger_server.reading.ways import (
+    MATCHES_MAX,
+    Walk,
+    Way,
+    changed_between,
+    created_between,
+    found_by,
+    metadata_ways,
+    numbers_of,
+)
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Noun
 
@@ -17,7 +26,7 @@ _AMOUNT_MAX = 10**AMOUNT_DIGITS_MAX - 1
 
 
 async def ways_to_transactions(
-    at: Snapshot, query: TransactionQuery, account: AccountVersion | None
+    at: Snapshot, query: TransactionQuery, account: AccountVersion | None, categories: list[str] | None
 ) -> tuple[Walk, list[Way]]:
     """The walk in the list's own order, and the ways by its filters, those that match few first."""
     is_created_order = query.order.is_created and account is None
@@ -32,6 +41,8 @@ async def ways_to_transactions(
         *_by_amount(query.amounts),
         *_by_state(query, is_created_order=is_created_order),
     ]
+    if categories is not None:
+        ways += await _under(at, categories)
     if query.updated_at:
         statement = sql.find_transactions_changed_between
         ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.updated_at))
@@ -60,6 +71,14 @@ def _by_name(query: TransactionQuery) -> Iterable[Way]:
         yield found_by(sql.find_transactions_reversing, query.reverses_id)
     if query.partially_posts_id is not None:
         yield found_by(sql.find_transactions_partially_posting, query.partially_posts_id)
+
+
+async def _under(at: Snapshot, categories: list[str]) -> list[Way]:
+    """By the accounts in these categories, unless these are many."""
+    rows = await at.connection.fetch(sql.find_account_ids_in_categories, at.ledger_id, MATCHES_MAX + 1, categories)
+    if len(rows) > MATCHES_MAX:
+        return []
+    return [found_by(sql.find_transactions_of_accounts, sorted({row["account_id"] for row in rows}))]
 
 
 def _by_state(query: TransactionQuery, *, is_created_order: bool) -> Iterable[Way]:

@@ -8,6 +8,7 @@ from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
 from ledger_server.domain.refusals import transaction_not_found
 from ledger_server.reading.accounts import get_account
+from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import all_at_once, fill
@@ -72,9 +73,10 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
     account = None if query.account is None else await get_account(at, query.account)
     descending = query.order.is_descending
     is_created_order = query.order.is_created and account is None
-    own, ways = await ways_to_transactions(at, query, account)
+    categories = None if query.category_id is None else await categories_under(at, query.category_id)
+    own, ways = await ways_to_transactions(at, query, account, categories)
     way = await choose(at, ways, own, descending=descending)
-    filters = _filters(query, account)
+    filters = _filters(query, account, categories)
 
     async def read(positions: Iterable[int], after: Key, until: int, count: int) -> list[Row]:
         return await at.connection.fetch(
@@ -124,7 +126,9 @@ def statuses_of(statuses: frozenset[TransactionStatus]) -> list[str]:
     return [str(int(status)) for status in statuses or TransactionStatus]
 
 
-def _filters(query: TransactionQuery, account: AccountVersion | None) -> tuple[object, ...]:
+def _filters(
+    query: TransactionQuery, account: AccountVersion | None, categories: list[str] | None
+) -> tuple[object, ...]:
     """What filter_transactions.sql takes from $9 on."""
     return (
         list(query.ids) or None,
@@ -142,4 +146,5 @@ def _filters(query: TransactionQuery, account: AccountVersion | None) -> tuple[o
         *query.updated_at,
         *query.posted_at,
         *query.effective_at,
+        categories,
     )

@@ -7,7 +7,8 @@
 -- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
 -- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
 -- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, timestamptz: $15 and $16 of created_at,
--- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted boolean
+-- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted boolean,
+-- $23 category_ids text[], of which it is directly in one
 SELECT
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
     a.metadata, a.created_position, a.created_at, a.updated_at, a.account_status, a.limits, a.deleted_at,
@@ -30,6 +31,12 @@ CROSS JOIN LATERAL (
         AND ($16::timestamptz IS NULL OR created_at < $16::timestamptz)
         AND ($17::timestamptz IS NULL OR updated_at >= $17::timestamptz)
         AND ($18::timestamptz IS NULL OR updated_at < $18::timestamptz)
+        AND ($23::text[] IS NULL OR EXISTS (
+            SELECT
+            FROM category_accounts m
+            WHERE m.ledger_id = $1::uuid AND m.account_id = accounts_with_balances.account_id
+                AND m.category_id = ANY ($23::text[]::uuid[]) AND m.until_position IS NULL
+        ))
         AND CASE
             WHEN $3::boolean THEN created_position < $4::bigint
             ELSE created_position > $4::bigint

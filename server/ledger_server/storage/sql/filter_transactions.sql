@@ -11,7 +11,7 @@
 -- $13 reverses_id uuid, $14 partially_posts_id uuid, $15 account_id uuid, $16 metadata jsonb, $17 metadata_path text,
 -- $18 metadata_variables jsonb, $19 operators text[], $20 amounts text[],
 -- lower bounds and exclusive upper bounds, timestamptz: $21 and $22 of created_at, $23 and $24 of updated_at, $25 and
--- $26 of posted_at, $27 and $28 of effective_at
+-- $26 of posted_at, $27 and $28 of effective_at; $29 category_ids text[], directly in one of which is an account moved
 SELECT
     t.transaction_id, t.ledger_id, t.version, t.status, t.archived_reason, t.entry_count, t.first_entry_id, t.position,
     t.created_position, t.created_at, t.updated_at, t.effective_at, t.posted_at, t.description, t.external_id,
@@ -48,6 +48,25 @@ CROSS JOIN LATERAL (
                 WHEN 5 THEN amount >= a.demanded
                 WHEN 6 THEN amount > a.demanded
             END IS NOT TRUE
+        ))
+        AND ($29::text[] IS NULL OR archived_reason <> 2 AND EXISTS (
+            SELECT
+            FROM (
+                SELECT transactions.first_entry_id
+                UNION
+                SELECT w.first_entry_id
+                FROM transaction_versions w
+                WHERE w.ledger_id = $1::uuid AND w.transaction_id = transactions.transaction_id
+            ) AS s
+            CROSS JOIN LATERAL (
+                SELECT account_id
+                FROM entries
+                WHERE ledger_id = $1::uuid
+                    AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+                LIMIT 1000
+            ) AS e
+            JOIN category_accounts m ON m.ledger_id = $1::uuid AND m.account_id = e.account_id
+                AND m.category_id = ANY ($29::text[]::uuid[]) AND m.until_position IS NULL
         ))
     LIMIT 1
 ) AS t
