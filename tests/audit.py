@@ -128,6 +128,7 @@ def audit(books: Books) -> list[str]:
         *_events(books),
         *_requests(books),
         *_monitors(books),
+        *_monitor_count(books),
     ]
 
 
@@ -484,32 +485,39 @@ def _requests(books: Books) -> Iterator[str]:
 
 
 class Edge(NamedTuple):
-    """A change of a monitor's state by the command at a position, in the order in which edges are told."""
+    """A change of a monitor's state, or its end, by the command at a position, in the order in which edges are told."""
 
     position: int
-    account_id: str
+    # What is deleted ends its monitors first; then come those of accounts, then those of categories.
+    is_alive: bool
+    is_on_category: bool
+    subject_id: str
     created_position: int
     monitor_id: str
     triggered: bool
 
 
 def _monitors(books: Books) -> Iterator[str]:
-    """Each monitor's states are those of its conditions on its account's versions, and the log tells just these."""
+    """Each monitor's states are those of its conditions on its account's or category's versions, and the log tells just
+    these; behind the deletion of what it is on, its own.
+    """
     edges: list[Edge] = []
+    deletions: list[Edge] = []
     first: dict[tuple[int, str], bool] = {}
     for row in books.monitors:
         own = list(_states(books, row))
         first[row["created_position"], str(row["monitor_id"])] = own[0].triggered
         edges += own[1:]
+        if row["deleted_position"] is not None:
+            deletions.append(own[-1]._replace(position=row["deleted_position"], is_alive=False, triggered=False))
         if (row["since_position"], row["triggered"]) != (own[-1].position, own[-1].triggered):
             yield (
                 f"monitor {row['monitor_id']} is {_word(row['triggered'])} since {row['since_position']}, and by its "
-                f"account {_word(own[-1].triggered)} since {own[-1].position}"
+                f"subject {_word(own[-1].triggered)} since {own[-1].position}"
             )
-    expected: list[tuple[int, str, bool]] = []
-    for position, together in groupby(sorted(edges), key=lambda edge: edge.position):
-        expected += [(n, edge.monitor_id, edge.triggered) for n, edge in enumerate(together, position + 1)]
     told: list[tuple[int, str, bool]] = []
+    # What was deleted, and where.
+    subjects: dict[str, int] = {}
     for event_row in books.events:
         event = Event.FromString(event_row["payload"])
         said = (event.position, event.monitor.id, event.monitor.triggered)
@@ -517,24 +525,46 @@ def _monitors(books: Books) -> Iterator[str]:
             told.append(said)
             if event.monitor.triggered != (event.kind == EventKind.EVENT_KIND_MONITOR_TRIGGERED):
                 yield f"event {event.position} is of kind {event.kind}, and its monitor is {_word(said[2])}"
+        elif event.kind == EventKind.EVENT_KIND_MONITOR_DELETED:
+            told.append((event.position, event.monitor.id, False))
+        elif event.kind in (EventKind.EVENT_KIND_ACCOUNT_DELETED, EventKind.EVENT_KIND_CATEGORY_DELETED):
+            subjects[event.account_id or event.category_id] = event.position
         elif event.kind == EventKind.EVENT_KIND_MONITOR_CREATED and first.get(said[:2]) != said[2]:
-            yield f"event {event.position} creates a monitor that is {_word(said[2])}, and by its account it is not"
-    expected = [edge for edge in expected if edge[0] > books.checkpoint[0]]
+            yield f"event {event.position} creates a monitor that is {_word(said[2])}, and by its subject it is not"
+    expected = [each for each in _speeches(edges, deletions, subjects) if each[0] > books.checkpoint[0]]
     for one, other in zip_longest(expected, told):
         if one != other:
-            yield f"monitors said {other}, and by their accounts {one}"
+            yield f"monitors said {other}, and by their subjects {one}"
             break
+
+
+def _monitor_count(books: Books) -> Iterator[str]:
+    """The ledger counts those that are not deleted."""
     living = sum(row["deleted_at"] is None for row in books.monitors)
     if books.ledger["monitor_count"] != living:
         yield f"the ledger counts {books.ledger['monitor_count']} monitors, and has {living}"
 
 
+def _speeches(edges: list[Edge], deletions: list[Edge], subjects: Mapping[str, int]) -> list[tuple[int, str, bool]]:
+    """Where each edge and each end is told: behind its command, or by it, if that deletes the monitor alone."""
+    ended = [edge for edge in deletions if edge.position == subjects.get(edge.subject_id)]
+    told = [(edge.position, edge.monitor_id, False) for edge in deletions if edge not in ended]
+    for position, together in groupby(sorted(edges + ended), key=lambda edge: edge.position):
+        told += [(n, edge.monitor_id, edge.triggered) for n, edge in enumerate(together, position + 1)]
+    return sorted(told)
+
+
 def _states(books: Books, monitor: Row) -> Iterator[Edge]:
     """The state that a monitor begins in, and each later one."""
-    account_id, created = monitor["account_id"], monitor["created_position"]
-    normal_balance = books.accounts[account_id]["normal_balance"]
+    created = monitor["created_position"]
+    if monitor["account_id"] is not None:
+        subject, versions = books.accounts[monitor["account_id"]], books.account_versions[monitor["account_id"]]
+    else:
+        (subject,) = [row for row in books.categories if row["category_id"] == monitor["category_id"]]
+        versions = books.category_versions[monitor["category_id"]]
+    normal_balance = subject["normal_balance"]
     given = {row["position"]: row for row in books.monitor_conditions.get(monitor["monitor_id"], [])}
-    moved = {row["position"]: row for row in books.account_versions[account_id]}
+    moved = {row["position"]: row for row in versions}
     condition = given[created]
     triggered: bool | None = None
     version = moved[max(position for position in moved if position <= created)]
@@ -551,12 +581,15 @@ def _states(books: Books, monitor: Row) -> Iterator[Edge]:
             value = condition["resolve_value"]
         now = OPERATORS[condition["operator"]](_seen(version, condition["field"], normal_balance), int(value))
         if now != triggered:
-            yield Edge(position, str(account_id), created, str(monitor["monitor_id"]), now)
+            subject_id = str(monitor["account_id"] or monitor["category_id"])
+            yield Edge(
+                position, True, monitor["account_id"] is None, subject_id, created, str(monitor["monitor_id"]), now
+            )
         triggered = now
 
 
 def _seen(version: Row, field: int, normal_balance: int) -> int:
-    """The lock_version, or the posted, pending or available amount, of an account at a version."""
+    """The lock_version, or the posted, pending or available amount, of an account or a category at a version."""
     if field == 4:
         return int(version["lock_version"])
     left, right, pending_left, pending_right = _of_row(version)

@@ -255,7 +255,7 @@ class PruningNotAllowed(FailedPrecondition, reason=ErrorReason.ERROR_REASON_PRUN
 
 
 class TooManyMonitors(FailedPrecondition, reason=ErrorReason.ERROR_REASON_TOO_MANY_MONITORS):
-    """As many monitors as may be are on the account: delete one first."""
+    """As many monitors as may be are on the account or category: delete one first."""
 
 
 class CategoryCycle(FailedPrecondition, reason=ErrorReason.ERROR_REASON_CATEGORY_CYCLE):

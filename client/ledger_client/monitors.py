@@ -6,7 +6,16 @@ from typing import Literal, TypedDict, Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.inputs import AccountRef, OperatorSign, metadata_changes, name_account, operator_value, units
+from ledger_client.inputs import (
+    AccountRef,
+    CategoryRef,
+    OperatorSign,
+    metadata_changes,
+    name_account,
+    name_category,
+    operator_value,
+    units,
+)
 from ledger_client.pages import every_page
 from ledger_client.v1.monitors_pb2 import (
     BalanceMonitor,
@@ -38,7 +47,7 @@ def monitor_condition(
     """``monitor_condition("available", "<", 10_000, resolve_value=15_000)``: when a monitor is triggered.
 
     Args:
-        field: one of the three balances, or the account's lock_version.
+        field: one of the three balances, or an account's lock_version.
         operator: any but ``!=``.
         value: what it is compared with, in minor units; zero and negative ones too.
         resolve_value: once triggered, it stays so for as long as the condition holds with this value; not less than
@@ -59,6 +68,8 @@ class MonitorFilters(TypedDict, total=False):
     """These, at most 1,000."""
     account: AccountRef | None
     """On this account."""
+    category: CategoryRef | None
+    """On this category; not together with account."""
     metadata: Mapping[str, str]
     """With all of these pairs."""
     triggered: bool | None
@@ -75,9 +86,10 @@ class MonitorCalls(Connection):
     async def create_balance_monitor(
         self,
         ledger_id: str,
-        account: AccountRef,
         condition: MonitorCondition,
         *,
+        account: AccountRef | None = None,
+        category: CategoryRef | None = None,
         description: str = "",
         metadata: Mapping[str, str] | None = None,
         request_id: str | None = None,
@@ -87,9 +99,10 @@ class MonitorCalls(Connection):
         """Create a monitor, whose first event tells the state it begins in.
 
         Args:
-            ledger_id: the ledger that holds the account.
-            account: which account; at most 100 monitors may be on one.
-            condition: what ``monitor_condition`` makes.
+            ledger_id: the ledger that holds what it is on.
+            condition: what ``monitor_condition`` makes; of a category, one of the three balances.
+            account: what it is on; this or category. At most 100 monitors may be on one.
+            category: what it is on: all accounts under it, summed.
             description: up to 1,000 characters.
             metadata: up to 50 keys, 16 KiB together.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
@@ -97,7 +110,8 @@ class MonitorCalls(Connection):
             outcome: is told whether the answer is that of an earlier call.
 
         Raises:
-            AccountNotFound: no such account in this ledger.
+            AccountNotFound, CategoryNotFound: it is not in this ledger.
+            AccountDeleted: the account is deleted.
             TooManyMonitors: 100 are on it already.
         """
         request = CreateBalanceMonitorRequest(
@@ -107,7 +121,9 @@ class MonitorCalls(Connection):
             description=description,
             metadata=metadata,
         )
-        name_account(request, account)
+        if (account is None) == (category is None):
+            raise ValueError("give an account or a category, one of them")
+        _name_subject(request, account, category)
         return await self._call(self.stub.CreateBalanceMonitor, request, timeout, outcome)
 
     async def get_balance_monitor(
@@ -137,7 +153,7 @@ class MonitorCalls(Connection):
         """One page of a ledger's monitors, oldest first; ``page_token`` is that of the page before.
 
         Raises:
-            AccountNotFound: the account to keep the monitors of is not in this ledger.
+            AccountNotFound, CategoryNotFound: what to keep the monitors of is not in this ledger.
         """
         request = ListBalanceMonitorsRequest(
             ledger_id=ledger_id,
@@ -148,9 +164,10 @@ class MonitorCalls(Connection):
             triggered=filters.get("triggered"),
             min_position=filters.get("min_position"),
         )
-        account = filters.get("account")
-        if account is not None:
-            name_account(request, account)
+        account, category = filters.get("account"), filters.get("category")
+        if account is not None and category is not None:
+            raise ValueError("give an account or a category, not both")
+        _name_subject(request, account, category)
         return await self._call(self.stub.ListBalanceMonitors, request, timeout)
 
     async def balance_monitors(
@@ -236,6 +253,18 @@ class MonitorCalls(Connection):
             version=version,
         )
         return await self._call(self.stub.DeleteBalanceMonitor, request, timeout, outcome)
+
+
+def _name_subject(
+    request: CreateBalanceMonitorRequest | ListBalanceMonitorsRequest,
+    account: AccountRef | None,
+    category: CategoryRef | None,
+) -> None:
+    """Fill the oneof that says what monitors are on."""
+    if account is not None:
+        name_account(request, account)
+    elif category is not None:
+        name_category(request, category)
 
 
 def _id_of(monitor: MonitorRef) -> str:

@@ -104,7 +104,7 @@ class Workloads:
             below = monitor_condition(field, "<", value, resolve_value=value + MONITOR_STEP // 2)
             above = monitor_condition(field, ">", value, resolve_value=value - MONITOR_STEP // 2)
             condition = below if n % 2 else above
-            await self.client.create_balance_monitor(self.ledger_id, self.account_ids[account], condition)
+            await self.client.create_balance_monitor(self.ledger_id, condition, account=self.account_ids[account])
             return 1
 
         await exhaust([call] * 50, ACCOUNTS * MONITORS // 50)

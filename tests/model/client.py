@@ -245,8 +245,8 @@ class ServiceLedger:
             case CreateMonitor():
                 return await client.create_balance_monitor(
                     self.id,
-                    self._ref(body.account),
                     _monitor_condition(body.condition),
+                    account=self._ref(body.account),
                     description=body.description,
                     metadata=dict(body.metadata),
                     request_id=request_id,

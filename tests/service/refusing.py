@@ -110,7 +110,8 @@ class Books:
         return monitors_pb2.MonitorCondition(**given | more)
 
     def create_monitor(self, **more: Any) -> monitors_pb2.CreateBalanceMonitorRequest:
-        ref = {} if "account_external_id" in more else {"account_id": self.cash}
+        subjects = {"account_external_id", "category_id", "category_external_id"}
+        ref = {} if subjects & more.keys() else {"account_id": self.cash}
         given: dict[str, Any] = {
             "ledger_id": self.ledger_id,
             "request_id": request_id(),
@@ -216,8 +217,8 @@ async def new_books(client: LedgerClient) -> Books:
     )
     await client.create_transaction(ledger.id, lines, external_id="held too")
     condition = monitor_condition("available", ">=", 5)
-    monitor = await client.create_balance_monitor(ledger.id, cash, condition, request_id="used-monitor")
-    deleted_monitor = await client.create_balance_monitor(ledger.id, cash, condition)
+    monitor = await client.create_balance_monitor(ledger.id, condition, account=cash, request_id="used-monitor")
+    deleted_monitor = await client.create_balance_monitor(ledger.id, condition, account=cash)
     await client.delete_balance_monitor(ledger.id, deleted_monitor)
     top = await client.create_category(ledger.id, "Top", normal_balance="debit", currency="USD", external_id="held")
     lowest = top

@@ -247,7 +247,7 @@ async def monitored_books(client: LedgerClient) -> Ledger:
     cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
     owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
     changed, deleted, *_ = [
-        await client.create_balance_monitor(ledger.id, account, condition)
+        await client.create_balance_monitor(ledger.id, condition, account=account)
         for account in (cash, owner)
         for condition in (
             monitor_condition("posted", "<", 5),
@@ -267,12 +267,12 @@ async def monitored_books(client: LedgerClient) -> Ledger:
     [
         pytest.param(
             "UPDATE monitors SET triggered = NOT triggered WHERE ledger_id = $1",
-            "and by its account",
+            "and by its subject",
             id="monitors turned",
         ),
         pytest.param(
             "UPDATE monitors SET since_position = since_position + 1 WHERE ledger_id = $1",
-            "and by its account",
+            "and by its subject",
             id="monitors in their states since another position",
         ),
         pytest.param(

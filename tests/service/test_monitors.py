@@ -13,8 +13,11 @@ import pytest
 
 from ledger_client import (
     Account,
+    AccountDeleted,
     AccountNotFound,
     BalanceMonitor,
+    Category,
+    CategoryNotFound,
     Event,
     EventKind,
     ExternalId,
@@ -24,6 +27,7 @@ from ledger_client import (
     LedgerError,
     MonitorNotFound,
     Outcome,
+    RequestIdReused,
     TooManyMonitors,
     VersionMismatch,
     commands,
@@ -72,7 +76,8 @@ class Desk:
     async def monitor(
         self, condition: MonitorCondition = LOW, account: Account | ExternalId | None = None, **more: Any
     ) -> BalanceMonitor:
-        return await self.client.create_balance_monitor(self.ledger_id, account or self.wallet, condition, **more)
+        subject = more if "category" in more else {"account": account or self.wallet} | more
+        return await self.client.create_balance_monitor(self.ledger_id, condition, **subject)
 
     async def monitor_on(self, field: MonitorFieldWord, sign: OperatorSign, value: int) -> BalanceMonitor:
         return await self.monitor(monitor_condition(field, sign, value))
@@ -604,7 +609,228 @@ async def test_a_list_shows_each_with_its_own_balances_at_one_position(desk: Des
     assert {page.position, *(monitor.position for monitor in page.monitors)} == {paid}
 
 
+# On categories.
+
+
+async def category_of(desk: Desk, *members: Account, **more: Any) -> Category:
+    """A credit-normal category of dollars with these accounts in it."""
+    category = await desk.client.create_category(desk.ledger_id, "Sum", normal_balance="credit", currency="USD", **more)
+    for member in members:
+        await desk.client.add_category_member(desk.ledger_id, category, account=member)
+    return category
+
+
+async def test_a_monitor_on_a_category_speaks_when_accounts_under_it_move(desk: Desk) -> None:
+    inner = await category_of(desk, desk.wallet)
+    outer = await category_of(desk)
+    await desk.client.add_category_member(desk.ledger_id, outer, member_category=inner)
+    monitor = await desk.monitor(LOW, category=outer)
+    assert (monitor.category_id, monitor.account_id, monitor.triggered) == (outer.id, "", True)
+    assert not monitor.HasField("lock_version")
+    assert (await desk.events([CREATED]))[0].category_id == outer.id
+    await desk.pay(60)
+    up = await desk.pay(60)
+    await desk.pay(60)
+    down = await desk.pay(-81)
+    assert await desk.told(monitor) == [(CREATED, monitor.position), (RESOLVED, up + 1), (TRIGGERED, down + 1)]
+    edge = (await desk.events([TRIGGERED]))[0]
+    assert (edge.category_id, edge.account_id, edge.monitor.since_position) == (outer.id, "", down)
+    assert edge.monitor.balances.available.amount == "99"
+    read = await desk.read(monitor)
+    assert (read.category_id, read.triggered, read.balances) == (outer.id, True, edge.monitor.balances)
+
+
+async def test_what_joins_and_leaves_makes_edges_like_any_command(desk: Desk) -> None:
+    await desk.pay(150)
+    category = await category_of(desk)
+    monitor = await desk.monitor(LOW, category=category)
+    client, ledger_id = desk.client, desk.ledger_id
+    joined = await client.add_category_member(ledger_id, category, account=desk.wallet)
+    left = await client.remove_category_member(ledger_id, category, account=desk.wallet)
+    inner = await category_of(desk, desk.wallet)
+    nested = await client.add_category_member(ledger_id, category, member_category=inner)
+    deleted = await client.delete_category(ledger_id, inner)
+    assert await desk.told(monitor) == [
+        (CREATED, monitor.position),
+        (RESOLVED, joined.position + 1),
+        (TRIGGERED, left.position + 1),
+        (RESOLVED, nested.position + 1),
+        (TRIGGERED, deleted.position + 1),
+    ]
+
+
+async def test_each_command_of_a_batch_is_judged_on_categories_behind_accounts(desk: Desk) -> None:
+    category = await category_of(desk, desk.wallet)
+    summed, single = await desk.monitor(LOW, category=category), await desk.monitor(LOW)
+    up, down = [debit(desk.cash, 100), credit(desk.wallet, 100)], [debit(desk.wallet, 100), credit(desk.cash, 100)]
+    for is_atomic in (True, False):
+        before = (await desk.client.get_ledger(desk.ledger_id)).position
+        response = await desk.client.batch_write_transactions(
+            desk.ledger_id,
+            [commands.create_transaction(lines, status="posted") for lines in (up, down, up, down)],
+            atomic=is_atomic,
+        )
+        assert [result.transaction.position - before for result in response.results] == [1, 4, 7, 10]
+    assert await desk.kinds_told(summed) == [CREATED, *(RESOLVED, TRIGGERED) * 4]
+    edges = [event.monitor.id for event in await desk.events([RESOLVED, TRIGGERED])]
+    assert edges == [single.id, summed.id] * 8
+
+
+async def test_a_server_that_starts_anew_remembers_the_state_of_monitors_on_categories(desk: Desk) -> None:
+    category = await category_of(desk, desk.wallet)
+    monitor = await desk.monitor(LOW, category=category)
+    async with new_server(desk.dsn) as other, LedgerClient(other.address) as elsewhere:
+        up = await desk.pay(100, client=elsewhere)
+        edited = await elsewhere.update_balance_monitor(
+            desk.ledger_id, monitor, condition=monitor_condition("posted", "<", 200)
+        )
+    down = await desk.pay(50)
+    assert (await desk.read(monitor)).triggered
+    assert await desk.told(monitor) == [
+        (CREATED, monitor.position),
+        (RESOLVED, up + 1),
+        (UPDATED, edited.position),
+        (TRIGGERED, edited.position + 1),
+    ]
+    assert down == edited.position + 2
+
+
+async def test_a_category_has_no_lock_version_to_be_watched(desk: Desk) -> None:
+    category = await category_of(desk)
+    counted = monitor_condition("lock_version", ">", 3)
+    with pytest.raises(InvalidArgument) as refused:
+        await desk.monitor(counted, category=category)
+    assert [violation.subject for violation in refused.value.violations] == ["condition.field"]
+    monitor = await desk.monitor(LOW, category=category)
+    with pytest.raises(InvalidArgument) as refused:
+        await desk.client.update_balance_monitor(desk.ledger_id, monitor, condition=counted)
+    assert [violation.subject for violation in refused.value.violations] == ["condition.field"]
+    assert (await desk.read(monitor)).version == 0
+
+
+async def test_lists_keep_the_monitors_on_a_category(desk: Desk) -> None:
+    ours = await category_of(desk, external_id="ours")
+    theirs = await category_of(desk)
+    made = [await desk.monitor(LOW, category=each) for each in (ours, theirs, ours)]
+    made.append(await desk.monitor(LOW))
+
+    async def listed(**filters: Any) -> list[str]:
+        return [each.id async for each in desk.client.balance_monitors(desk.ledger_id, page_size=1, **filters)]
+
+    ids = [monitor.id for monitor in made]
+    assert await listed() == ids
+    assert await listed(category=ours) == [ids[0], ids[2]]
+    assert await listed(category=ExternalId("ours"), monitor_ids=ids[1:]) == [ids[2]]
+    assert await listed(category=theirs, triggered=False) == []
+    with pytest.raises(CategoryNotFound):
+        await listed(category=ids[0])
+    with pytest.raises(CategoryNotFound):
+        await desk.monitor(LOW, category=ExternalId("nobody's"))
+
+
+async def test_creating_one_on_a_category_again_with_its_request_id_answers_equally(desk: Desk) -> None:
+    category = await category_of(desk, desk.wallet)
+    first = await desk.monitor(LOW, category=category, request_id="once")
+    await desk.pay(500)
+    outcome = Outcome()
+    again = await desk.monitor(LOW, category=category, request_id="once", outcome=outcome)
+    assert (again, outcome.replayed) == (first, True)
+    with pytest.raises(RequestIdReused):
+        await desk.monitor(LOW, account=desk.wallet, request_id="once")
+
+
+async def test_a_hundred_monitors_may_be_on_a_category(desk: Desk) -> None:
+    category = await category_of(desk)
+    await asyncio.gather(*(desk.monitor(LOW, category=category) for _ in range(100)))
+    with pytest.raises(TooManyMonitors) as refused:
+        await desk.monitor(LOW, category=category)
+    assert refused.value.metadata["category_id"] == category.id
+
+
+# Where what they are on ends.
+
+
+async def test_monitors_end_with_their_category_right_behind_its_deletion(desk: Desk) -> None:
+    inner = await category_of(desk, desk.wallet)
+    outer = await category_of(desk)
+    await desk.client.add_category_member(desk.ledger_id, outer, member_category=inner)
+    await desk.pay(150)
+    above = await desk.monitor(LOW, category=outer)
+    ended = [await desk.monitor(LOW, category=inner) for _ in range(2)]
+    gone = await desk.client.delete_category(desk.ledger_id, inner, request_id="the-end")
+    events = (await desk.events())[gone.position - 1 :]
+    assert [(event.kind, event.monitor.id) for event in events[1:]] == [
+        (DELETED, ended[0].id),
+        (DELETED, ended[1].id),
+        # What that did to others is told behind.
+        (TRIGGERED, above.id),
+    ]
+    assert [event.position for event in events] == list(range(gone.position, gone.position + 4))
+    assert {(event.request_id, event.time.ToNanoseconds()) for event in events} == {
+        ("the-end", events[0].time.ToNanoseconds())
+    }
+    assert events[1].monitor.HasField("deleted_at")
+    assert events[1].category_id == inner.id
+    for monitor in ended:
+        with pytest.raises(MonitorNotFound):
+            await desk.read(monitor)
+        with pytest.raises(MonitorNotFound):
+            await desk.client.delete_balance_monitor(desk.ledger_id, monitor)
+    assert [each.id async for each in desk.client.balance_monitors(desk.ledger_id)] == [above.id]
+    async with new_server(desk.dsn) as other, LedgerClient(other.address) as elsewhere:
+        with pytest.raises(MonitorNotFound):
+            await elsewhere.update_balance_monitor(desk.ledger_id, ended[0], description="late")
+
+
+async def test_monitors_end_with_their_account_right_behind_its_deletion(desk: Desk) -> None:
+    gone = await desk.client.create_account(desk.ledger_id, "Gone", normal_balance="credit", currency="USD")
+    monitor = await desk.monitor(LOW, gone)
+    deleted = await desk.client.delete_account(desk.ledger_id, gone)
+    assert await desk.told(monitor) == [(CREATED, monitor.position), (DELETED, deleted.position + 1)]
+    event = (await desk.events([DELETED]))[0]
+    assert (event.account_id, event.monitor.triggered, event.monitor.HasField("deleted_at")) == (gone.id, True, True)
+    with pytest.raises(MonitorNotFound):
+        await desk.read(monitor)
+    with pytest.raises(AccountDeleted):
+        await desk.monitor(LOW, gone)
+
+
 # Watching.
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+async def test_streams_of_a_category_have_the_edges_of_its_monitors_if_asked(desk: Desk, is_live: bool) -> None:
+    category = await category_of(desk, desk.wallet)
+    start = category.position
+    monitor = await desk.monitor(LOW, category=category)
+    on_account = await desk.monitor(LOW)
+    other = await desk.monitor(LOW, category=await category_of(desk, desk.wallet))
+    kinds = [TRIGGERED, RESOLVED]
+    asked: Any = {"kinds": kinds, "heartbeat_interval": 0.1, "after_position": start}
+    if not is_live:
+        up, down = await desk.pay(100), await desk.pay(-100)
+    async with (
+        desk.client.watch_events(desk.ledger_id, **asked) as all_edges,
+        desk.client.watch_balances(desk.ledger_id, category_ids=[category.id], **asked) as of_category,
+    ):
+        if is_live:
+            up, down = await desk.pay(100), await desk.pay(-100)
+        everything = [event async for event in _events_until(all_edges, down + 3)]
+        own = [event async for event in _events_until(of_category, down + 3)]
+    assert {event.monitor.id for event in everything} == {monitor.id, on_account.id, other.id}
+    assert [(event.kind, event.monitor.id) for event in own] == [(RESOLVED, monitor.id), (TRIGGERED, monitor.id)]
+    assert up < own[0].position <= up + 3 < down < own[1].position
+
+
+async def test_a_balance_stream_of_a_category_that_names_no_kinds_tells_of_balances_only(desk: Desk) -> None:
+    category = await category_of(desk, desk.wallet)
+    await desk.monitor(LOW, category=category)
+    watched: Any = {"category_ids": [category.id], "heartbeat_interval": 0.1}
+    async with desk.client.watch_balances(desk.ledger_id, **watched) as stream:
+        up = await desk.pay(100)
+        down = await desk.pay(-100)
+        told = [event async for event in _events_until(stream, down + 1)]
+    assert [event.position for event in told] == [up, down]
 
 
 async def test_an_event_stream_of_an_account_has_the_events_of_its_monitors(desk: Desk) -> None:

@@ -259,6 +259,26 @@ FORBIDDEN = [
         f"UPDATE monitors SET account_id = {NOBODY} WHERE ledger_id = $1",
         "monitor_on_an_account",
     ),
+    (
+        "a monitor on a category that is not there",
+        f"UPDATE monitors SET account_id = NULL, category_id = {NOBODY} WHERE ledger_id = $1",
+        "monitor_on_a_category",
+    ),
+    (
+        "a monitor on an account and a category",
+        f"UPDATE monitors SET category_id = {NOBODY} WHERE ledger_id = $1",
+        "monitor_on_one_subject",
+    ),
+    (
+        "a monitor on nothing",
+        "UPDATE monitors SET account_id = NULL WHERE ledger_id = $1",
+        "monitor_on_one_subject",
+    ),
+    (
+        "a monitor of a category's lock_version",
+        f"UPDATE monitors SET account_id = NULL, category_id = {NOBODY}, field = 4 WHERE ledger_id = $1",
+        "category_has_no_lock_version",
+    ),
     ("a monitor of a fifth field", "UPDATE monitors SET field = 5 WHERE ledger_id = $1", "monitor_field_known"),
     (
         "a monitor of what is not equal",
@@ -353,7 +373,7 @@ async def books(client: LedgerClient) -> Ledger:
     )
     for value in (100, 200):
         condition = monitor_condition("posted", "<", value, resolve_value=1000)
-        await client.create_balance_monitor(ledger.id, cash, condition)
+        await client.create_balance_monitor(ledger.id, condition, account=cash)
     return ledger
 
 

@@ -209,9 +209,12 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
         },
     ),
     (
-        CreateBalanceMonitor(ledger_id=LEDGER, account=A, condition=WATCHED, description="", metadata={}),
+        CreateBalanceMonitor(
+            ledger_id=LEDGER, account=A, category=None, condition=WATCHED, description="", metadata={}
+        ),
         {
             "account": B,
+            "category": A,
             "condition": WATCHED._replace(resolve_value=None),
             "description": "b",
             "metadata": {"k": "1"},

@@ -199,8 +199,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
     """
     ERROR_REASON_TOO_MANY_MONITORS: _ErrorReason.ValueType  # 111
-    """FAILED_PRECONDITION. As many monitors as may be are on the account already.
-    Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}. Do: delete one first.
+    """FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
+    Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do: delete
+    one first.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 90
     """INTERNAL. A bug of the service; its log has the traceback.
@@ -380,8 +381,9 @@ ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
 Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
 """
 ERROR_REASON_TOO_MANY_MONITORS: ErrorReason.ValueType  # 111
-"""FAILED_PRECONDITION. As many monitors as may be are on the account already.
-Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}. Do: delete one first.
+"""FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
+Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do: delete
+one first.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 90
 """INTERNAL. A bug of the service; its log has the traceback.

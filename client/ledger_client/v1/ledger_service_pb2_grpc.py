@@ -530,7 +530,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateBalanceMonitor(self, request, context):
-        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS.
+        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
+        TOO_MANY_MONITORS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -544,7 +545,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBalanceMonitors(self, request, context):
-        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

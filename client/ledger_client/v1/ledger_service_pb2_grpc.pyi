@@ -132,11 +132,15 @@ class LedgerServiceStub:
     CATEGORY_MEMBER_NOT_FOUND.
     """
     CreateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
-    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
+    TOO_MANY_MONITORS.
+    """
     GetBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
     ListBalanceMonitors: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]
-    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    INVALID_PAGE_TOKEN.
+    """
     UpdateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
@@ -256,11 +260,15 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     CATEGORY_MEMBER_NOT_FOUND.
     """
     CreateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
-    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+    """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
+    TOO_MANY_MONITORS.
+    """
     GetBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
     ListBalanceMonitors: _aio.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]  # type: ignore[assignment]
-    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    INVALID_PAGE_TOKEN.
+    """
     UpdateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
@@ -593,7 +601,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitors_pb2.CreateBalanceMonitorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_monitors_pb2.BalanceMonitor, _abc.Awaitable[_monitors_pb2.BalanceMonitor]]:
-        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, TOO_MANY_MONITORS."""
+        """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
+        TOO_MANY_MONITORS.
+        """
 
     @_abc_1.abstractmethod
     def GetBalanceMonitor(
@@ -609,7 +619,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitors_pb2.ListBalanceMonitorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_monitors_pb2.ListBalanceMonitorsResponse, _abc.Awaitable[_monitors_pb2.ListBalanceMonitorsResponse]]:
-        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def UpdateBalanceMonitor(

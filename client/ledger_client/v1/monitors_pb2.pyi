@@ -37,7 +37,7 @@ class _MonitorFieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MonitorF
     MONITOR_FIELD_AVAILABLE: _MonitorField.ValueType  # 3
     """The amount of the available balance."""
     MONITOR_FIELD_LOCK_VERSION: _MonitorField.ValueType  # 4
-    """The account's lock_version."""
+    """The account's lock_version; of a monitor on a category it is INVALID_ARGUMENT."""
 
 class MonitorField(_MonitorField, metaclass=_MonitorFieldEnumTypeWrapper):
     """What a monitor looks at."""
@@ -51,7 +51,7 @@ MONITOR_FIELD_PENDING: MonitorField.ValueType  # 2
 MONITOR_FIELD_AVAILABLE: MonitorField.ValueType  # 3
 """The amount of the available balance."""
 MONITOR_FIELD_LOCK_VERSION: MonitorField.ValueType  # 4
-"""The account's lock_version."""
+"""The account's lock_version; of a monitor on a category it is INVALID_ARGUMENT."""
 Global___MonitorField: _TypeAlias = MonitorField  # noqa: Y015
 
 @_typing.final
@@ -99,8 +99,9 @@ Global___MonitorCondition: _TypeAlias = MonitorCondition  # noqa: Y015
 class BalanceMonitor(_message.Message):
     """A standing condition on a balance. It is judged after each command, each one of a batch by itself, and speaks through
     the ledger's log: once at its creation, and then only when it is triggered or resolved, right behind the command that
-    did it, never again and again. What one command does to several monitors is told by the accounts' ids and, of one
-    account, in the order of the monitors' creation.
+    did it, never again and again. What one command does to several monitors is told by the accounts' ids, then by the
+    categories' ids, and of one of them in the order of the monitors' creation. It ends with what it is on: behind a deletion
+    stand events of kind MONITOR_DELETED, ahead of all others.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -128,6 +129,7 @@ class BalanceMonitor(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
@@ -148,6 +150,8 @@ class BalanceMonitor(_message.Message):
     """The ledger it belongs to."""
     account_id: _builtins.str
     """An account."""
+    category_id: _builtins.str
+    """A category: what all accounts under it come to."""
     description: _builtins.str
     """Up to 1,000 characters."""
     version: _builtins.int
@@ -159,7 +163,7 @@ class BalanceMonitor(_message.Message):
     what moved the balance. The event that tells of it stands there, or right behind.
     """
     lock_version: _builtins.int
-    """The lock_version of the account at which all this is so."""
+    """The lock_version of the account at which all this is so; absent on a category."""
     position: _builtins.int
     """The ledger's position: of the command in the answer to a write, of the snapshot in the answer to a read. Absent in
     events, which have one.
@@ -180,7 +184,7 @@ class BalanceMonitor(_message.Message):
 
     @_builtins.property
     def balances(self) -> _balances_pb2.Balances:
-        """The account's balances at that lock_version."""
+        """The account's balances at that lock_version, or the category's."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -200,6 +204,7 @@ class BalanceMonitor(_message.Message):
         id: _builtins.str = ...,
         ledger_id: _builtins.str = ...,
         account_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
         condition: Global___MonitorCondition | None = ...,
         description: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
@@ -215,9 +220,9 @@ class BalanceMonitor(_message.Message):
         position: _builtins.int | None = ...,
         epoch: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "_version", b"_version", "account_id", b"account_id", "balances", b"balances", "condition", b"condition", "created_at", b"created_at", "deleted_at", b"deleted_at", "lock_version", b"lock_version", "position", b"position", "since", b"since", "subject", b"subject", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "_version", b"_version", "account_id", b"account_id", "balances", b"balances", "category_id", b"category_id", "condition", b"condition", "created_at", b"created_at", "deleted_at", b"deleted_at", "lock_version", b"lock_version", "position", b"position", "since", b"since", "subject", b"subject", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "_version", b"_version", "account_id", b"account_id", "balances", b"balances", "condition", b"condition", "created_at", b"created_at", "deleted_at", b"deleted_at", "description", b"description", "epoch", b"epoch", "id", b"id", "ledger_id", b"ledger_id", "lock_version", b"lock_version", "metadata", b"metadata", "position", b"position", "since", b"since", "since_position", b"since_position", "subject", b"subject", "triggered", b"triggered", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version", "_position", b"_position", "_version", b"_version", "account_id", b"account_id", "balances", b"balances", "category_id", b"category_id", "condition", b"condition", "created_at", b"created_at", "deleted_at", b"deleted_at", "description", b"description", "epoch", b"epoch", "id", b"id", "ledger_id", b"ledger_id", "lock_version", b"lock_version", "metadata", b"metadata", "position", b"position", "since", b"since", "since_position", b"since_position", "subject", b"subject", "triggered", b"triggered", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lock_version: _TypeAlias = _typing.Literal["lock_version"]  # noqa: Y015
     _WhichOneofArgType__lock_version: _TypeAlias = _typing.Literal["_lock_version", b"_lock_version"]  # noqa: Y015
@@ -225,7 +230,7 @@ class BalanceMonitor(_message.Message):
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "category_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lock_version) -> _WhichOneofReturnType__lock_version | None: ...
@@ -268,6 +273,8 @@ class CreateBalanceMonitorRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
@@ -279,6 +286,10 @@ class CreateBalanceMonitorRequest(_message.Message):
     """The id of an account."""
     account_external_id: _builtins.str
     """The external id of an account."""
+    category_id: _builtins.str
+    """The id of a category."""
+    category_external_id: _builtins.str
+    """The external id of a category."""
     description: _builtins.str
     """Up to 1,000 characters."""
     @_builtins.property
@@ -296,15 +307,17 @@ class CreateBalanceMonitorRequest(_message.Message):
         request_id: _builtins.str = ...,
         account_id: _builtins.str = ...,
         account_external_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
+        category_external_id: _builtins.str = ...,
         condition: Global___MonitorCondition | None = ...,
         description: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_external_id", b"account_external_id", "account_id", b"account_id", "condition", b"condition", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "condition", b"condition", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_external_id", b"account_external_id", "account_id", b"account_id", "condition", b"condition", "description", b"description", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "condition", b"condition", "description", b"description", "ledger_id", b"ledger_id", "metadata", b"metadata", "request_id", b"request_id", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "account_external_id", "category_id", "category_external_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
@@ -374,6 +387,8 @@ class ListBalanceMonitorsRequest(_message.Message):
     MONITOR_IDS_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     TRIGGERED_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
@@ -387,6 +402,10 @@ class ListBalanceMonitorsRequest(_message.Message):
     """The id of an account."""
     account_external_id: _builtins.str
     """The external id of an account."""
+    category_id: _builtins.str
+    """The id of a category."""
+    category_external_id: _builtins.str
+    """The external id of a category."""
     triggered: _builtins.bool
     """Keep only monitors that are triggered, or only those that are not; absent: all."""
     min_position: _builtins.int
@@ -408,19 +427,21 @@ class ListBalanceMonitorsRequest(_message.Message):
         monitor_ids: _abc.Iterable[_builtins.str] | None = ...,
         account_id: _builtins.str = ...,
         account_external_id: _builtins.str = ...,
+        category_id: _builtins.str = ...,
+        category_external_id: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         triggered: _builtins.bool | None = ...,
         min_position: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "min_position", b"min_position", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "min_position", b"min_position", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "monitor_ids", b"monitor_ids", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "monitor_ids", b"monitor_ids", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
     _WhichOneofReturnType__triggered: _TypeAlias = _typing.Literal["triggered"]  # noqa: Y015
     _WhichOneofArgType__triggered: _TypeAlias = _typing.Literal["_triggered", b"_triggered"]  # noqa: Y015
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "account_external_id"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["account_id", "account_external_id", "category_id", "category_external_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...

@@ -222,7 +222,7 @@ class Event(_message.Message):
     ledger_id: _builtins.str
     """The ledger it created; empty otherwise."""
     category_id: _builtins.str
-    """The category it created, updated or deleted, or whose members it changed; empty otherwise."""
+    """The category it created, updated or deleted, whose members it changed, or that its monitor is on; empty otherwise."""
     member_account_id: _builtins.str
     """The account that joined or left that category; empty otherwise."""
     member_category_id: _builtins.str
@@ -354,7 +354,8 @@ class WatchBalancesRequest(_message.Message):
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Also the changes of these categories and of every account then under them; at most 100. An unknown or deleted one is
         NOT_FOUND. Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at
-        the position before; one may be announced that was under it already.
+        the position before; one may be announced that was under it already. Of monitors' events, if their kinds are named,
+        those of monitors on these categories.
         """
 
     def __init__(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ledger_client.v1 import monitors_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.pieces import account_ref, enum_of, mask_of, optional_count, signed_amount
+from ledger_server.api.pieces import account_ref, category_ref, enum_of, mask_of, optional_count, signed_amount
+from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MonitorCondition, MonitorField, MonitorReading
 from ledger_server.domain.money import Operator
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
@@ -21,10 +22,12 @@ _UP, _DOWN = (Operator.LT, Operator.LTE), (Operator.GTE, Operator.GT)
 
 def create_monitor(request: monitors_pb2.CreateBalanceMonitorRequest) -> CreateBalanceMonitor:
     problems = Problems()
+    account, category = _subject(problems, request)
     command = CreateBalanceMonitor(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         request_id=fields.request_id(problems, request.request_id),
-        account=account_ref(problems, request),
+        account=account,
+        category=category,
         condition=_condition(problems, request.condition),
         description=fields.text(problems, "description", request.description),
         metadata=fields.metadata(problems, request.metadata),
@@ -76,6 +79,7 @@ def list_monitors(request: monitors_pb2.ListBalanceMonitorsRequest) -> MonitorQu
     problems = Problems()
     if len(request.monitor_ids) > MONITOR_IDS_MAX:
         problems.add("monitor_ids", f"must be at most {MONITOR_IDS_MAX}")
+    account, category = _subject(problems, request) if request.WhichOneof("subject") else (None, None)
     query = MonitorQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -85,7 +89,8 @@ def list_monitors(request: monitors_pb2.ListBalanceMonitorsRequest) -> MonitorQu
             fields.object_id(problems, f"monitor_ids[{n}]", monitor_id)
             for n, monitor_id in enumerate(request.monitor_ids[:MONITOR_IDS_MAX])
         ),
-        account=account_ref(problems, request) if request.WhichOneof("subject") else None,
+        account=account,
+        category=category,
         metadata=fields.metadata(problems, request.metadata),
         triggered=request.triggered if request.HasField("triggered") else None,
     )
@@ -111,6 +116,15 @@ def page_to(page: Page[MonitorReading]) -> monitors_pb2.ListBalanceMonitorsRespo
         position=page.position,
         epoch=page.epoch,
     )
+
+
+def _subject(
+    problems: Problems, request: monitors_pb2.CreateBalanceMonitorRequest | monitors_pb2.ListBalanceMonitorsRequest
+) -> tuple[Ref | None, Ref | None]:
+    """The account, or the category, that the oneof names."""
+    if request.WhichOneof("subject") in ("category_id", "category_external_id"):
+        return None, category_ref(problems, request)
+    return account_ref(problems, request), None
 
 
 def _condition(problems: Problems, condition: monitors_pb2.MonitorCondition) -> MonitorCondition:

@@ -63,9 +63,9 @@ class Effect:
     reversed: Mapping[str, Reversed] = field(default_factory=dict)
     # A monitor created, updated or deleted.
     monitor: MonitorReading | None = None
-    # The monitors that it triggered or resolved, each told by an event of its own right behind the command's.
+    # The monitors that it triggered, resolved or ended, each told by an event of its own right behind the command's.
     edges: Sequence[MonitorReading] = ()
-    # Of the accounts whose monitors or bands are others now: by account id; None when no monitor is left.
+    # Of the accounts and categories whose monitors or bands are others now: by their ids; None when no monitor is left.
     watched: Mapping[str, Watched | None] | None = None
 
     @property
@@ -122,7 +122,7 @@ class Book:
     grown: set[str] = field(default_factory=set)
     # How many monitors the ledger has; while there are none, none are looked for.
     monitor_count: int = 0
-    # The monitors of the accounts above: by account id, and the account of each.
+    # The monitors of the accounts and categories here: by the ids of these, and what each monitor is on.
     watched: dict[str, Watched] = field(default_factory=dict)
     monitored: dict[str, str] = field(default_factory=dict)
     # Categories that are not deleted, with all above them; by external id too.
@@ -197,7 +197,7 @@ class Book:
         for entry_id, amount in effect.reversed.items():
             self._put(self.reversed, entry_id, amount)
         if effect.watched is not None:
-            self._apply_monitors(effect.monitor, effect.watched)
+            self._apply_monitors(effect, effect.watched)
 
     def forget_all_but_pending(self, most: int) -> None:
         """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""
@@ -284,13 +284,14 @@ class Book:
             self._put(self.transaction_ids, transaction.external_id, transaction.id)
         self._put(self.transactions, transaction.id, transaction)
 
-    def _apply_monitors(self, reading: MonitorReading | None, watched: Mapping[str, Watched | None]) -> None:
-        for account_id, monitors in watched.items():
-            self._put(self.watched, account_id, monitors)
-        if reading is not None:
-            is_there = reading.monitor.deleted_at is None
-            self.monitor_count += is_there - (reading.monitor.id in self.monitored)
-            self._put(self.monitored, reading.monitor.id, reading.monitor.account_id if is_there else None)
+    def _apply_monitors(self, effect: Effect, watched: Mapping[str, Watched | None]) -> None:
+        for subject_id, monitors in watched.items():
+            self._put(self.watched, subject_id, monitors)
+        for monitor, _ in (*effect.edges, effect.monitor) if effect.monitor is not None else effect.edges:
+            is_there = monitor.deleted_at is None
+            if is_there != (monitor.id in self.monitored):
+                self.monitor_count += 1 if is_there else -1
+                self._put(self.monitored, monitor.id, monitor.subject_id if is_there else None)
 
     def _put(self, mapping: MutableMapping[str, Any], key: str, value: Any) -> None:
         if self._undo is not None:

@@ -306,14 +306,15 @@ class MonitorCondition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A standing condition on the balances of an account, and its state.
+    """A standing condition on the balances of an account or a category, and its state; exactly one of the ids is set.
 
     `since_position` and `since` are those of the command that brought it into its state.
     """
 
     id: str
     ledger_id: str
-    account_id: str
+    account_id: str | None
+    category_id: str | None
     condition: MonitorCondition
     description: str
     metadata: Metadata
@@ -326,12 +327,17 @@ class Monitor:
     updated_at: datetime
     deleted_at: datetime | None = None
 
+    @property
+    def subject_id(self) -> str:
+        """What it is on."""
+        return self.account_id or self.category_id or ""
+
 
 class MonitorReading(NamedTuple):
     """A monitor, and what it is on, at one moment."""
 
     monitor: Monitor
-    subject: AccountVersion
+    subject: AccountVersion | CategoryVersion
 
 
 class Band(NamedTuple):
@@ -343,7 +349,7 @@ class Band(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """The monitors on one account, oldest first, and what they come to for as long as it stays within all bands."""
+    """The monitors on one account or category, oldest first, and what they come to while it stays within all bands."""
 
     monitors: tuple[Monitor, ...]
     bands: tuple[Band, ...]

@@ -12,9 +12,12 @@ from ledger_server.domain.model import Metadata, MonitorCondition
 
 @dataclass(slots=True, kw_only=True)
 class CreateBalanceMonitor(Command):
+    """Exactly one of `account` and `category` is set."""
+
     method = "CreateBalanceMonitor"
 
-    account: Ref
+    account: Ref | None
+    category: Ref | None
     condition: MonitorCondition
     description: str
     metadata: Metadata
@@ -22,7 +25,8 @@ class CreateBalanceMonitor(Command):
 
     def values(self) -> Values:
         return (
-            *self.account.values("account"),
+            *(self.account or _NOTHING).values("account"),
+            *(self.category or _NOTHING).values("category"),
             ("condition", _condition_value(self.condition)),
             ("description", self.description),
             ("metadata", items_value(self.metadata)),
@@ -60,6 +64,9 @@ class DeleteBalanceMonitor(Command):
 
     def values(self) -> Values:
         return (("monitor_id", self.monitor_id), ("version", self.version))
+
+
+_NOTHING = Ref(None, None)
 
 
 def _condition_value(condition: MonitorCondition) -> Value:

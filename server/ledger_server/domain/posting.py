@@ -68,6 +68,6 @@ _RULES: Mapping[type[Command], Callable[[Book, Any, datetime], Effect]] = {
 def decide(book: Book, command: Command, time: datetime) -> Effect:
     """What the command does to the book as it stands, at the position after the book's; or a LedgerError."""
     effect = _RULES[type(command)](book, command, time)
-    if book.watched and effect.changes:
+    if book.watched:
         monitors.observe(book, effect)
     return effect

@@ -108,7 +108,8 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
         event.ledger_id = effect.ledger.id
     if effect.monitor is not None:
-        event.account_id = effect.monitor.monitor.account_id
+        event.account_id = effect.monitor.monitor.account_id or ""
+        event.category_id = effect.monitor.monitor.category_id or ""
         event.monitor.CopyFrom(monitor_to(effect.monitor))
     if effect.category is not None:
         event.category_id = effect.category.category.id
@@ -136,14 +137,15 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
 
 
 def edge_to_bytes(effect: Effect, reading: MonitorReading, position: int, request_id: str) -> bytes:
-    """The event of a monitor that an effect triggered or resolved."""
+    """The event of a monitor that an effect triggered, resolved or ended."""
     event = streams_pb2.Event(
         position=position,
         time=timestamp_to(effect.time),
         kind=int(edge_kind(reading.monitor)),  # type: ignore[arg-type]
         actor=effect.command.actor,
         request_id=request_id,
-        account_id=reading.monitor.account_id,
+        account_id=reading.monitor.account_id or "",
+        category_id=reading.monitor.category_id or "",
         monitor=monitor_to(reading),
     )
     return event.SerializeToString(deterministic=True)
@@ -153,10 +155,9 @@ def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
     """A monitor, and what it is on, as they stand."""
     monitor, subject = reading
     field, operator, value, resolve_value = monitor.condition
-    return monitors_pb2.BalanceMonitor(
+    message = monitors_pb2.BalanceMonitor(
         id=monitor.id,
         ledger_id=monitor.ledger_id,
-        account_id=monitor.account_id,
         condition=monitors_pb2.MonitorCondition(
             field=int(field),  # type: ignore[arg-type]
             operator=int(operator),  # type: ignore[arg-type]
@@ -169,12 +170,17 @@ def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
         triggered=monitor.triggered,
         since_position=monitor.since_position,
         since=timestamp_to(monitor.since),
-        lock_version=subject.lock_version,
+        lock_version=subject.lock_version if isinstance(subject, AccountVersion) else None,
         balances=balances_to(subject),
         created_at=timestamp_to(monitor.created_at),
         updated_at=timestamp_to(monitor.updated_at),
         deleted_at=timestamp_to(monitor.deleted_at) if monitor.deleted_at else None,
     )
+    if monitor.account_id is not None:
+        message.account_id = monitor.account_id
+    else:
+        message.category_id = monitor.subject_id
+    return message
 
 
 def _name_member(event: streams_pb2.Event, effect: Effect) -> None:

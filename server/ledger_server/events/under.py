@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from ledger_client.v1.streams_pb2 import Event, EventKind
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import AccountVersion, CategoryVersion
+from ledger_server.domain.model import MONITOR_KINDS, AccountVersion, CategoryVersion
 from ledger_server.domain.refusals import categories_not_found
 from ledger_server.events.log import answering
 from ledger_server.events.messages import Delivery
@@ -61,7 +61,9 @@ async def read_balances_under_at(
 
 
 async def read_passing(pool: Pool, watch: Watch, deliveries: Sequence[Delivery]) -> list[tuple[Event, Delivery]]:
-    """Whole events, each also with only the changes that pass the filter, which may be none."""
+    """Whole events, each also with only the changes that pass the filter; nothing where none do, unless a monitor that
+    was asked for speaks.
+    """
     events = [Event.FromString(delivery.event) for delivery in deliveries]
     asked = [
         (change.account_id, str(event.position)) for event in events for change in event.changes if change.account_id
@@ -86,7 +88,8 @@ async def read_passing(pool: Pool, watch: Watch, deliveries: Sequence[Delivery])
         selected.CopyFrom(event)
         del selected.changes[:]
         selected.changes.extend(changes)
-        passing.append((event, delivery._replace(event=selected.SerializeToString() if changes else b"")))
+        is_told = changes or (watch.kinds and event.kind in MONITOR_KINDS)
+        passing.append((event, delivery._replace(event=selected.SerializeToString() if is_told else b"")))
     return passing
 
 

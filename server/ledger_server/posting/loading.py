@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -32,14 +32,14 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.inputs import CategoryCondition, Ref
-from ledger_server.domain.model import Monitor
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Monitor
 from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.monitors import watch
 from ledger_server.storage import sql
 from ledger_server.storage.load import listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import account_version_from, category_version_from, ledger_from, monitor_from
+from ledger_server.storage.rows import Row, account_version_from, category_version_from, ledger_from, monitor_from
 
 # Commands that give a transaction an external id.
 _NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
@@ -78,7 +78,10 @@ async def load(
     if names.monitor_ids:
         rows = await connection.fetch(sql.load_monitors_by_id, book.ledger.id, list(names.monitor_ids))
         for row in rows:
-            names.add_account(Ref(row["account_id"], None))
+            if row["account_id"] is not None:
+                names.add_account(Ref(row["account_id"], None))
+            else:
+                names.add_category(Ref(row["category_id"], None))
     new_account_ids = await _load_accounts(connection, book, names)
     if has_categories and (new_account_ids or names.category_ids or names.category_external_ids):
         await load_categories(
@@ -133,11 +136,10 @@ class _Names:
                 self.is_deleting = self.is_deleting or isinstance(command, DeleteLedger)
             case UpdateEntry():
                 self.entry_ids.add(command.entry_id)
-            case CreateBalanceMonitor() | DeleteAccount():
+            case DeleteAccount():
                 self.add_account(command.account)
-            case UpdateBalanceMonitor() | DeleteBalanceMonitor():
-                if command.monitor_id not in self._book.monitored:
-                    self.monitor_ids.add(command.monitor_id)
+            case CreateBalanceMonitor() | UpdateBalanceMonitor() | DeleteBalanceMonitor():
+                self._add_monitor_command(command)
             case CreateCategory() | UpdateCategory() | DeleteCategory() | AddCategoryMember():
                 self._add_category_command(command)
             case _:
@@ -152,6 +154,15 @@ class _Names:
         for condition in getattr(command, "conditions", ()):
             self.add_account(condition.account)
         self._add_category_conditions(getattr(command, "category_conditions", ()))
+
+    def _add_monitor_command(self, command: CreateBalanceMonitor | UpdateBalanceMonitor | DeleteBalanceMonitor) -> None:
+        if not isinstance(command, CreateBalanceMonitor):
+            if command.monitor_id not in self._book.monitored:
+                self.monitor_ids.add(command.monitor_id)
+        elif command.account is not None:
+            self.add_account(command.account)
+        elif command.category is not None:
+            self.add_category(command.category)
 
     def _add_category_command(self, command: CategoryCommand) -> None:
         match command:
@@ -257,19 +268,21 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> l
         if version.account.external_id is not None and version.account.holds_external_id:
             book.account_ids[version.account.external_id] = version.account.id
     if book.monitor_count and rows:
-        await _load_monitors(connection, book, [row["account_id"] for row in rows])
+        account_ids = [row["account_id"] for row in rows]
+        monitors = await connection.fetch(sql.load_monitors_on_accounts, book.ledger.id, account_ids)
+        _watch(book, monitors, book.accounts)
     return new_ids
 
 
-async def _load_monitors(connection: Connection, book: Book, account_ids: Sequence[str]) -> None:
-    """The monitors of accounts that were just loaded; what is in memory is newer."""
+def _watch(book: Book, rows: Sequence[Row], subjects: Mapping[str, AccountVersion | CategoryVersion]) -> None:
+    """The monitors of what was just loaded; what is in memory is newer."""
     monitors: dict[str, list[Monitor]] = {}
-    for row in await connection.fetch(sql.load_monitors, book.ledger.id, account_ids):
-        monitors.setdefault(row["account_id"], []).append(monitor_from(row))
-    for account_id, own in monitors.items():
-        if account_id not in book.watched:
-            book.watched[account_id] = watch(own, book.accounts[account_id])
-            book.monitored.update((monitor.id, account_id) for monitor in own)
+    for monitor in map(monitor_from, rows):
+        monitors.setdefault(monitor.subject_id, []).append(monitor)
+    for subject_id, own in monitors.items():
+        if subject_id not in book.watched:
+            book.watched[subject_id] = watch(own, subjects[subject_id])
+            book.monitored.update((monitor.id, subject_id) for monitor in own)
 
 
 async def load_categories(
@@ -296,3 +309,6 @@ async def load_categories(
             book.categories[version.category.id] = version
             if version.category.external_id is not None:
                 book.category_ids[version.category.external_id] = version.category.id
+        if book.monitor_count:
+            monitors = await connection.fetch(sql.load_monitors_on_categories, book.ledger.id, sorted(missing))
+            _watch(book, monitors, book.categories)

@@ -38,9 +38,9 @@ class MonitorRows:
                 self._conditions.append((monitor.id, str(effect.position), *_condition(monitor.condition)))
 
     async def write(self, connection: Connection, now: datetime) -> None:
-        """Writes them within the caller's transaction, once the accounts they are on are there."""
+        """Writes them within the caller's transaction, once what they are on is there."""
         if self._monitors:
-            columns = literals([self._row(monitor) for monitor in self._monitors.values()], 17)
+            columns = literals([self._row(monitor) for monitor in self._monitors.values()], 18)
             await connection.execute(sql.write_monitors, self._ledger_id, *columns, self._growth)
         if self._conditions:
             columns = literals(self._conditions, 6)
@@ -55,7 +55,8 @@ class MonitorRows:
     def _row(self, monitor: Monitor) -> tuple[str, ...]:
         return (
             monitor.id,
-            monitor.account_id,
+            or_null(monitor.account_id),
+            or_null(monitor.category_id),
             str(monitor.created_position),
             monitor.created_at.isoformat(),
             monitor.updated_at.isoformat(),

@@ -113,8 +113,12 @@ def written_from(record: dict[str, Any]) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
         return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
-    if "category" in record:
-        return Written(_category_from(record), record["position"], record["epoch"], replayed=True)
+    subject = _category_from(record) if "category" in record else _account_from(record)
+    reading = MonitorReading(_monitor_from(record["monitor"]), subject) if "monitor" in record else None
+    return Written(reading or subject, record["position"], record["epoch"], replayed=True)
+
+
+def _account_from(record: dict[str, Any]) -> AccountVersion:
     fields = record["account"]
     account = Account(
         **_with_times(fields)
@@ -124,12 +128,7 @@ def written_from(record: dict[str, Any]) -> Written:
             "limits": tuple(BalanceLimit(BalanceKind(kind), low, high) for kind, low, high in fields["limits"]),
         }
     )
-    counters = _counters_from(record)
-    written: AccountVersion | MonitorReading
-    written = version = AccountVersion(account, record["lock_version"], counters, record["balance_position"])
-    if "monitor" in record:
-        written = MonitorReading(_monitor_from(record["monitor"]), version)
-    return Written(written, record["position"], record["epoch"], replayed=True)
+    return AccountVersion(account, record["lock_version"], _counters_from(record), record["balance_position"])
 
 
 def _monitor_from(fields: dict[str, Any]) -> Monitor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ledger_server.domain.errors import PositionInFuture
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import CategoryVersion
@@ -35,6 +37,12 @@ async def categories_under(at: Snapshot, category_id: str) -> list[str]:
     if not rows:
         raise categories_not_found([Ref(category_id, None)])
     return [row["category_id"] for row in rows]
+
+
+async def categories_by_id(at: Snapshot, category_ids: Iterable[str]) -> dict[str, CategoryVersion]:
+    """Those of the categories that exist."""
+    rows = await at.connection.fetch(sql.load_categories, at.ledger_id, sorted(set(category_ids)))
+    return {row["category_id"]: category_version_from(row) for row in rows}
 
 
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:

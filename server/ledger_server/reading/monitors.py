@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger_server.domain.model import MonitorReading
+from ledger_server.domain.model import AccountVersion, CategoryVersion, MonitorReading
 from ledger_server.domain.monitors import monitor_not_found
 from ledger_server.reading.accounts import accounts_by_id, get_account
+from ledger_server.reading.categories import categories_by_id, get_category
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, cut, fill
 from ledger_server.reading.queries import MonitorQuery
@@ -28,7 +29,7 @@ async def get_monitor(at: Snapshot, monitor_id: str) -> MonitorReading:
 async def list_monitors(at: Snapshot, query: MonitorQuery) -> Page[MonitorReading]:
     """A page of the ledger's monitors. Keyed by created_position."""
     start = from_token(query, LOWEST)
-    if query.monitor_ids or query.account is not None:
+    if query.monitor_ids or query.account is not None or query.category is not None:
         found = await _of_few(at, query, start)
     elif query.triggered and not query.metadata:
         found = await _triggered(at, query, start)
@@ -38,17 +39,21 @@ async def list_monitors(at: Snapshot, query: MonitorQuery) -> Page[MonitorReadin
 
 
 async def _of_few(at: Snapshot, query: MonitorQuery, start: Key) -> Found:
-    """Of those named, or of those on one account: both are so few that they are read at once."""
-    account = None if query.account is None else (await get_account(at, query.account)).account.id
+    """Of those named, or of those on one account or category: so few that they are read at once."""
+    account_id = None if query.account is None else (await get_account(at, query.account)).account.id
+    category_id = None if query.category is None else (await get_category(at, query.category, None)).category.id
     if query.monitor_ids:
         rows = await at.connection.fetch(sql.load_monitors_by_id, at.ledger_id, sorted(query.monitor_ids))
+    elif account_id is not None:
+        rows = await at.connection.fetch(sql.load_monitors_on_accounts, at.ledger_id, [account_id])
     else:
-        rows = await at.connection.fetch(sql.load_monitors, at.ledger_id, [account])
+        rows = await at.connection.fetch(sql.load_monitors_on_categories, at.ledger_id, [category_id])
     rows = [
         row
         for row in rows
         if row["created_position"] > start.number
-        and account in (None, row["account_id"])
+        and account_id in (None, row["account_id"])
+        and category_id in (None, row["category_id"])
         and query.triggered in (None, row["triggered"])
         and query.metadata.items() <= row["metadata"].items()
     ]
@@ -83,8 +88,15 @@ async def _by_filters(at: Snapshot, query: MonitorQuery, start: Key) -> Found:
 
 
 async def _with_subjects(at: Snapshot, rows: Sequence[Row]) -> list[MonitorReading]:
-    subjects = await accounts_by_id(at, [row["account_id"] for row in rows]) if rows else {}
-    return [MonitorReading(monitor_from(row), subjects[row["account_id"]]) for row in rows]
+    monitors = [monitor_from(row) for row in rows]
+    account_ids = [monitor.account_id for monitor in monitors if monitor.account_id is not None]
+    category_ids = [monitor.category_id for monitor in monitors if monitor.category_id is not None]
+    subjects: dict[str, AccountVersion | CategoryVersion] = {}
+    if account_ids:
+        subjects |= await accounts_by_id(at, account_ids)
+    if category_ids:
+        subjects |= await categories_by_id(at, category_ids)
+    return [MonitorReading(monitor, subjects[monitor.subject_id]) for monitor in monitors]
 
 
 def _key(row: Row) -> Key:

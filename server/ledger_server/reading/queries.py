@@ -229,6 +229,7 @@ class MonitorQuery(LedgerPageQuery):
 
     monitor_ids: frozenset[str] = frozenset()
     account: Ref | None = None
+    category: Ref | None = None
     metadata: Metadata = field(default_factory=dict)
     triggered: bool | None = None
 

@@ -103,6 +103,7 @@ def monitor_from(row: Row) -> Monitor:
         id=row["monitor_id"],
         ledger_id=row["ledger_id"],
         account_id=row["account_id"],
+        category_id=row["category_id"],
         condition=MonitorCondition(
             MonitorField(row["field"]), Operator(row["operator"]), row["value"], row["resolve_value"]
         ),

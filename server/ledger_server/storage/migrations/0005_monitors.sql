@@ -3,7 +3,9 @@
 CREATE TABLE monitors (
     ledger_id        uuid        NOT NULL,
     monitor_id       uuid        NOT NULL,
-    account_id       uuid        NOT NULL,
+    -- What it is on: one of the two.
+    account_id       uuid,
+    category_id      uuid,
     created_position bigint      NOT NULL,
     created_at       timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,
@@ -24,9 +26,13 @@ CREATE TABLE monitors (
     deleted_position bigint,
     deleted_at       timestamptz,
     CONSTRAINT monitors_pkey PRIMARY KEY (ledger_id, monitor_id),
+    CONSTRAINT monitor_on_one_subject CHECK ((account_id IS NULL) <> (category_id IS NULL)),
     CONSTRAINT monitor_on_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT monitor_on_a_category FOREIGN KEY (ledger_id, category_id)
+        REFERENCES categories (ledger_id, category_id),
     CONSTRAINT monitor_version_not_negative CHECK (version >= 0),
     CONSTRAINT monitor_field_known CHECK (field BETWEEN 1 AND 4),
+    CONSTRAINT category_has_no_lock_version CHECK (category_id IS NULL OR field <> 4),
     CONSTRAINT monitor_operator_known CHECK (operator IN (1, 2, 3, 5, 6)),
     CONSTRAINT monitor_value_in_range CHECK (abs(value) < 1e36 AND scale(value) = 0),
     CONSTRAINT monitor_resolve_value_in_range CHECK (abs(resolve_value) < 1e36 AND scale(resolve_value) = 0),
@@ -41,8 +47,10 @@ CREATE TABLE monitors (
 
 -- Created order is position order; ListBalanceMonitors pages by it.
 CREATE UNIQUE INDEX monitor_created_position_unique ON monitors (ledger_id, created_position);
--- What the write path loads with an account.
+-- What the write path loads with an account, and with a category.
 CREATE INDEX monitors_on_account ON monitors (ledger_id, account_id, created_position) WHERE deleted_at IS NULL;
+CREATE INDEX monitors_on_category ON monitors (ledger_id, category_id, created_position)
+    WHERE category_id IS NOT NULL AND deleted_at IS NULL;
 -- What an operator asks for.
 CREATE INDEX monitors_triggered ON monitors (ledger_id, created_position) WHERE triggered AND deleted_at IS NULL;
 
