@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 import grpc
@@ -27,6 +27,7 @@ from ledger_client import (
     VerifyProgress,
     credit,
     debit,
+    monitor_condition,
 )
 from ledger_client.v1 import admin_service_pb2 as pb
 from ledger_client.v1.streams_pb2 import Event
@@ -86,7 +87,7 @@ async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
     assert first.digest == await client.get_log_digest(ledger.id)
     assert first.digest.position == 12
     assert told[0].check == "events"
-    assert told[0].checks_total == 10
+    assert told[0].checks_total == 11
     await client.create_account(ledger.id, "Later", normal_balance="debit", currency="USD")
     again = await client.verify_ledger(ledger.id, known_digest=first.digest)
     assert (again.sound, again.digest.position) == (True, 13)
@@ -224,6 +225,72 @@ async def test_the_first_row_that_was_tampered_with_is_named(
     assert (finding.table, finding.problem) == (table, problem), result.findings
     assert key.items() <= finding.key.items()
     assert finding.expected != finding.found
+
+
+# At positions 5 and 6 two monitors are created, at 7 the second is deleted, at 8 the first is resolved, told at 9.
+MONITOR_TAMPERINGS = {
+    "a monitor turned": (
+        "UPDATE monitors SET triggered = NOT triggered WHERE ledger_id = $1 AND deleted_at IS NULL",
+        ["state, by event 9", "triggered, by its condition at 30"],
+    ),
+    "a monitor that missed its last edge": (
+        """
+        UPDATE monitors SET triggered = true, since_position = created_position
+        WHERE ledger_id = $1 AND deleted_at IS NULL
+        """,
+        ["state, by event 9", "triggered, by its condition at 30"],
+    ),
+    "a monitor that was taken back from the deleted": (
+        "UPDATE monitors SET deleted_at = NULL, deleted_position = NULL WHERE ledger_id = $1",
+        # Nobody judged it when the balance moved.
+        ["deleted, by event 7", "triggered, by its condition at 30"],
+    ),
+    "a condition that was another": (
+        "UPDATE monitor_conditions SET value = value - 1 WHERE ledger_id = $1",
+        ["condition, by the last it was given"],
+    ),
+    "a condition that was never given": (
+        "DELETE FROM monitor_conditions WHERE ledger_id = $1",
+        ["condition, by the last it was given"],
+    ),
+}
+
+
+@pytest.mark.parametrize("is_on_category", [False, True], ids=["on an account", "on a category"])
+@pytest.mark.parametrize(("statements", "problems"), MONITOR_TAMPERINGS.values(), ids=MONITOR_TAMPERINGS)
+async def test_a_monitor_that_was_tampered_with_is_named(
+    statements: str, problems: list[str], is_on_category: bool, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await client.create_ledger("Test")
+    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
+    owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
+    category = await client.create_category(ledger.id, "All", normal_balance="credit", currency="USD")
+    await client.add_category_member(ledger.id, category, account=owner)
+    subject: dict[str, Any] = {"category": category} if is_on_category else {"account": owner}
+    low = monitor_condition("available", "<", 5, resolve_value=20)
+    await client.create_balance_monitor(ledger.id, low, **subject)
+    deleted = await client.create_balance_monitor(ledger.id, low, **subject)
+    await client.delete_balance_monitor(ledger.id, deleted)
+    await client.create_transaction(ledger.id, [debit(cash, 30), credit(owner, 30)], status="posted")
+    assert (await client.verify_ledger(ledger.id)).sound
+    await tamper(connection, ledger, statements)
+    findings = (await client.verify_ledger(ledger.id)).findings
+    assert {finding.table for finding in findings} == {"monitors"}
+    assert [finding.problem for finding in findings] == problems
+
+
+async def test_within_its_hysteresis_only_the_log_knows_the_state_of_a_monitor(
+    client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await client.create_ledger("Test")
+    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
+    owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
+    low = monitor_condition("available", "<", 5, resolve_value=20)
+    await client.create_balance_monitor(ledger.id, low, account=owner)
+    await client.create_transaction(ledger.id, [debit(cash, 10), credit(owner, 10)], status="posted")
+    assert (await client.verify_ledger(ledger.id)).sound
+    await tamper(connection, ledger, "UPDATE monitors SET triggered = NOT triggered WHERE ledger_id = $1")
+    assert [finding.problem for finding in (await client.verify_ledger(ledger.id)).findings] == ["state, by event 3"]
 
 
 async def test_an_account_that_a_transaction_dropped_keeps_its_version(

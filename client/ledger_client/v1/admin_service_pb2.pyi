@@ -161,7 +161,8 @@ class VerifyProgress(_message.Message):
     FRACTION_FIELD_NUMBER: _builtins.int
     check: _builtins.str
     """The check under way, by the table that is walked: `events`, `accounts`, `account_versions`, `transactions`,
-    `transaction_versions`, `entries`, `account_timelines`, `entry_reversals`, `requests`, `categories` …
+    `transaction_versions`, `entries`, `account_timelines`, `entry_reversals`, `requests`, `monitors`,
+    `categories` …
     """
     checks_done: _builtins.int
     """How many checks are done."""

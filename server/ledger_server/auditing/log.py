@@ -1,5 +1,6 @@
 """The check of the log: events follow one another without a gap, each digest covers all before it, and what they tell
-of balances is what the versions of accounts and categories say, byte for byte.
+of balances is what the versions of accounts and categories say, byte for byte. No monitor's state is older than what
+they tell of it, or another.
 
 The digests are computed here, not in the database that is being judged.
 """
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import BalanceChange, Event
+from ledger_client.v1.streams_pb2 import BalanceChange, Event, EventKind
 from ledger_server.auditing.findings import Finding, KnownDigest
 from ledger_server.auditing.snapshots import bite
 from ledger_server.domain.errors import PositionPruned
@@ -34,6 +35,8 @@ class _Page(NamedTuple):
     versions: Mapping[tuple[str, int], Row]
     # By category id and position.
     category_versions: Mapping[tuple[str, int], Row]
+    # By id.
+    monitors: Mapping[str, Row]
     # Positions whose transaction was written there.
     written: set[int]
     # Set where the page does not begin right behind the one before: what was pruned meanwhile, if that is why.
@@ -74,7 +77,7 @@ class LogCheck:
         else:
             checkpoint = await connection.fetchrow(sql.read_checkpoint, ledger_id)
             first = rows[0]["position"] if rows else None
-            return _Page([], [], {}, {}, set(), checkpoint, first)
+            return _Page([], [], {}, {}, {}, set(), checkpoint, first)
         events = [Event.FromString(row["payload"]) for row in rows]
         told = [
             (change.account_id, str(change.lock_version))
@@ -113,6 +116,7 @@ class LogCheck:
             events,
             {(row["account_id"], row["lock_version"]): row for row in versions},
             {(row["category_id"], row["position"]): row for row in category_versions},
+            await _find_monitors(connection, ledger_id, events),
             {row["position"] for row in written},
             None,
             rows[0]["position"],
@@ -151,6 +155,8 @@ class LogCheck:
         if event.transaction_id and position not in page.written:
             yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
         yield from _judge_changes(key, position, event, page)
+        if event.HasField("monitor"):
+            yield from _judge_monitor(key, position, event, page.monitors.get(event.monitor.id))
         # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
         self.digest, self.position, self.time = row["digest"], position, row["time"]
         yield from self._compare_with_known()
@@ -170,6 +176,30 @@ class LogCheck:
                 f"{self._known.position} tells nothing any more",
                 metadata={"oldest_position": str(self.checkpoint_position + 1)},
             )
+
+
+async def _find_monitors(connection: Connection, ledger_id: str, events: Iterable[Event]) -> Mapping[str, Row]:
+    told = {event.monitor.id for event in events if event.HasField("monitor")}
+    rows = await connection.fetch(sql.find_monitor_states, ledger_id, sorted(told)) if told else []
+    return {row["monitor_id"]: row for row in rows}
+
+
+def _judge_monitor(key: Mapping[str, str], position: int, event: Event, row: Row | None) -> Iterable[Finding]:
+    """The row may be newer than the event, never older."""
+    told = event.monitor
+    if row is None:
+        yield Finding("events", key, "the monitor that it tells of", told.id, "")
+        return
+    monitor_key = {"monitor_id": told.id}
+    if event.kind == EventKind.EVENT_KIND_MONITOR_DELETED and row["deleted_position"] is None:
+        yield Finding("monitors", monitor_key, f"deleted, by event {position}", "deleted", "")
+    since, triggered = row["since_position"], row["triggered"]
+    if since < told.since_position or (since == told.since_position and triggered != told.triggered):
+        words = [
+            f"{'triggered' if is_triggered else 'resolved'} since {at}"
+            for is_triggered, at in ((told.triggered, told.since_position), (triggered, since))
+        ]
+        yield Finding("monitors", monitor_key, f"state, by event {position}", *words)
 
 
 def _judge_changes(key: Mapping[str, str], position: int, event: Event, page: _Page) -> Iterable[Finding]:

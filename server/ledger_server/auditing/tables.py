@@ -10,6 +10,7 @@
 | account_timelines    | the versions that are folded into it                                                       |
 | entry_reversals      | what stands of the entries that reverse it                                                 |
 | requests             | the version that it wrote                                                                  |
+| monitors             | what its condition, the last it was given, makes of what it is on, as both stand now       |
 
 Rows of positions after the one that the verification began at are left out, so it may take hours beside writers. The
 newest versions of transactions come before the replaced ones, or one that is replaced meanwhile could be missed.
@@ -62,6 +63,7 @@ CHECKS = (
     TableCheck("account_timelines", sql.walk_timelines, [sql.verify_timelines], (NIL_ID,), (RUN_VERSIONS_MAX,)),
     TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
+    TableCheck("monitors", sql.walk_monitors, [sql.verify_monitors], (NIL_ID,)),
 )
 
 
