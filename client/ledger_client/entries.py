@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
+from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import (
     AccountRef,
     DirectionWord,
@@ -22,17 +23,17 @@ from ledger_client.inputs import (
 from ledger_client.pages import every_page
 from ledger_client.v1.balances_pb2 import Direction
 from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesRequest, ListEntriesResponse, UpdateEntryRequest
-from ledger_client.v1.filters_pb2 import AmountCondition, MetadataFilter
+from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
 from ledger_client.v1.transactions_pb2 import Entry, TransactionStatus
 
 
 class EntryFilters(TypedDict, total=False):
-    """Which entries to list: those of an account or those of a transaction, narrowed by the rest."""
+    """Which entries to list: of an account, of a transaction or of a ledger, narrowed by the rest."""
 
     account: AccountRef | None
-    """Entries written on this account, newest first."""
+    """Entries written on this account, newest first by default."""
     transaction: TransactionRef | None
-    """Entries of all versions of this transaction, oldest first."""
+    """Entries of all versions of this transaction, oldest first by default."""
     direction: DirectionWord | Direction.ValueType | None
     """Written on this side."""
     statuses: Iterable[StatusWord | TransactionStatus.ValueType]
@@ -53,6 +54,16 @@ class EntryFilters(TypedDict, total=False):
     """Written at this lock_version of their account or later."""
     account_lock_version_upper_bound: int | None
     """Written before this lock_version of their account."""
+    ids: Iterable[str]
+    """These, at most 1,000."""
+    category_id: str
+    """On accounts that are under this category now; CategoryNotFound."""
+    created_at_lower_bound: dt.datetime | None
+    """Written at this time or later; with a time zone."""
+    created_at_upper_bound: dt.datetime | None
+    """Written before this time; with a time zone."""
+    order: OrderWord | ListOrder.ValueType | None
+    """Default: "created_asc" of a transaction, else "created_desc"."""
     page_size: int
     """1..1,000; 0: 100."""
     min_position: int | None
@@ -121,7 +132,7 @@ class EntryCalls(Connection):
         timeout: float | None = None,
         **filters: Unpack[EntryFilters],
     ) -> ListEntriesResponse:
-        """One page of the entries of an account or of a transaction; give one of the two.
+        """One page of the entries of an account, of a transaction or of a ledger.
 
         Raises:
             AccountNotFound: no such account in this ledger.
@@ -141,6 +152,11 @@ class EntryCalls(Connection):
             metadata_filter=filters.get("metadata_filter"),
             account_lock_version_lower_bound=filters.get("account_lock_version_lower_bound"),
             account_lock_version_upper_bound=filters.get("account_lock_version_upper_bound"),
+            ids=filters.get("ids", ()),
+            category_id=filters.get("category_id", ""),
+            created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
+            created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
+            order=order_value(filters.get("order")),
             min_position=filters.get("min_position"),
         )
         account, transaction = filters.get("account"), filters.get("transaction")
@@ -153,7 +169,7 @@ class EntryCalls(Connection):
         return await self._call(self.stub.ListEntries, request, timeout)
 
     async def entries(self, ledger_id: str, **filters: Unpack[EntryFilters]) -> AsyncIterator[Entry]:
-        """All entries of an account or of a transaction that pass the filters, page by page."""
+        """All entries that pass the filters, page by page."""
 
         async def fetch(token: str) -> ListEntriesResponse:
             return await self.list_entries(ledger_id, page_token=token, **filters)

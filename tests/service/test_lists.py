@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ledger_server.domain.category_commands import AddCategoryMember, DeleteCategory, RemoveCategoryMember
 from ledger_server.domain.inputs import BalanceCondition, Ref
 from ledger_server.domain.model import AccountStatus, AccountVersion, ArchivedReason, Transaction, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator, balance
@@ -28,6 +27,7 @@ from tests.service.test_reading import (
     pages,
     pair,
     touches,
+    write_categories,
     write_history,
 )
 
@@ -50,18 +50,6 @@ async def history(dsn: str) -> AsyncIterator[Books]:
         await write_history(books, random.Random(7), 250)
         await write_categories(books)
         yield books
-
-
-async def write_categories(books: Books) -> None:
-    """One with an account that left it, another with one that is in both, one without any, and a deleted one."""
-    ids = [version.account.id for version in books.accounts[:4]]
-    top = await books.create_category()
-    nested, left, empty, deleted = [await books.create_category(top) for _ in range(4)]
-    for category_id, n in ((top, 0), (nested, 0), (nested, 1), (left, 2), (left, 3), (deleted, 3)):
-        await books.join(category_id, ids[n], AddCategoryMember)
-    await books.join(left, ids[2], RemoveCategoryMember)
-    await books.write(DeleteCategory(ledger_id=books.ledger_id, category=Ref(deleted, None)))
-    books.under = {top: {ids[0], ids[1], ids[3]}, nested: set(ids[:2]), left: {ids[3]}, empty: set()}
 
 
 @pytest.fixture(params=["few matches", "many matches"])

@@ -14,7 +14,12 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from ledger_server.domain.category_commands import AddCategoryMember, CreateCategory
+from ledger_server.domain.category_commands import (
+    AddCategoryMember,
+    CreateCategory,
+    DeleteCategory,
+    RemoveCategoryMember,
+)
 from ledger_server.domain.commands import (
     ArchiveTransaction,
     Command,
@@ -40,6 +45,7 @@ from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPa
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,
+    CategoryVersion,
     Ledger,
     ListedEntry,
     Transaction,
@@ -61,7 +67,7 @@ from ledger_server.reading import (
 )
 from ledger_server.reading import entries as entries_module
 from ledger_server.reading.metadata import Check, Term, Terms
-from ledger_server.reading.queries import AmountCondition
+from ledger_server.reading.queries import ANY_TIME, AmountCondition, Between, ListOrder
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests.conftest import new_database
@@ -86,6 +92,7 @@ class Books:
     reversed_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # The accounts that are under each category.
     under: dict[str, set[str]] = field(default_factory=dict)
+    category_commands: int = 0
 
     def newest(self, versions: list[Transaction]) -> Transaction:
         return versions[-1]._replace(reversed_by=self.reversed_by.get(versions[-1].id, ()))
@@ -100,6 +107,8 @@ class Books:
             self.versions.setdefault(answer.object.id, []).append(answer.object)
         elif isinstance(answer.object, AccountVersion):
             self.accounts.append(answer.object)
+        elif isinstance(answer.object, CategoryVersion):
+            self.category_commands += 1
         return answer
 
     async def create_ledger(self, metadata: dict[str, str] | None = None) -> Ledger:
@@ -232,6 +241,7 @@ async def history(dsn: str) -> AsyncIterator[Books]:
     """A ledger with a random past, the same every time."""
     async with books_on(dsn) as books:
         await write_history(books, random.Random(1), 150)
+        await write_categories(books)
         yield books
 
 
@@ -245,6 +255,18 @@ async def write_history(books: Books, chance: random.Random, count: int) -> None
         )
     for n in range(count):
         await write_something(books, chance, n)
+
+
+async def write_categories(books: Books) -> None:
+    """One with an account that left it, another with one that is in both, one without any, and a deleted one."""
+    ids = [version.account.id for version in books.accounts[:4]]
+    top = await books.create_category()
+    nested, left, empty, deleted = [await books.create_category(top) for _ in range(4)]
+    for category_id, n in ((top, 0), (nested, 0), (nested, 1), (left, 2), (left, 3), (deleted, 3)):
+        await books.join(category_id, ids[n], AddCategoryMember)
+    await books.join(left, ids[2], RemoveCategoryMember)
+    await books.write(DeleteCategory(ledger_id=books.ledger_id, category=Ref(deleted, None)))
+    books.under = {top: {ids[0], ids[1], ids[3]}, nested: set(ids[:2]), left: {ids[3]}, empty: set()}
 
 
 async def write_something(books: Books, chance: random.Random, n: int) -> None:
@@ -377,7 +399,7 @@ async def test_every_object_reads_as_it_was_last_written(history: Books) -> None
     assert (read.position, read.epoch) == (ledger.position, ledger.epoch)
     # One event a command, and every command of the model was accepted; a partial post writes two versions.
     positions = {version.position for versions in history.versions.values() for version in versions}
-    assert ledger.position == len(history.accounts) + len(positions)
+    assert ledger.position == len(history.accounts) + len(positions) + history.category_commands
 
 
 async def test_an_account_reads_with_its_newest_balances(history: Books) -> None:
@@ -476,18 +498,21 @@ async def test_transactions_by_any_filters(history: Books) -> None:
 
 async def test_entries_by_any_filters(history: Books) -> None:
     chance = random.Random(4)
-    for n in range(100):
+    everything = [entry for versions in history.versions.values() for entry in model_entries(versions)]
+    for n in range(200):
         account = chance.choice(history.accounts).account
         versions = chance.choice(list(history.versions.values()))
-        of_account = n % 2 == 0
+        owner = ("account", "transaction", "ledger")[n % 3]
+        some = chance.sample(everything, 40)
+        order = chance.choice(list(ListOrder))
         query = EntryQuery(
             ledger_id=history.ledger_id,
             page_size=chance.choice((1, 3, 20, 1000)),
-            account=Ref(account.id, None) if of_account else None,
-            transaction=None if of_account else Ref(versions[0].id, None),
+            account=Ref(account.id, None) if owner == "account" else None,
+            transaction=Ref(versions[0].id, None) if owner == "transaction" else None,
             direction=chance.choice((None, *Direction)),
             statuses=frozenset(chance.sample(list(TransactionStatus), chance.randrange(3))),
-            include_discarded=chance.choice((False, True)),
+            include_discarded=order.is_created and chance.choice((False, True)),
             effective_at_lower_bound=chance.choice((None, DAY_ZERO + timedelta(days=10))),
             effective_at_upper_bound=chance.choice((None, DAY_ZERO + timedelta(days=20))),
             amounts=chance.choice(((), (AmountCondition(chance.choice(list(Operator)), chance.randrange(100)),))),
@@ -495,9 +520,29 @@ async def test_entries_by_any_filters(history: Books) -> None:
             metadata_terms=chance.choice((None, None, Terms((Term("line", Check.ABSENT),), ()))),
             lock_version_lower_bound=chance.choice((None, None, chance.randrange(40))),
             lock_version_upper_bound=chance.choice((None, None, chance.randrange(80))),
+            ids=chance.choice(((), (), (), (), tuple(entry.id for entry in some))),
+            category_id=chance.choice((*[None] * 8, *history.under)),
+            created_at=chance.choice((ANY_TIME, ANY_TIME, ANY_TIME, Between(*sorted(e.created_at for e in some[:2])))),
+            order=order,
         )
-        expected = of_account_newest_first(history, account.id) if of_account else model_entries(versions)
-        assert await pages(history.reader.list_entries, query) == [e for e in expected if passes(query, e)]
+        expected = [entry for entry in in_order(history, query, versions) if passes(query, entry, history)]
+        assert await pages(history.reader.list_entries, query) == expected, query
+
+
+def in_order(history: Books, query: EntryQuery, versions: list[Transaction]) -> list[ListedEntry]:
+    """The entries of the query's owner in its order."""
+    descending = query.order.is_descending
+    if query.account is not None and query.order.is_created:
+        entries = of_account_newest_first(history, str(query.account.id))
+        return entries if descending else entries[::-1]
+
+    def place(versions: list[Transaction]) -> tuple[Any, ...]:
+        created = versions[0].created_position
+        return (created,) if query.order.is_created else (versions[-1].effective_at, created)
+
+    owners = list(history.versions.values()) if query.transaction is None else [versions]
+    owners.sort(key=place, reverse=descending)
+    return [entry for own in owners for entry in model_entries(own)[:: -1 if descending else 1]]
 
 
 def of_account_newest_first(history: Books, account_id: str) -> list[ListedEntry]:
@@ -511,10 +556,17 @@ def of_account_newest_first(history: Books, account_id: str) -> list[ListedEntry
     return sorted(entries, key=lambda e: (e.entry.after.lock_version, e.id), reverse=True)
 
 
-def passes(query: EntryQuery, listed: ListedEntry) -> bool:
+def passes(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
     lower, upper = query.effective_at_lower_bound, query.effective_at_upper_bound
+    account_id = listed.entry.after.account.id
+    moved = history.versions[listed.transaction_id][0].archived_reason != ArchivedReason.CONDITION_FAILED
     return (
-        query.direction in (None, listed.entry.direction)
+        (query.account is None or (query.account.id == account_id and moved))
+        and (query.category_id is None or (account_id in history.under[query.category_id] and moved))
+        and (not query.ids or listed.id in query.ids)
+        and (query.created_at.lower is None or query.created_at.lower <= listed.created_at)
+        and (query.created_at.upper is None or listed.created_at < query.created_at.upper)
+        and query.direction in (None, listed.entry.direction)
         and (not query.statuses or listed.status in query.statuses)
         and (query.include_discarded or listed.discarded_at is None)
         and (lower is None or listed.effective_at >= lower)

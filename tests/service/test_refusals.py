@@ -386,7 +386,12 @@ FIELDS = [
         "entry_id",
     ),
     field(
-        "nobody's entries", "ListEntries", lambda b: entries_pb2.ListEntriesRequest(ledger_id=b.ledger_id), "account_id"
+        "discarded entries in effective order",
+        "ListEntries",
+        lambda b: entries_pb2.ListEntriesRequest(
+            ledger_id=b.ledger_id, include_discarded=True, order=filters_pb2.LIST_ORDER_EFFECTIVE_ASC
+        ),
+        "include_discarded",
     ),
     field("no request_id", "CreateTransaction", lambda b: b.create(request_id=""), "request_id"),
     field("a request_id of 129 characters", "CreateAccount", lambda b: b.account(request_id="x" * 129), "request_id"),

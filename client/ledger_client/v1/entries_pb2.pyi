@@ -57,7 +57,7 @@ Global___GetEntryRequest: _TypeAlias = GetEntryRequest  # noqa: Y015
 
 @_typing.final
 class ListEntriesRequest(_message.Message):
-    """Lists entries of one account or of one transaction."""
+    """Lists entries: those of an account or of a transaction, or all of a ledger."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -99,16 +99,23 @@ class ListEntriesRequest(_message.Message):
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     ACCOUNT_LOCK_VERSION_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     ACCOUNT_LOCK_VERSION_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    CREATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     account_id: _builtins.str
-    """Entries written on this account, newest first, without those that a failed condition archived."""
+    """Entries written on this account, without those that a failed condition archived. In created order: by the account's
+    lock_version.
+    """
     account_external_id: _builtins.str
-    """Entries written on the account with this external id, newest first."""
+    """Entries written on the account with this external id."""
     transaction_id: _builtins.str
-    """Entries of all versions of this transaction, oldest first."""
+    """Entries of all versions of this transaction."""
     transaction_external_id: _builtins.str
-    """Entries of all versions of the non-archived transaction with this external id, oldest first."""
+    """Entries of all versions of the non-archived transaction with this external id."""
     page_size: _builtins.int
     """1..1,000; 0 means 100. Larger is INVALID_ARGUMENT."""
     page_token: _builtins.str
@@ -123,6 +130,14 @@ class ListEntriesRequest(_message.Message):
     """Keep only entries written at this lock_version of their account or a later one."""
     account_lock_version_upper_bound: _builtins.int
     """Keep only entries written before this lock_version of their account."""
+    category_id: _builtins.str
+    """Keep only entries on accounts that are under this category now, directly or through others; NOT_FOUND
+    (CATEGORY_NOT_FOUND) if there is none. Empty: all.
+    """
+    order: _filters_pb2.ListOrder.ValueType
+    """Default: oldest first of a transaction, else newest first. Created order, unless of an account, is that of the
+    transactions, and within each that of its versions; so is effective order, which takes no include_discarded.
+    """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_transactions_pb2.TransactionStatus.ValueType]:
         """Keep only entries written under one of these statuses; empty: all."""
@@ -147,6 +162,18 @@ class ListEntriesRequest(_message.Message):
     def metadata_filter(self) -> _filters_pb2.MetadataFilter:
         """Keep only entries whose metadata fulfils this."""
 
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only these entries, at most 1,000; unknown ids find nothing. Empty: all."""
+
+    @_builtins.property
+    def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only entries that were written at or after this time."""
+
+    @_builtins.property
+    def created_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only entries that were written before this time."""
+
     def __init__(
         self,
         *,
@@ -168,10 +195,15 @@ class ListEntriesRequest(_message.Message):
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         account_lock_version_lower_bound: _builtins.int | None = ...,
         account_lock_version_upper_bound: _builtins.int | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        created_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        created_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        category_id: _builtins.str = ...,
+        order: _filters_pb2.ListOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "ids", b"ids", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["account_lock_version_lower_bound"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound"]  # noqa: Y015

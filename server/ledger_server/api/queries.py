@@ -276,17 +276,18 @@ def get_entry(request: entries_pb2.GetEntryRequest) -> tuple[str, str, int | Non
 def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
     problems = Problems()
     owner = request.WhichOneof("owner")
-    if owner is None:
-        problems.add("account_id", "is required, or account_external_id, transaction_id or transaction_external_id")
+    is_of_transaction = owner in ("transaction_id", "transaction_external_id")
+    default = ListOrder.CREATED_ASC if is_of_transaction else ListOrder.CREATED_DESC
+    order = order_of(problems, request.order, default, tuple(ListOrder))
+    if request.include_discarded and not order.is_created:
+        problems.add("include_discarded", "cannot be given together with an effective order")
     query = EntryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=min_position(problems, request),
         account=account_ref(problems, request) if owner in ("account_id", "account_external_id") else None,
-        transaction=(
-            transaction_ref(problems, request) if owner in ("transaction_id", "transaction_external_id") else None
-        ),
+        transaction=transaction_ref(problems, request) if is_of_transaction else None,
         direction=known(problems, "direction", request.direction, Direction),
         statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
         include_discarded=request.include_discarded,
@@ -297,6 +298,10 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         metadata_terms=metadata_terms_of(problems, request),
         lock_version_lower_bound=optional_count(problems, request, "account_lock_version_lower_bound"),
         lock_version_upper_bound=optional_count(problems, request, "account_lock_version_upper_bound"),
+        ids=ids_of(problems, "ids", request.ids),
+        category_id=optional_id(problems, request, "category_id"),
+        created_at=between(problems, request, "created_at"),
+        order=order,
     )
     problems.raise_if_any()
     return query

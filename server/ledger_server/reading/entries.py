@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ledger_server.domain.ids import nth_entry_id
 from ledger_server.domain.model import ListedEntry
 from ledger_server.domain.money import Direction
 from ledger_server.domain.refusals import entry_not_found
 from ledger_server.reading.accounts import get_account
+from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
-from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, Found, all_at_once, fill
-from ledger_server.reading.queries import EntryQuery
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token, note_from_token, to_token
+from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, SCAN_SECONDS, Found, cut, fill
+from ledger_server.reading.queries import Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
-from ledger_server.reading.transactions import statuses_of, transaction_head
+from ledger_server.reading.transactions import find_transactions, statuses_of, transaction_head, transaction_key
 from ledger_server.storage import sql
 from ledger_server.storage.load import listed_entries
 from ledger_server.storage.rows import Row
+
+# How many transactions are looked through at a time.
+TRANSACTIONS_MAX = 100
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
@@ -28,63 +38,160 @@ async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
 
 
 async def list_entries(at: Snapshot, query: EntryQuery) -> Page[ListedEntry]:
-    """A page of the entries of an account or a transaction."""
-    found = await (_of_transaction(at, query) if query.account is None else _of_account(at, query))
+    """A page of the entries of an account, a transaction or a ledger."""
+    categories = None if query.category_id is None else await categories_under(at, query.category_id)
+    if query.account is None or not query.order.is_created:
+        return await _of_transactions(at, query, categories)
+    found = await _of_account(at, query, categories)
     return at.page(query, await listed_entries(at.connection, at.ledger_id, found.rows), found.key)
 
 
-async def _of_account(at: Snapshot, query: EntryQuery) -> Found:
+async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Found:
     """Keyed by lock_version and entry id. Lock_versions have no gaps, so a range of them is a bite."""
     assert query.account is not None
-    start = from_token(query, HIGHEST)
-    if query.lock_version_upper_bound is not None:
-        start = min(start, Key(query.lock_version_upper_bound))
+    descending = query.order.is_descending
     version = await get_account(at, query.account)
+    start = from_token(query, HIGHEST if descending else LOWEST)
+    newest, oldest = version.lock_version, max(1, query.lock_version_lower_bound or 1)
+    if query.lock_version_upper_bound is not None:
+        newest = min(newest, query.lock_version_upper_bound - 1)
     bite_versions = BITE_VERSIONS_MIN
 
-    async def bite(before: Key) -> Key | None:
+    async def bite(after: Key) -> Key | None:
         nonlocal bite_versions
-        last = min(before.number, version.lock_version + 1) - bite_versions
+        last = min(after.number, newest + 1) - bite_versions
+        if not descending:
+            last = max(after.number, oldest - 1) + bite_versions
         bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
-        return Key(last) if last > max(1, query.lock_version_lower_bound or 1) else None
+        if descending:
+            return Key(last) if last > oldest else None
+        # The next begins with the version after it.
+        return Key(last, _LAST_ID) if last < newest else None
 
-    async def read(before: Key, last: Key | None, count: int) -> list[Row]:
+    async def read(after: Key, last: Key | None, count: int) -> list[Row]:
+        end = LOWEST if descending else HIGHEST
         return await at.connection.fetch(
             sql.list_entries_of_account,
             at.ledger_id,
             version.account.id,
-            before.number,
-            before.id,
-            LOWEST.number if last is None else last.number,
+            after.number,
+            after.id,
+            (end if last is None else last).number,
             *_filters(query),
             count,
             *_more_filters(query),
+            *query.created_at,
+            list(query.ids) or None,
+            categories,
+            descending,
         )
 
     return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
 
 
-async def _of_transaction(at: Snapshot, query: EntryQuery) -> Found:
-    """Keyed by the version that wrote them and entry id."""
-    assert query.transaction is not None
-    start = from_token(query, LOWEST)
-    head = await transaction_head(at, query.transaction)
+async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
+    """Entries of the transactions that may have some, one after another.
 
-    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(
-            sql.list_entries_of_transaction,
-            at.ledger_id,
-            head["transaction_id"],
-            after.number,
-            after.id,
-            *_filters(query),
-            count,
-            *_more_filters(query),
-        )
+    Keyed by the last transaction that is done, with the last entry of the next one, if it is begun, as the note.
+    """
+    descending = query.order.is_descending
+    start = from_token(query, HIGHEST if descending else LOWEST)
+    begun_id = note_from_token(query)
+    account_id = None if query.account is None else (await get_account(at, query.account)).account.id
+    transactions = await _transactions_of(at, query)
+    give_up_at = time.monotonic() + SCAN_SECONDS
+    rows: list[Row] = []
+    while transactions is not None:
+        found = await find_transactions(at, transactions, start)
+        # Those with many entries a few at a time.
+        heads = cut(found.rows, found.key, transaction_key)
+        entries = await _entries_of(at, query, heads.rows, account_id, categories)
+        for head in heads.rows:
+            own = sorted(entries.get(head["transaction_id"], ()), key=_place, reverse=descending)
+            if begun_id:
+                ids = [row["entry_id"] for row in own]
+                own = own[ids.index(begun_id) + 1 :] if begun_id in ids else own
+            room = query.page_size - len(rows)
+            if len(own) > room:
+                note = own[room - 1]["entry_id"] if room else begun_id
+                return await _page(at, query, [*rows, *own[:room]], start, note)
+            rows += own
+            begun_id = ""
+            start = transaction_key(head)
+        if heads.key is None:
+            return await _page(at, query, rows, None)
+        start = heads.key
+        if len(rows) == query.page_size or time.monotonic() > give_up_at:
+            return await _page(at, query, rows, start)
+    return await _page(at, query, rows, None)
 
-    return await fill(
-        query.page_size, start, all_at_once, read, lambda row: Key(row["transaction_version"], row["entry_id"])
+
+async def _page(at: Snapshot, query: EntryQuery, rows: list[Row], key: Key | None, note: str = "") -> Page[ListedEntry]:
+    entries = await listed_entries(at.connection, at.ledger_id, rows)
+    return Page(entries, to_token(query, key, note), at.position, at.epoch)
+
+
+async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery | None:
+    """The transactions that may have such entries; None if there are none.
+
+    As one stands, so do its standing entries. Entries are written when it is created, or when it is changed.
+    """
+    ids: tuple[str, ...] = ()
+    if query.ids:
+        rows = await at.connection.fetch(sql.find_transactions_of_entries, at.ledger_id, list(query.ids))
+        ids = tuple([row["transaction_id"] for row in rows])
+        if not ids:
+            return None
+    if query.transaction is not None:
+        head = await transaction_head(at, query.transaction)
+        if ids and head["transaction_id"] not in ids:
+            return None
+        ids = (head["transaction_id"],)
+    standing: dict[str, Any] = {}
+    if not query.include_discarded:
+        effective_at = Between(query.effective_at_lower_bound, query.effective_at_upper_bound)
+        standing = {"statuses": query.statuses, "effective_at": effective_at}
+    return TransactionQuery(
+        ledger_id=query.ledger_id,
+        page_size=min(query.page_size, TRANSACTIONS_MAX),
+        ids=ids,
+        account=query.account,
+        category_id=query.category_id,
+        created_at=Between(None, query.created_at.upper),
+        updated_at=Between(query.created_at.lower, None),
+        order=query.order,
+        **standing,
     )
+
+
+async def _entries_of(
+    at: Snapshot, query: EntryQuery, heads: Sequence[Row], account_id: str | None, categories: list[str] | None
+) -> dict[str, list[Row]]:
+    """Entries of these transactions that pass the filters, by transaction."""
+    transaction_ids = [head["transaction_id"] for head in heads]
+    sets = await at.connection.fetch(sql.load_entry_sets, at.ledger_id, transaction_ids)
+    ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
+    if query.ids:
+        ids &= set(query.ids)
+    rows = await at.connection.fetch(
+        sql.filter_entries,
+        at.ledger_id,
+        sorted(ids),
+        *_filters(query),
+        *_more_filters(query),
+        *query.created_at,
+        account_id,
+        categories,
+    )
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["transaction_id"], []).append(row)
+    return found
+
+
+def _place(row: Row) -> tuple[int, str]:
+    """Where an entry stands in its transaction."""
+    return row["transaction_version"], row["entry_id"]
 
 
 def _filters(query: EntryQuery) -> tuple[object, ...]:

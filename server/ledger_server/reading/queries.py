@@ -204,7 +204,7 @@ class VersionQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryQuery(LedgerPageQuery):
-    """Entries of an account, newest first, or of a transaction, oldest first; exactly one of the two is set.
+    """Entries of an account, of a transaction, or, if neither is set, of a ledger; on accounts under `category_id` now.
 
     `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all.
     """
@@ -221,6 +221,10 @@ class EntryQuery(LedgerPageQuery):
     metadata_terms: Terms | None = None
     lock_version_lower_bound: int | None = None
     lock_version_upper_bound: int | None = None
+    ids: tuple[str, ...] = ()
+    category_id: str | None = None
+    created_at: Between = ANY_TIME
+    order: ListOrder = ListOrder.CREATED_DESC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

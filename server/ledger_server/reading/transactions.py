@@ -11,7 +11,7 @@ from ledger_server.reading.accounts import get_account
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import all_at_once, fill
+from ledger_server.reading.paging import Found, all_at_once, fill
 from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -65,7 +65,15 @@ async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
 
 
 async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Transaction]:
-    """A page of the ledger's transactions, by the most selective way to them.
+    """A page of the ledger's transactions."""
+    start = from_token(query, HIGHEST if query.order.is_descending else LOWEST)
+    found = await find_transactions(at, query, start)
+    transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
+    return at.page(query, await _with_reversals(at, transactions), found.key)
+
+
+async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
+    """The rows of a page of transactions, by the most selective way to them.
 
     Keyed by effective time in microseconds, else by the lock_version at which they first moved the account asked for,
     else by created position; and by created position.
@@ -92,18 +100,21 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
             *filters,
         )
 
-    found = await page_along(
+    return await page_along(
         at,
         way,
         read,
-        lambda row: Key.at(row["number"], row["created_position"]),
+        transaction_key,
         size=query.page_size,
-        start=from_token(query, HIGHEST if descending else LOWEST),
+        start=start,
         descending=descending,
         is_created_order=is_created_order,
     )
-    transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
-    return at.page(query, await _with_reversals(at, transactions), found.key)
+
+
+def transaction_key(row: Row) -> Key:
+    """Where a row of find_transactions stands."""
+    return Key.at(row["number"], row["created_position"])
 
 
 async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[Transaction]:

@@ -1,13 +1,15 @@
--- Entries written on an account under a range of its lock_versions, newest first, with its counters after each.
+-- Entries written on an account under a range of its lock_versions, in their order, with its counters after each.
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
 -- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
 -- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
 -- entries a version has.
--- $1 ledger_id uuid, $2 account_id uuid, $3 before_version bigint, $4 before_entry_id uuid, $5 last_version bigint,
+-- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 directions text[], $7 statuses text[], $8 include_discarded boolean, $9 effective_at_lower_bound timestamptz or null,
 -- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint; then filters, of which null passes all: $12 metadata jsonb,
 -- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
--- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive
+-- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
+-- $19 and $20 bounds of created_at timestamptz, $21 entry_ids text[], $22 category_ids text[], which hold the account
+-- directly; $23 descending boolean
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -68,8 +70,20 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS edited ON true
 WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
-    AND v.lock_version <= $3::bigint AND v.lock_version >= $5::bigint
-    AND (v.lock_version < $3::bigint OR e.entry_id < $4::uuid)
+    AND v.lock_version >= least($3::bigint, $5::bigint) AND v.lock_version <= greatest($3::bigint, $5::bigint)
+    AND CASE
+        WHEN $23::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
+        ELSE (v.lock_version, e.entry_id) > ($3::bigint, $4::uuid)
+    END
+    AND ($19::timestamptz IS NULL OR w.created_at >= $19::timestamptz)
+    AND ($20::timestamptz IS NULL OR w.created_at < $20::timestamptz)
+    AND ($21::text[] IS NULL OR e.entry_id = ANY ($21::text[]::uuid[]))
+    AND ($22::text[] IS NULL OR EXISTS (
+        SELECT
+        FROM category_accounts c
+        WHERE c.ledger_id = $1::uuid AND c.account_id = $2::uuid
+            AND c.category_id = ANY ($22::text[]::uuid[]) AND c.until_position IS NULL
+    ))
     AND ($8::boolean OR d.discarded_at IS NULL)
     AND ($9::timestamptz IS NULL OR w.effective_at >= $9::timestamptz)
     AND ($10::timestamptz IS NULL OR w.effective_at < $10::timestamptz)
@@ -92,5 +106,7 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
             WHEN 6 THEN e.amount > a.demanded
         END
     ))
-ORDER BY v.lock_version DESC, e.entry_id DESC
+ORDER BY
+    CASE WHEN $23::boolean THEN v.lock_version END DESC, CASE WHEN $23::boolean THEN e.entry_id END DESC,
+    v.lock_version, e.entry_id
 LIMIT $11::bigint
