@@ -128,7 +128,7 @@ class AuditCalls(Connection):
     async def prune_events(
         self, ledger_id: str, *, older_than: dt.timedelta, timeout: float | None = None
     ) -> tuple[int, bool]:
-        """Remove old events from the beginning of a ledger's log; nothing but streams reads them.
+        """Remove old events from the beginning of a ledger's log; streams read them, and categories by ``known_at``.
 
         Args:
             ledger_id: which ledger.

@@ -5,6 +5,7 @@ from typing import TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ledger_client.account_filters import BalanceTime, time_fields
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
@@ -118,17 +119,21 @@ class CategoryCalls(Connection):
         ledger_id: str,
         category: CategoryRef,
         *,
-        as_of_position: int | None = None,
         min_position: int | None = None,
         timeout: float | None = None,
+        **time: Unpack[BalanceTime],
     ) -> Category:
-        """Read a category with its balances, now or as they stood right after a position.
+        """Read a category with its balances, now or as of another time; ``time`` as in ``get_account``.
+
+        Which accounts are under it is what was known then, too. By effective time they are summed one by one, so a
+        category of very many needs a longer ``timeout``.
 
         Raises:
             CategoryNotFound: no such category in this ledger, or it is deleted.
             PositionInFuture: the ledger is not at ``as_of_position`` yet.
+            PositionPruned: the log does not reach back to ``known_at``.
         """
-        request = GetCategoryRequest(ledger_id=ledger_id, as_of_position=as_of_position, min_position=min_position)
+        request = GetCategoryRequest(ledger_id=ledger_id, min_position=min_position, **time_fields(time))
         name_category(request, category)
         return await self._call(self.stub.GetCategory, request, timeout)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, transactions_pb2
 from tests.service.raw import request_id
@@ -103,6 +104,29 @@ ROWS = [
         "GetCategory",
         lambda b: get(b, category_id=b.top, as_of_position=-1),
         "as_of_position",
+    ),
+    field(
+        "a category at an instant and in a window",
+        "GetCategory",
+        lambda b: get(b, category_id=b.top, as_of=Timestamp(), effective_at_upper_bound=Timestamp()),
+        "as_of",
+    ),
+    field(
+        "a category's window that ends before it begins",
+        "GetCategory",
+        lambda b: get(
+            b,
+            category_id=b.top,
+            effective_at_lower_bound=Timestamp(seconds=1),
+            effective_at_upper_bound=Timestamp(),
+        ),
+        "effective_at_upper_bound",
+    ),
+    field(
+        "two answers to what was known of a category",
+        "GetCategory",
+        lambda b: get(b, category_id=b.top, as_of_position=1, known_at=Timestamp()),
+        "known_at",
     ),
     field(
         "a list of what is no category's id",

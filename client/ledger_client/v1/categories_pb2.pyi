@@ -228,7 +228,7 @@ Global___CreateCategoryRequest: _TypeAlias = CreateCategoryRequest  # noqa: Y015
 
 @_typing.final
 class GetCategoryRequest(_message.Message):
-    """Reads one category with its balances, now or as of a position."""
+    """Reads one category with its balances, now or as of another time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -237,6 +237,10 @@ class GetCategoryRequest(_message.Message):
     CATEGORY_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     AS_OF_POSITION_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     category_id: _builtins.str
@@ -248,7 +252,29 @@ class GetCategoryRequest(_message.Message):
     as_of_position: _builtins.int
     """The balances as they stood right after this position, with the accounts that were under it then: zero before it was
     created, OUT_OF_RANGE (POSITION_IN_FUTURE) if the ledger is not there yet. What is not money is as it stands now.
+    Not together with known_at.
     """
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what was known at this time, memberships too: as of the last position whose time is not after it.
+        OUT_OF_RANGE (POSITION_PRUNED) if the log is pruned up to there. Not together with as_of_position.
+        """
+
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or later, in microseconds. By effective time (this, or one of the next two) the
+        accounts that are under it, or were as of as_of_position or known_at, are summed one by one: a category of very many
+        takes as long as they are, within the caller's deadline.
+        """
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective before this time; not before the lower bound."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or before. Not together with a bound."""
+
     def __init__(
         self,
         *,
@@ -257,10 +283,14 @@ class GetCategoryRequest(_message.Message):
         category_external_id: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
         as_of_position: _builtins.int | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of_position", b"as_of_position", "category", b"category", "category_external_id", b"category_external_id", "category_id", b"category_id", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "category", b"category", "category_external_id", b"category_external_id", "category_id", b"category_id", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of_position", b"as_of_position", "category", b"category", "category_external_id", b"category_external_id", "category_id", b"category_id", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "category", b"category", "category_external_id", b"category_external_id", "category_id", b"category_id", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "ledger_id", b"ledger_id", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015

@@ -158,12 +158,12 @@ def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> A
     return query
 
 
-def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[str, Ref, int | None, int | None]:
+def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[str, Ref, AsOf, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
         category_ref(problems, request),
-        optional_count(problems, request, "as_of_position"),
+        as_of(problems, request),
         min_position(problems, request),
     )
     problems.raise_if_any()

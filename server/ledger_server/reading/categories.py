@@ -1,34 +1,96 @@
-"""Reading categories with their balances: one row each, whatever is under them."""
+"""Reading categories with their balances: one row each, whatever is under them.
+
+By effective time alone the accounts under one are gone through, in parts, each a short snapshot, all at one position.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
-from ledger_server.domain.errors import PositionInFuture
+from ledger_server.domain.errors import PositionInFuture, PositionPruned
+from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import CategoryVersion
+from ledger_server.domain.money import Counters
 from ledger_server.domain.refusals import categories_not_found
+from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill
-from ledger_server.reading.queries import CategoryQuery
-from ledger_server.reading.results import Page
+from ledger_server.reading.paging import BITE_ROWS, SCAN_SECONDS, Found, all_at_once, fill
+from ledger_server.reading.queries import AsOf, CategoryQuery
+from ledger_server.reading.results import Page, Read
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, category_version_from
 
+SnapshotFrom = Callable[[int | None], AbstractAsyncContextManager[Snapshot]]
 
-async def get_category(at: Snapshot, category: Ref, as_of_position: int | None) -> CategoryVersion:
-    """The category as it stands, with its balances at a position; CategoryNotFound, PositionInFuture."""
+
+async def get_category(at: Snapshot, category: Ref) -> CategoryVersion:
+    """The category as it stands, or CategoryNotFound."""
     category_id = category.id
     if category.external_id is not None:
         category_id = await at.connection.fetchval(sql.find_category, at.ledger_id, category.external_id)
-    position = at.position if as_of_position is None else as_of_position
-    rows = await at.connection.fetch(sql.load_categories_at, at.ledger_id, [category_id], position)
+    rows = await at.connection.fetch(sql.load_categories, at.ledger_id, [category_id])
     if not rows:
         raise categories_not_found([category])
-    if position > at.position:
-        raise PositionInFuture(f"the ledger is at position {at.position}", metadata={"position": str(at.position)})
     return category_version_from(rows[0])
+
+
+async def get_category_as_of(
+    snapshot_from: SnapshotFrom, category: Ref, as_of: AsOf, min_position: int | None
+) -> Read[CategoryVersion]:
+    """The category as it stands, with its balances as of some time; `snapshot_from` gives one at a position or later.
+
+    Raises CategoryNotFound, PositionInFuture, and PositionPruned if the log does not reach back to `known_at`.
+    """
+    async with snapshot_from(min_position) as at:
+        category_id = (await get_category(at, category)).category.id
+        position = await _position(at, as_of)
+        (row,) = await at.connection.fetch(sql.load_categories_at, at.ledger_id, [category_id], position)
+        answer = at.read(category_version_from(row))
+        if as_of.effective_from is None and as_of.effective_before is None:
+            return answer
+        rows = await at.connection.fetch(sql.list_categories_under_at, at.ledger_id, [category_id], position)
+    known = AsOf(as_of.effective_from, as_of.effective_before, position=position)
+    counters = await _sum(snapshot_from, [row["category_id"] for row in rows], known, answer.position)
+    return answer._replace(value=replace(answer.value, counters=counters))
+
+
+async def _position(at: Snapshot, as_of: AsOf) -> int:
+    """The position that says what was known."""
+    if as_of.known_at is not None:
+        position: int | None = await at.connection.fetchval(sql.find_position_at, at.ledger_id, as_of.known_at)
+        if position is None:
+            raise PositionPruned("the log that tells what was known at that time is pruned; give as_of_position")
+        return position
+    if as_of.position is not None and as_of.position > at.position:
+        raise PositionInFuture(f"the ledger is at position {at.position}", metadata={"position": str(at.position)})
+    return at.position if as_of.position is None else as_of.position
+
+
+async def _sum(snapshot_from: SnapshotFrom, category_ids: list[str], as_of: AsOf, position: int) -> Counters:
+    """What the accounts add up to that were in these categories at the position of `as_of`, each counted once.
+
+    `position` is one that the ledger has reached.
+    """
+    total = Counters()
+    after = (NIL_ID, NIL_ID)
+    while True:
+        async with snapshot_from(position) as at:
+            give_up_at = time.monotonic() + SCAN_SECONDS
+            while time.monotonic() < give_up_at:
+                rows = await at.connection.fetch(
+                    sql.list_members_at, at.ledger_id, category_ids, as_of.position, *after, PART_ACCOUNTS
+                )
+                known = await balances_as_of(at, [row["account_id"] for row in rows], as_of)
+                for balance in known.values():
+                    total = total.plus(balance.counters)
+                if len(rows) < PART_ACCOUNTS:
+                    return total
+                after = (rows[-1]["category_id"], rows[-1]["account_id"])
 
 
 async def categories_under(at: Snapshot, category_id: str) -> list[str]:

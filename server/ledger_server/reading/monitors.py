@@ -41,7 +41,7 @@ async def list_monitors(at: Snapshot, query: MonitorQuery) -> Page[MonitorReadin
 async def _of_few(at: Snapshot, query: MonitorQuery, start: Key) -> Found:
     """Of those named, or of those on one account or category: so few that they are read at once."""
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
-    category_id = None if query.category is None else (await get_category(at, query.category, None)).category.id
+    category_id = None if query.category is None else (await get_category(at, query.category)).category.id
     if query.monitor_ids:
         rows = await at.connection.fetch(sql.load_monitors_by_id, at.ledger_id, sorted(query.monitor_ids))
     elif account_id is not None:

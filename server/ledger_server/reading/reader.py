@@ -115,13 +115,15 @@ class Reader:
         self,
         ledger_id: str,
         category: Ref,
-        as_of_position: int | None = None,
+        as_of: AsOf = NOW,
         min_position: int | None = None,
         timeout: float | None = None,
     ) -> Read[CategoryVersion]:
-        """The category as it stands, with its balances as of a position."""
-        async with self._at(ledger_id, min_position, timeout) as at:
-            return at.read(await categories.get_category(at, category, as_of_position))
+        """The category as it stands, with its balances as of some time; by effective time in snapshots of their own."""
+        async with asyncio.timeout(timeout):
+            return await categories.get_category_as_of(
+                lambda position: self._at(ledger_id, position, None), category, as_of, min_position
+            )
 
     async def list_categories(self, query: CategoryQuery, timeout: float | None = None) -> Page[CategoryVersion]:
         async with self._at_page(query, timeout) as at:
