@@ -1,13 +1,14 @@
 """Calls about ledgers."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import UNCHANGED, Unchanged, metadata_changes, timestamp
 from ledger_client.pages import every_page
+from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.ledgers_pb2 import (
     CreateLedgerRequest,
     DeleteLedgerRequest,
@@ -67,6 +68,9 @@ class LedgerCalls(Connection):
         self,
         *,
         metadata: Mapping[str, str] | None = None,
+        metadata_filter: MetadataFilter | None = None,
+        ids: Iterable[str] = (),
+        names: Iterable[str] = (),
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -75,11 +79,21 @@ class LedgerCalls(Connection):
 
         Args:
             metadata: only ledgers that have all of these pairs.
+            metadata_filter: only ledgers whose metadata fulfils this; see ``ledger_client.filters``.
+            ids: only these, at most 1,000.
+            names: only ledgers whose name contains one of these, whatever the letter case.
             page_size: 1..1,000; 0: 100.
             page_token: ``next_page_token`` of the page before.
             timeout: deadline in seconds; None: the client's.
         """
-        request = ListLedgersRequest(page_size=page_size, page_token=page_token, metadata=metadata)
+        request = ListLedgersRequest(
+            page_size=page_size,
+            page_token=page_token,
+            metadata=metadata,
+            metadata_filter=metadata_filter,
+            ids=ids,
+            names=names,
+        )
         return await self._call(self.stub.ListLedgers, request, timeout)
 
     async def ledgers(self, *, metadata: Mapping[str, str] | None = None, page_size: int = 0) -> AsyncIterator[Ledger]:

@@ -674,6 +674,11 @@ async def test_ledgers_list_oldest_first_and_the_registry_is_not_among_them(book
     assert NIL_ID not in {ledger.id for ledger in everything}
     assert everything[-5:] == made
     assert await listed(LedgerQuery(page_size=1, metadata={"run": books.ledger_id, "n": "0"})) == made[::2]
+    assert await listed(LedgerQuery(page_size=2, ids=(made[1].id, NIL_ID))) == [made[1]]
+    assert await listed(LedgerQuery(page_size=2, names=("%",))) == []
+    assert await listed(LedgerQuery(page_size=2, names=("l",))) == everything
+    terms = Terms((Term("run", Check.EQUALS, (books.ledger_id,)), Term("n", Check.EQUALS, ("0",))), ())
+    assert await listed(LedgerQuery(page_size=2, metadata_terms=terms)) == made[::2]
 
 
 # Refusals.

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from ledger_client.v1 import filters_pb2 as ledger_dot_v1_dot_filters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/ledgers.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x03\n\x06Ledger\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.ledger.v1.Ledger.MetadataEntry\x12\x15\n\x08position\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rclosed_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_position\"\xbd\x01\n\x13\x43reateLedgerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12>\n\x08metadata\x18\x04 \x03(\x0b\x32,.ledger.v1.CreateLedgerRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x10GetLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x19\n\x0cmin_position\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"\xab\x01\n\x12ListLedgersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12=\n\x08metadata\x18\x03 \x03(\x0b\x32+.ledger.v1.ListLedgersRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x13ListLedgersResponse\x12\"\n\x07ledgers\x18\x01 \x03(\x0b\x32\x11.ledger.v1.Ledger\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x02\n\x13UpdateLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12>\n\x08metadata\x18\x05 \x03(\x0b\x32,.ledger.v1.UpdateLedgerRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x31\n\rclosed_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x13\x44\x65leteLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/ledgers.proto\x12\tledger.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17ledger/v1/filters.proto\"\x91\x03\n\x06Ledger\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.ledger.v1.Ledger.MetadataEntry\x12\x15\n\x08position\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rclosed_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_position\"\xbd\x01\n\x13\x43reateLedgerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12>\n\x08metadata\x18\x04 \x03(\x0b\x32,.ledger.v1.CreateLedgerRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x10GetLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x19\n\x0cmin_position\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_min_position\"\xfb\x01\n\x12ListLedgersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12=\n\x08metadata\x18\x03 \x03(\x0b\x32+.ledger.v1.ListLedgersRequest.MetadataEntry\x12\x32\n\x0fmetadata_filter\x18\x04 \x01(\x0b\x32\x19.ledger.v1.MetadataFilter\x12\x0b\n\x03ids\x18\x05 \x03(\t\x12\r\n\x05names\x18\x06 \x03(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x13ListLedgersResponse\x12\"\n\x07ledgers\x18\x01 \x03(\x0b\x32\x11.ledger.v1.Ledger\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x02\n\x13UpdateLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12>\n\x08metadata\x18\x05 \x03(\x0b\x32,.ledger.v1.UpdateLedgerRequest.MetadataEntry\x12/\n\x0bupdate_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x31\n\rclosed_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x13\x44\x65leteLedgerRequest\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,26 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLEDGERSREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_LEDGER']._serialized_start=106
-  _globals['_LEDGER']._serialized_end=507
-  _globals['_LEDGER_METADATAENTRY']._serialized_start=447
-  _globals['_LEDGER_METADATAENTRY']._serialized_end=494
-  _globals['_CREATELEDGERREQUEST']._serialized_start=510
-  _globals['_CREATELEDGERREQUEST']._serialized_end=699
-  _globals['_CREATELEDGERREQUEST_METADATAENTRY']._serialized_start=447
-  _globals['_CREATELEDGERREQUEST_METADATAENTRY']._serialized_end=494
-  _globals['_GETLEDGERREQUEST']._serialized_start=701
-  _globals['_GETLEDGERREQUEST']._serialized_end=782
-  _globals['_LISTLEDGERSREQUEST']._serialized_start=785
-  _globals['_LISTLEDGERSREQUEST']._serialized_end=956
-  _globals['_LISTLEDGERSREQUEST_METADATAENTRY']._serialized_start=447
-  _globals['_LISTLEDGERSREQUEST_METADATAENTRY']._serialized_end=494
-  _globals['_LISTLEDGERSRESPONSE']._serialized_start=958
-  _globals['_LISTLEDGERSRESPONSE']._serialized_end=1040
-  _globals['_UPDATELEDGERREQUEST']._serialized_start=1043
-  _globals['_UPDATELEDGERREQUEST']._serialized_end=1351
-  _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._serialized_start=447
-  _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._serialized_end=494
-  _globals['_DELETELEDGERREQUEST']._serialized_start=1353
-  _globals['_DELETELEDGERREQUEST']._serialized_end=1413
+  _globals['_LEDGER']._serialized_start=131
+  _globals['_LEDGER']._serialized_end=532
+  _globals['_LEDGER_METADATAENTRY']._serialized_start=472
+  _globals['_LEDGER_METADATAENTRY']._serialized_end=519
+  _globals['_CREATELEDGERREQUEST']._serialized_start=535
+  _globals['_CREATELEDGERREQUEST']._serialized_end=724
+  _globals['_CREATELEDGERREQUEST_METADATAENTRY']._serialized_start=472
+  _globals['_CREATELEDGERREQUEST_METADATAENTRY']._serialized_end=519
+  _globals['_GETLEDGERREQUEST']._serialized_start=726
+  _globals['_GETLEDGERREQUEST']._serialized_end=807
+  _globals['_LISTLEDGERSREQUEST']._serialized_start=810
+  _globals['_LISTLEDGERSREQUEST']._serialized_end=1061
+  _globals['_LISTLEDGERSREQUEST_METADATAENTRY']._serialized_start=472
+  _globals['_LISTLEDGERSREQUEST_METADATAENTRY']._serialized_end=519
+  _globals['_LISTLEDGERSRESPONSE']._serialized_start=1063
+  _globals['_LISTLEDGERSRESPONSE']._serialized_end=1145
+  _globals['_UPDATELEDGERREQUEST']._serialized_start=1148
+  _globals['_UPDATELEDGERREQUEST']._serialized_end=1456
+  _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._serialized_start=472
+  _globals['_UPDATELEDGERREQUEST_METADATAENTRY']._serialized_end=519
+  _globals['_DELETELEDGERREQUEST']._serialized_start=1458
+  _globals['_DELETELEDGERREQUEST']._serialized_end=1518
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,9 @@ def list_ledgers(request: ledgers_pb2.ListLedgersRequest) -> LedgerQuery:
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         metadata=fields.metadata(problems, request.metadata),
+        metadata_terms=metadata_terms_of(problems, request),
+        ids=ids_of(problems, "ids", request.ids),
+        names=names_of(problems, request.names),
     )
     problems.raise_if_any()
     return query

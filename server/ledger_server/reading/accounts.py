@@ -9,7 +9,7 @@ from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import accounts_not_found
 from ledger_server.reading.balances import versions_as_of_in_time
 from ledger_server.reading.categories import categories_under
-from ledger_server.reading.metadata import equal_pairs, path_of, ways_of
+from ledger_server.reading.metadata import equal_pairs, path_of, pattern_of, ways_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.queries import NOW, AccountQuery
 from ledger_server.reading.results import Page
@@ -120,7 +120,7 @@ def _filters(query: AccountQuery, categories: list[str] | None) -> tuple[object,
     return (
         list(query.ids) or None,
         query.external_id,
-        [f"%{_escaped(name)}%" for name in query.names] or None,
+        [pattern_of(name) for name in query.names] or None,
         numbers_of(query.statuses),
         query.currency,
         query.normal_balance and int(query.normal_balance),
@@ -138,8 +138,3 @@ def _filters(query: AccountQuery, categories: list[str] | None) -> tuple[object,
 
 def _key(row: Row) -> Key:
     return Key.at(row["created_position"], row["created_position"])
-
-
-def _escaped(text: str) -> str:
-    """A text as a pattern of LIKE that matches nothing else."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger
+from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill
 from ledger_server.reading.queries import LedgerQuery
@@ -29,7 +30,7 @@ async def get_ledger(at: Snapshot) -> Read[Ledger]:
 async def list_ledgers(connection: Connection, query: LedgerQuery) -> LedgerPage:
     """A page of all ledgers, by creation. Keyed by microseconds since 1970 and id."""
     start = from_token(query, Key(0))
-    found = await (_by_filter if query.metadata else _by_creation)(connection, query, start)
+    found = await (_by_filter if query.is_filtered else _by_creation)(connection, query, start)
     return LedgerPage([_read_from(row) for row in found.rows], to_token(query, found.key))
 
 
@@ -41,13 +42,21 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
 
 
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
+    filters = (
+        *path_of(query.metadata_terms),
+        list(query.ids) or None,
+        [pattern_of(name) for name in query.names] or None,
+    )
+
     async def bite(after: Key) -> Key | None:
         row = await connection.fetchrow(sql.bite_of_ledgers, _time(after), after.id, BITE_ROWS)
         return None if row is None else _key(row)
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         until = (_END_OF_TIME, NIL_ID) if last is None else (_time(last), last.id)
-        return await connection.fetch(sql.filter_ledgers, _time(after), after.id, *until, dict(query.metadata), count)
+        return await connection.fetch(
+            sql.filter_ledgers, _time(after), after.id, *until, dict(query.metadata), count, *filters
+        )
 
     return await fill(query.page_size, start, bite, read, _key)
 

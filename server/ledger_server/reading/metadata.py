@@ -135,3 +135,9 @@ def text_after(prefix: str) -> str | None:
         if code <= 0x10FFFF:
             return prefix[:n] + chr(code)
     return None
+
+
+def pattern_of(text: str) -> str:
+    """The pattern of LIKE for what contains a text, and nothing else."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -76,9 +76,16 @@ class PageQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerQuery(PageQuery):
-    """Ledgers, oldest first."""
+    """Ledgers, oldest first. `names` are parts of names; nothing named in a filter means all."""
 
     metadata: Metadata = field(default_factory=dict)
+    metadata_terms: Terms | None = None
+    ids: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.metadata or self.metadata_terms or self.ids or self.names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
