@@ -54,6 +54,8 @@ class EntryFilters(TypedDict, total=False):
     """Written at this lock_version of their account or later."""
     account_lock_version_upper_bound: int | None
     """Written before this lock_version of their account."""
+    as_of_lock_version: int | None
+    """As they stood on the account at this lock_version; LockVersionInFuture."""
     ids: Iterable[str]
     """These, at most 1,000."""
     category_id: str
@@ -152,6 +154,7 @@ class EntryCalls(Connection):
             metadata_filter=filters.get("metadata_filter"),
             account_lock_version_lower_bound=filters.get("account_lock_version_lower_bound"),
             account_lock_version_upper_bound=filters.get("account_lock_version_upper_bound"),
+            as_of_lock_version=filters.get("as_of_lock_version"),
             ids=filters.get("ids", ()),
             category_id=filters.get("category_id", ""),
             created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),

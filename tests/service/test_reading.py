@@ -505,6 +505,8 @@ async def test_entries_by_any_filters(history: Books) -> None:
         owner = ("account", "transaction", "ledger")[n % 3]
         some = chance.sample(everything, 40)
         order = chance.choice(list(ListOrder))
+        include_discarded = order.is_created and chance.choice((False, True))
+        written = [e.entry.after.lock_version for e in of_account_newest_first(history, account.id)]
         query = EntryQuery(
             ledger_id=history.ledger_id,
             page_size=chance.choice((1, 3, 20, 1000)),
@@ -512,7 +514,12 @@ async def test_entries_by_any_filters(history: Books) -> None:
             transaction=Ref(versions[0].id, None) if owner == "transaction" else None,
             direction=chance.choice((None, *Direction)),
             statuses=frozenset(chance.sample(list(TransactionStatus), chance.randrange(3))),
-            include_discarded=order.is_created and chance.choice((False, True)),
+            include_discarded=include_discarded,
+            as_of_lock_version=(
+                chance.choice((None, *written))
+                if owner == "account" and order.is_created and not include_discarded
+                else None
+            ),
             effective_at_lower_bound=chance.choice((None, DAY_ZERO + timedelta(days=10))),
             effective_at_upper_bound=chance.choice((None, DAY_ZERO + timedelta(days=20))),
             amounts=chance.choice(((), (AmountCondition(chance.choice(list(Operator)), chance.randrange(100)),))),
@@ -568,7 +575,7 @@ def passes(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
         and (query.created_at.upper is None or listed.created_at < query.created_at.upper)
         and query.direction in (None, listed.entry.direction)
         and (not query.statuses or listed.status in query.statuses)
-        and (query.include_discarded or listed.discarded_at is None)
+        and (query.include_discarded or is_standing(query, listed, history))
         and (lower is None or listed.effective_at >= lower)
         and (upper is None or listed.effective_at < upper)
         and all(c.operator.holds(listed.entry.amount, c.demanded) for c in query.amounts)
@@ -577,6 +584,26 @@ def passes(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
         and (query.lock_version_lower_bound or 0) <= listed.entry.after.lock_version
         and (query.lock_version_upper_bound is None or listed.entry.after.lock_version < query.lock_version_upper_bound)
     )
+
+
+def is_standing(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
+    """Whether the entry stands, now or on its account at the lock_version asked for."""
+    if query.as_of_lock_version is None:
+        return listed.discarded_at is None
+    if listed.entry.after.lock_version > query.as_of_lock_version:
+        return False
+    (as_of_position,) = {
+        entry.entry.after.position
+        for entry in of_account_newest_first(history, listed.entry.after.account.id)
+        if entry.entry.after.lock_version == query.as_of_lock_version
+    }
+    first_entry_id = history.versions[listed.transaction_id][listed.transaction_version].entry_set.first_entry_id
+    later = [
+        version.position
+        for version in history.versions[listed.transaction_id]
+        if version.version > listed.transaction_version and version.entry_set.first_entry_id != first_entry_id
+    ]
+    return not later or min(later) > as_of_position
 
 
 @pytest.mark.parametrize("seconds", [0.4, 0.0], ids=["in one go", "out of time after each bite"])

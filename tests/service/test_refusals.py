@@ -393,6 +393,20 @@ FIELDS = [
         ),
         "include_discarded",
     ),
+    field(
+        "entries of no account as of a lock_version",
+        "ListEntries",
+        lambda b: entries_pb2.ListEntriesRequest(ledger_id=b.ledger_id, as_of_lock_version=1),
+        "as_of_lock_version",
+    ),
+    field(
+        "entries as of a lock_version, discarded ones too",
+        "ListEntries",
+        lambda b: entries_pb2.ListEntriesRequest(
+            ledger_id=b.ledger_id, account_id=b.cash, as_of_lock_version=1, include_discarded=True
+        ),
+        "as_of_lock_version",
+    ),
     field("no request_id", "CreateTransaction", lambda b: b.create(request_id=""), "request_id"),
     field("a request_id of 129 characters", "CreateAccount", lambda b: b.account(request_id="x" * 129), "request_id"),
     field(

@@ -104,6 +104,7 @@ class ListEntriesRequest(_message.Message):
     CREATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     CATEGORY_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    AS_OF_LOCK_VERSION_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     account_id: _builtins.str
@@ -137,6 +138,11 @@ class ListEntriesRequest(_message.Message):
     order: _filters_pb2.ListOrder.ValueType
     """Default: oldest first of a transaction, else newest first. Created order, unless of an account, is that of the
     transactions, and within each that of its versions; so is effective order, which takes no include_discarded.
+    """
+    as_of_lock_version: _builtins.int
+    """Entries as they stood on the account at this lock_version: written by then and not replaced by then. Of an account in
+    created order only, and not together with include_discarded. A version above the account's is OUT_OF_RANGE
+    (LOCK_VERSION_IN_FUTURE). Absent: as they stand now.
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_transactions_pb2.TransactionStatus.ValueType]:
@@ -200,15 +206,18 @@ class ListEntriesRequest(_message.Message):
         created_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
         category_id: _builtins.str = ...,
         order: _filters_pb2.ListOrder.ValueType = ...,
+        as_of_lock_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "as_of_lock_version", b"as_of_lock_version", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "ids", b"ids", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "as_of_lock_version", b"as_of_lock_version", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "ids", b"ids", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["account_lock_version_lower_bound"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound"]  # noqa: Y015
     _WhichOneofReturnType__account_lock_version_upper_bound: _TypeAlias = _typing.Literal["account_lock_version_upper_bound"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version_upper_bound: _TypeAlias = _typing.Literal["_account_lock_version_upper_bound", b"_account_lock_version_upper_bound"]  # noqa: Y015
+    _WhichOneofReturnType__as_of_lock_version: _TypeAlias = _typing.Literal["as_of_lock_version"]  # noqa: Y015
+    _WhichOneofArgType__as_of_lock_version: _TypeAlias = _typing.Literal["_as_of_lock_version", b"_as_of_lock_version"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
     _WhichOneofReturnType_owner: _TypeAlias = _typing.Literal["account_id", "account_external_id", "transaction_id", "transaction_external_id"]  # noqa: Y015
@@ -217,6 +226,8 @@ class ListEntriesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__account_lock_version_lower_bound) -> _WhichOneofReturnType__account_lock_version_lower_bound | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__account_lock_version_upper_bound) -> _WhichOneofReturnType__account_lock_version_upper_bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_lock_version) -> _WhichOneofReturnType__as_of_lock_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
     @_typing.overload

@@ -284,6 +284,11 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
     order = order_of(problems, request.order, default, tuple(ListOrder))
     if request.include_discarded and not order.is_created:
         problems.add("include_discarded", "cannot be given together with an effective order")
+    if request.HasField("as_of_lock_version"):
+        if not request.account_id and not request.account_external_id:
+            problems.add("as_of_lock_version", "is an account's: give one")
+        if request.include_discarded or not order.is_created:
+            problems.add("as_of_lock_version", "cannot be given together with include_discarded or an effective order")
     query = EntryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -301,6 +306,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         metadata_terms=metadata_terms_of(problems, request),
         lock_version_lower_bound=optional_count(problems, request, "account_lock_version_lower_bound"),
         lock_version_upper_bound=optional_count(problems, request, "account_lock_version_upper_bound"),
+        as_of_lock_version=optional_count(problems, request, "as_of_lock_version"),
         ids=ids_of(problems, "ids", request.ids),
         category_id=optional_id(problems, request, "category_id"),
         created_at=between(problems, request, "created_at"),

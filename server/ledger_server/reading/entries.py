@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ledger_server.domain.ids import nth_entry_id
@@ -11,11 +12,12 @@ from ledger_server.domain.model import ListedEntry
 from ledger_server.domain.money import Direction
 from ledger_server.domain.refusals import entry_not_found
 from ledger_server.reading.accounts import get_account
+from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, SCAN_SECONDS, Found, cut, fill
-from ledger_server.reading.queries import Between, EntryQuery, TransactionQuery
+from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transactions import find_transactions, statuses_of, transaction_head, transaction_key
@@ -52,9 +54,14 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
     descending = query.order.is_descending
     version = await get_account(at, query.account)
     start = from_token(query, HIGHEST if descending else LOWEST)
-    newest, oldest = version.lock_version, max(1, query.lock_version_lower_bound or 1)
+    newest, as_of_position = version.lock_version, None
+    if query.as_of_lock_version is not None:
+        (then,) = await versions_as_of(at, [version], AsOf(lock_version=query.as_of_lock_version))
+        newest, as_of_position = then.lock_version, then.position
+    oldest = max(1, query.lock_version_lower_bound or 1)
     if query.lock_version_upper_bound is not None:
         newest = min(newest, query.lock_version_upper_bound - 1)
+    bounded = replace(query, lock_version_upper_bound=newest + 1)
     bite_versions = BITE_VERSIONS_MIN
 
     async def bite(after: Key) -> Key | None:
@@ -79,11 +86,12 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
             (end if last is None else last).number,
             *_filters(query),
             count,
-            *_more_filters(query),
+            *_more_filters(bounded),
             *query.created_at,
             list(query.ids) or None,
             categories,
             descending,
+            as_of_position,
         )
 
     return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))

@@ -213,7 +213,8 @@ class VersionQuery(LedgerPageQuery):
 class EntryQuery(LedgerPageQuery):
     """Entries of an account, of a transaction, or, if neither is set, of a ledger; on accounts under `category_id` now.
 
-    `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all.
+    `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all. `as_of_lock_version`, of
+    an account only: as they stood then.
     """
 
     account: Ref | None = None
@@ -228,6 +229,7 @@ class EntryQuery(LedgerPageQuery):
     metadata_terms: Terms | None = None
     lock_version_lower_bound: int | None = None
     lock_version_upper_bound: int | None = None
+    as_of_lock_version: int | None = None
     ids: tuple[str, ...] = ()
     category_id: str | None = None
     created_at: Between = ANY_TIME

@@ -9,7 +9,7 @@
 -- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
 -- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
 -- $19 and $20 bounds of created_at timestamptz, $21 entry_ids text[], $22 category_ids text[], which hold the account
--- directly; $23 descending boolean
+-- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -51,13 +51,13 @@ CROSS JOIN LATERAL (
     LIMIT 1000
 ) AS e
 CROSS JOIN LATERAL (
-    SELECT min(r.updated_at) AS discarded_at
+    SELECT min(r.updated_at) AS discarded_at, min(r.position) AS discarded_position
     FROM (
-        SELECT t.version, t.first_entry_id, t.updated_at
+        SELECT t.version, t.first_entry_id, t.updated_at, t.position
         FROM transactions t
         WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
         UNION ALL
-        SELECT t.version, t.first_entry_id, t.updated_at
+        SELECT t.version, t.first_entry_id, t.updated_at, t.position
         FROM transaction_versions t
         WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
     ) AS r
@@ -84,7 +84,7 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
         WHERE c.ledger_id = $1::uuid AND c.account_id = $2::uuid
             AND c.category_id = ANY ($22::text[]::uuid[]) AND c.until_position IS NULL
     ))
-    AND ($8::boolean OR d.discarded_at IS NULL)
+    AND ($8::boolean OR d.discarded_at IS NULL OR d.discarded_position > $24::bigint)
     AND ($9::timestamptz IS NULL OR w.effective_at >= $9::timestamptz)
     AND ($10::timestamptz IS NULL OR w.effective_at < $10::timestamptz)
     AND ($12::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $12::jsonb)
