@@ -213,8 +213,8 @@ class VersionQuery(LedgerPageQuery):
 class EntryQuery(LedgerPageQuery):
     """Entries of an account, of a transaction, or, if neither is set, of a ledger; on accounts under `category_id` now.
 
-    `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all. `as_of_lock_version`, of
-    an account only: as they stood then.
+    `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all.
+    `as_of_lock_version`, of an account only: as they stood then.
     """
 
     account: Ref | None = None
