@@ -211,6 +211,13 @@ TAMPERINGS = {
 }
 
 
+async def test_an_entry_whose_metadata_was_edited_is_sound(client: LedgerClient) -> None:
+    ledger = await new_books(client)
+    entries = [entry async for entry in client.entries(ledger.id)]
+    await client.update_entry(ledger.id, entries[0].id, metadata={"seen": "yes"})
+    assert (await client.verify_ledger(ledger.id)).findings == []
+
+
 @pytest.mark.parametrize(("statements", "first"), TAMPERINGS.values(), ids=TAMPERINGS)
 async def test_the_first_row_that_was_tampered_with_is_named(
     statements: str, first: tuple[str, dict[str, str], str], client: LedgerClient, connection: Connection

@@ -282,19 +282,18 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
     is_of_transaction = owner in ("transaction_id", "transaction_external_id")
     default = ListOrder.CREATED_ASC if is_of_transaction else ListOrder.CREATED_DESC
     order = order_of(problems, request.order, default, tuple(ListOrder))
+    is_of_account = owner in ("account_id", "account_external_id")
     if request.include_discarded and not order.is_created:
         problems.add("include_discarded", "cannot be given together with an effective order")
-    if request.HasField("as_of_lock_version"):
-        if not request.account_id and not request.account_external_id:
-            problems.add("as_of_lock_version", "is an account's: give one")
-        if request.include_discarded or not order.is_created:
-            problems.add("as_of_lock_version", "cannot be given together with include_discarded or an effective order")
+    stands = is_of_account and order.is_created and not request.include_discarded
+    if request.HasField("as_of_lock_version") and not stands:
+        problems.add("as_of_lock_version", "is of an account in created order, without include_discarded")
     query = EntryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=min_position(problems, request),
-        account=account_ref(problems, request) if owner in ("account_id", "account_external_id") else None,
+        account=account_ref(problems, request) if is_of_account else None,
         transaction=transaction_ref(problems, request) if is_of_transaction else None,
         direction=known(problems, "direction", request.direction, Direction),
         statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
@@ -365,7 +364,7 @@ def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | strea
         )
     return {
         "account_ids": frozenset(_ids(problems, "account_ids", request.account_ids[:WATCHED_ACCOUNTS_MAX])),
-        "kinds": _kinds(problems, request.kinds),
+        "kinds": members_of(problems, "kinds", request.kinds, EventKind),
         "transaction_metadata": fields.metadata(problems, request.transaction_metadata, "transaction_metadata"),
         "after_position": after_position,
         "epoch": fields.object_id(problems, "epoch", request.epoch) if request.epoch else "",
@@ -394,10 +393,3 @@ def as_of(problems: Problems, request: Any, lock_version: int | None = None) -> 
     if until is not None and until < datetime.max.replace(tzinfo=UTC):
         upper = until + _MICROSECOND
     return AsOf(lower, upper, lock_version, position, known_at)
-
-
-def _kinds(problems: Problems, values: Sequence[int]) -> frozenset[int]:
-    found = [known(problems, f"kinds[{n}]", value, EventKind) for n, value in enumerate(values)]
-    if 0 in values:
-        problems.add("kinds", "must not name UNSPECIFIED")
-    return frozenset(int(kind) for kind in found if kind is not None)

@@ -152,7 +152,8 @@ class LogCheck:
             yield Finding("events", key, "time, by its payload", event.time.ToJsonString(), str(row["time"]))
         if event.position != position:
             yield Finding("events", key, "position, by its payload", str(position), str(event.position))
-        if event.transaction_id and position not in page.written:
+        is_written = event.kind != EventKind.EVENT_KIND_ENTRY_UPDATED and event.transaction_id
+        if is_written and position not in page.written:
             yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
         yield from _judge_changes(key, position, event, page)
         if event.HasField("monitor"):
