@@ -4,6 +4,7 @@ What happened on the wire            → what the reader of the stream sees
 several events folded into one       → ``ConflatedChanges``, once, in order; only if asked for
 parts of a snapshot, then its end    → one ``Snapshot``, whole, once; a connection lost before it was whole
                                        begins it anew, and nothing of the first attempt is shown
+accounts that join are announced     → one ``Snapshot`` of them, once, though a resumed stream is sent it again
 events, one or many in a message     → ``Event`` after ``Event``, each position once, in order
 a heartbeat                          → ``Heartbeat``, which moves the position too
 connection lost, server drained,     → nothing: the stream resumes after the last position that was handed out
@@ -98,6 +99,7 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
         self._snapshot_parts: dict[str, AccountBalances] = {}
         self._category_parts: dict[str, CategoryBalances] = {}
         self._lock_versions: dict[str, int] = {}
+        self._announced_at: int | None = None
 
     def _open(self) -> "grpc.aio.UnaryStreamCall[Any, WatchBalancesResponse]":
         self._snapshot_parts, self._category_parts = {}, {}
@@ -124,6 +126,12 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
             case None:  # a kind of message that is newer than this client
                 pass
 
+    def _is_old(self, message: WatchMessage) -> bool:
+        # A position has one announcement at most: that of the accounts that join by the command after it.
+        if isinstance(message, Snapshot) and message.position == self._announced_at:
+            return True
+        return super()._is_old(message)
+
     def _check(self, message: WatchMessage) -> None:
         if isinstance(message, Event):
             for change in message.changes:
@@ -136,6 +144,8 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
                     self._check_version(fold.account_id, fold.lock_version, fold.folded, message.position)
             return
         self._check_epoch(message.epoch)
+        if isinstance(message, Snapshot) and self._position is not None:  # not the one that was asked for
+            self._announced_at = message.position
         if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:
             self._lock_versions |= {id_: account.lock_version for id_, account in message.accounts.items()}
 

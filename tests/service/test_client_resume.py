@@ -151,6 +151,47 @@ async def test_a_snapshot_that_was_cut_begins_anew_and_shows_nothing_of_the_firs
     assert asked(script) == [(True, None, "")] * 2
 
 
+async def test_accounts_that_join_are_announced_once_however_often_the_stream_is_cut() -> None:
+    """They are announced at the position before they join, so whoever resumes there is sent it again."""
+    announcement = [snapshot_part(5, b=3), snapshot_complete(5)]
+    script = Script(
+        streams=[
+            send(heartbeat(4), changes(event(5, a=1)), *announcement, then=UNAVAILABLE),
+            send(heartbeat(5), *announcement, then=UNAVAILABLE),
+            send(heartbeat(5), *announcement, changes(event(7, b=4)), snapshot_part(7, c=1), snapshot_complete(7)),
+        ]
+    )
+    messages = await play_out(script, 7)
+    assert [m.position for m in messages if isinstance(m, Snapshot)] == [5, 7]
+    assert [type(m) for m in messages] == [Heartbeat, Event, Snapshot, Heartbeat, Heartbeat, Event, Snapshot]
+
+
+@pytest.mark.parametrize("torn", [[], [snapshot_part(5, b=3)]], ids=["before it", "within it"])
+async def test_an_announcement_that_was_cut_off_is_shown_when_it_comes(torn: list[WatchBalancesResponse]) -> None:
+    script = Script(
+        streams=[
+            send(heartbeat(4), changes(event(5, a=1)), *torn, then=UNAVAILABLE),
+            send(heartbeat(5), snapshot_part(5, b=3), snapshot_complete(5)),
+        ]
+    )
+    messages = await play_out(script, 4)
+    assert [type(message) for message in messages] == [Heartbeat, Event, Heartbeat, Snapshot]
+
+
+async def test_accounts_that_join_right_after_the_first_snapshot_are_announced_too() -> None:
+    announcement = [snapshot_part(4, b=3), snapshot_complete(4)]
+    script = Script(
+        streams=[
+            send(snapshot_part(4, a=1), snapshot_complete(4), then=UNAVAILABLE),
+            send(heartbeat(4), *announcement, then=UNAVAILABLE),
+            send(heartbeat(4), *announcement, changes(event(6, b=4))),
+        ]
+    )
+    messages = await play_out(script, 5, snapshot=True)
+    assert [list(m.accounts) for m in messages if isinstance(m, Snapshot)] == [["a"], ["b"]]
+    assert positions(messages) == [6]
+
+
 async def test_a_ledger_without_accounts_has_an_empty_snapshot() -> None:
     [snapshot] = await play_out(Script(streams=[send(snapshot_complete(0))]), 1, snapshot=True)
     assert isinstance(snapshot, Snapshot)
