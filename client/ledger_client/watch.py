@@ -144,10 +144,11 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
                     self._check_version(fold.account_id, fold.lock_version, fold.folded, message.position)
             return
         self._check_epoch(message.epoch)
-        if isinstance(message, Snapshot) and self._position is not None:  # not the one that was asked for
-            self._announced_at = message.position
-        if isinstance(message, Snapshot) and len(message.accounts) <= _REMEMBERED_ACCOUNTS:
-            self._lock_versions |= {id_: account.lock_version for id_, account in message.accounts.items()}
+        if isinstance(message, Snapshot):
+            if self._position is not None:  # not the one that was asked for
+                self._announced_at = message.position
+            for id_, account in message.accounts.items():
+                self._remember(id_, account.lock_version)
 
     def _check_version(self, account_id: str, lock_version: int, moves: int, position: int) -> None:
         last = self._lock_versions.get(account_id)
@@ -155,7 +156,10 @@ class BalanceStream(Stream[WatchBalancesRequest, WatchMessage, WatchBalancesResp
             raise StreamGap(
                 f"account {account_id} went from lock_version {last} to {lock_version} at position {position}"
             )
-        if last is not None or len(self._lock_versions) < _REMEMBERED_ACCOUNTS:
+        self._remember(account_id, lock_version)
+
+    def _remember(self, account_id: str, lock_version: int) -> None:
+        if account_id in self._lock_versions or len(self._lock_versions) < _REMEMBERED_ACCOUNTS:
             self._lock_versions[account_id] = lock_version
 
 

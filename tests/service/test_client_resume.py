@@ -217,6 +217,24 @@ async def test_a_gap_after_the_snapshot_is_found_as_well() -> None:
         await play_out(script, 9, snapshot=True)
 
 
+@pytest.mark.parametrize("version", [8, 9], ids=["nothing left out", "a change left out"])
+async def test_a_large_category_that_comes_back_is_checked_from_where_it_is_announced(version: int) -> None:
+    """More accounts than the client remembers; one of them moved while it was out of the category."""
+    others = [f"b{n}" for n in range(100_001)]
+    parts = [snapshot_part(8, **dict.fromkeys(others[n : n + 20_000], 0)) for n in range(0, len(others), 20_000)]
+    announcement = [*parts, snapshot_part(8, a=7), snapshot_complete(8)]
+    script = Script(
+        streams=[
+            send(heartbeat(4), changes(event(5, a=1)), *announcement, changes(event(10, a=version)), heartbeat(10))
+        ]
+    )
+    if version == 8:
+        assert positions(await play_out(script, 4)) == [5, 10]
+    else:
+        with pytest.raises(StreamGap, match="from lock_version 7 to 9"):
+            await play_out(script, 4)
+
+
 async def test_missing_positions_alone_are_no_gap() -> None:
     script = Script(streams=[send(heartbeat(4), changes(event(5, a=1), event(99, a=2)))])
     assert positions(await play_out(script, 3)) == [5, 99]
