@@ -27,6 +27,7 @@ from ledger_client import (
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse, WatchEventsRequest, WatchEventsResponse
 from ledger_client.watch import BalanceStream
+from tests.conftest import Server, new_server
 from tests.service.scripted_server import EPOCH, Script, changes, event, heartbeat, send, serving
 
 NIL_ID = "00000000-0000-0000-0000-000000000000"
@@ -219,3 +220,41 @@ def test_both_streams_answers_are_the_same_bytes() -> None:
     assert WatchEventsResponse.FromString(
         WatchBalancesResponse(heartbeat=beat).SerializeToString()
     ) == WatchEventsResponse(heartbeat=beat)
+
+
+async def test_a_deleted_ledger_is_told_to_its_last_event(client: LedgerClient, ledger: Ledger, server: Server) -> None:
+    a, b = await account(client, ledger, "a"), await account(client, ledger, "b")
+    async with (
+        new_server(server.dsn) as other_server,
+        LedgerClient(other_server.address) as other,
+        client.watch_events(ledger.id) as here,
+        other.watch_events(ledger.id) as there,
+        other.watch_balances(ledger.id, account_ids=[a.id]) as of_account,
+    ):
+        made = await pending(client, a, b)
+        await client.archive_transaction(ledger.id, made)
+        await client.delete_ledger(ledger.id)
+        last = made.position + 2
+        for stream in (here, there):
+            assert positions(await events_up_to(stream, last)) == [made.position, last - 1, last]
+        assert positions(await events_up_to(of_account, last - 1)) == [made.position, last - 1]
+        for ended in (here, there, of_account):
+            with pytest.raises(LedgerNotFound):
+                await events_up_to(ended, last + 1)
+
+
+async def test_the_rest_of_a_deleted_ledgers_log_is_read_to_its_end(client: LedgerClient, ledger: Ledger) -> None:
+    a, b = await account(client, ledger, "a"), await account(client, ledger, "b")
+    made = await pending(client, a, b)
+    await client.archive_transaction(ledger.id, made)
+    await client.delete_ledger(ledger.id)
+    last = made.position + 2
+    async with client.watch_events(ledger.id, after_position=made.position) as stream:
+        events = await events_up_to(stream, last)
+        with pytest.raises(LedgerNotFound):
+            await events_up_to(stream, last + 1)
+    assert positions(events) == [last - 1, last]
+    assert events[-1].kind == EventKind.EVENT_KIND_LEDGER_DELETED
+    with pytest.raises(LedgerNotFound):
+        async with client.watch_events(ledger.id, after_position=last):
+            pass

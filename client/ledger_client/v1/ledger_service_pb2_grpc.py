@@ -305,7 +305,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLedger(self, request, context):
-        """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+        """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
+        also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,9 @@ class LedgerServiceStub:
     UpdateLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     DeleteLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]
-    """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
+    """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
+    also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+    """
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
@@ -182,7 +184,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     UpdateLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
     """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
     DeleteLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
-    """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
+    """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
+    also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+    """
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
@@ -337,7 +341,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledgers_pb2.DeleteLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledgers_pb2.Ledger, _abc.Awaitable[_ledgers_pb2.Ledger]]:
-        """Deletes a ledger, for good: nothing finds it any more. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY."""
+        """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
+        also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+        """
 
     @_abc_1.abstractmethod
     def CreateAccount(

@@ -22,7 +22,6 @@ import structlog
 
 from ledger_client.v1.streams_pb2 import Event
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
-from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
 from ledger_server.events.doorbell import Doorbell
@@ -37,15 +36,14 @@ from ledger_server.events.log import (
     read_start,
     seen_at,
 )
-from ledger_server.events.snapshot import read_balances_at
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.events.tailer import Tailer
 from ledger_server.events.under import (
     joins,
-    read_balances_under_at,
     read_categories_at,
     read_joining,
     read_passing,
+    read_watched_at,
 )
 from ledger_server.storage.pool import Pool, read_pool
 
@@ -143,10 +141,11 @@ class Hub:
                     await stream.athrow(_StalledError())
 
     async def watch(self, watch: Watch) -> AsyncGenerator[bytes, None]:
-        """A stream: serialized WatchBalancesResponses, or WatchEventsResponses for whole events, for ever.
+        """A stream: serialized WatchBalancesResponses, or WatchEventsResponses for whole events, until it is closed.
 
-        Close it (`contextlib.aclosing`) to leave at once. Raises LedgerNotFound, AccountNotFound, EpochChanged,
-        PositionInFuture, PositionPruned, SlowSubscriber, ShuttingDown, DatabaseUnavailable.
+        Close it (`contextlib.aclosing`) to leave at once. Raises LedgerNotFound, also after a deleted ledger's last
+        event, AccountNotFound, EpochChanged, PositionInFuture, PositionPruned, SlowSubscriber, ShuttingDown,
+        DatabaseUnavailable.
         """
         head = await self._start(watch)
         position = head.position if watch.after_position is None else watch.after_position
@@ -172,6 +171,8 @@ class Hub:
                         yield message
                         subscription.position = max(subscription.position, position)
                         heard_at = time.monotonic()
+                if tailer.is_finished and not (sendable or subscription.is_behind or subscription.has_waiting):
+                    raise ledger_not_found(watch.ledger_id)
                 silence_seconds = time.monotonic() - heard_at
                 if silence_seconds >= watch.heartbeat_seconds and not subscription.has_waiting:
                     yield _heartbeat(tailer, subscription)
@@ -223,7 +224,7 @@ class Hub:
             async with self._reading():
                 own = await read_categories_at(self._pool, watch.ledger_id, watch.category_ids, head.position)
             yield messages.snapshot_part(head.position, head.epoch, (), own)
-        parts = aiter(self._snapshot_parts(watch, head.position))
+        parts = aiter(read_watched_at(self._pool, watch, head.position))
         while True:
             if subscription.error is not None:
                 raise subscription.error
@@ -233,15 +234,6 @@ class Hub:
                 break
             yield messages.snapshot_part(head.position, head.epoch, part)
         yield messages.snapshot_complete(head.position, head.epoch)
-
-    async def _snapshot_parts(self, watch: Watch, position: int) -> AsyncIterator[list[AccountVersion]]:
-        pool, ledger_id = self._pool, watch.ledger_id
-        if watch.account_ids or not watch.category_ids:
-            async for part in read_balances_at(pool, ledger_id, watch.account_ids, position):
-                yield part
-        if watch.category_ids:
-            async for part in read_balances_under_at(pool, ledger_id, watch.category_ids, position, position):
-                yield part
 
     async def _packed(
         self, watch: Watch, tailer: Tailer, deliveries: list[messages.Delivery]

@@ -22,11 +22,12 @@ from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
 
 
 class Head(NamedTuple):
-    """Where a ledger's log stood at a time of the database's clock."""
+    """Where a ledger's log stood at a time of the database's clock; if the ledger is deleted, nothing comes after."""
 
     position: int
     epoch: str
     time: datetime
+    is_deleted: bool = False
 
 
 class Page(NamedTuple):
@@ -74,9 +75,10 @@ async def read_start(
     """
     async with answering(pool) as connection:
         row = await connection.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
-    if row is None:
+    # Of a deleted ledger there is the rest of its log, for whoever has not read to the end.
+    if row is None or (row["is_deleted"] and (after_position is None or after_position >= row["position"])):
         raise ledger_not_found(ledger_id)
-    head = Head(row["position"], row["epoch"], row["time"])
+    head = Head(row["position"], row["epoch"], row["time"], row["is_deleted"])
     if unknown := row["unknown_account_ids"]:
         raise AccountNotFound(f"no such account: {unknown[0]}", metadata={"account_id": unknown[0]})
     if epoch and epoch != head.epoch:
@@ -97,7 +99,7 @@ async def read_heads(pool: Pool, ledger_ids: Iterable[str]) -> dict[str, Head]:
     """The heads of these ledgers, by ledger id."""
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.read_heads, list(ledger_ids))
-    return {row["ledger_id"]: Head(row["position"], row["epoch"], row["time"]) for row in rows}
+    return {row["ledger_id"]: Head(row["position"], row["epoch"], row["time"], row["is_deleted"]) for row in rows}
 
 
 async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max: int, bytes_max: int) -> Page:
@@ -109,7 +111,7 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
         row = await connection.fetchrow(sql.read_events, ledger_id, after_position, events_max, bytes_max)
     if row is None:
         raise ledger_not_found(ledger_id)
-    head = Head(row["head"], row["epoch"], row["time"])
+    head = Head(row["head"], row["epoch"], row["time"], row["is_deleted"])
     payloads = row["payloads"] or []
     if not payloads and head.position == after_position:
         return Page([], after_position, head.time, head)

@@ -121,6 +121,10 @@ class Subscription:
         self.error = self.error or error
         self._news.set()
 
+    def wake(self) -> None:
+        """Lets its reader look again."""
+        self._news.set()
+
     async def wait(self, seconds: float) -> None:
         """Until there is something to do, at most so long."""
         if not self._buffer and not self.is_behind and self.error is None:

@@ -43,6 +43,8 @@ class Tailer:
         self.head_position = head.position
         self.subscriptions: set[Subscription] = set()
         self.is_over = False
+        # Whether the ledger is deleted and its last event handed out.
+        self.is_finished = False
         self._pool = pool
         self._whole_ledger: set[Subscription] = set()
         self._by_subject: dict[str, set[Subscription]] = {}
@@ -64,6 +66,7 @@ class Tailer:
             self.end(epoch_changed(head.epoch))
         elif head.position == self.position:
             self.time = max(self.time, head.time)
+            self._finish(head)
         else:
             # Also if it is lower: usually a head that was read before and arrives late, but the next page will tell.
             self.head_position = max(self.head_position, head.position)
@@ -145,6 +148,14 @@ class Tailer:
             self.position = event.position
         self.head_position = max(self.head_position, page.head.position)
         self.time = max(self.time, seen_at(page))
+        self._finish(page.head)
+
+    def _finish(self, head: Head) -> None:
+        """After the last event of a deleted ledger; each subscription ends when it has got all that waits for it."""
+        if head.is_deleted and head.position == self.position and not self.is_finished:
+            self.is_finished = True
+            for subscription in self.subscriptions:
+                subscription.wake()
 
     def _fan_out(self, event: LoggedEvent) -> None:
         wanted: dict[Subscription, list[int]] = {}

@@ -16,7 +16,7 @@ from ledger_server.domain.model import MONITOR_KINDS, AccountVersion, CategoryVe
 from ledger_server.domain.refusals import categories_not_found
 from ledger_server.events.log import answering
 from ledger_server.events.messages import Delivery
-from ledger_server.events.snapshot import PART_ACCOUNTS_MAX, load_balances_at
+from ledger_server.events.snapshot import PART_ACCOUNTS_MAX, load_balances_at, read_balances_at
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Pool
@@ -58,6 +58,16 @@ async def read_balances_under_at(
             if ids:
                 yield await load_balances_at(pool, ledger_id, ids, balances_position)
             last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
+
+
+async def read_watched_at(pool: Pool, watch: Watch, position: int) -> AsyncIterator[list[AccountVersion]]:
+    """The balances of all accounts that are watched, themselves or under a category, at a position, in parts."""
+    if watch.account_ids or not watch.category_ids:
+        async for part in read_balances_at(pool, watch.ledger_id, watch.account_ids, position):
+            yield part
+    if watch.category_ids:
+        async for part in read_balances_under_at(pool, watch.ledger_id, watch.category_ids, position, position):
+            yield part
 
 
 async def read_passing(pool: Pool, watch: Watch, deliveries: Sequence[Delivery]) -> list[tuple[Event, Delivery]]:

@@ -4,6 +4,7 @@
 -- $1 ledger_id uuid, $2 after_position bigint, $3 events_max bigint, $4 bytes_max bigint
 SELECT
     l.position AS head, l.epoch, greatest(statement_timestamp(), l.event_time) AS time,
+    l.deleted_at IS NOT NULL AS is_deleted,
     page.first_position, page.last_position, page.last_time, page.payloads
 FROM ledgers l
 CROSS JOIN (

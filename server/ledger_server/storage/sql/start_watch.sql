@@ -3,7 +3,7 @@
 -- ANY says again what the join says, because the planner may answer that with a hash of all accounts.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 after_position bigint or null
 SELECT
-    position, epoch,
+    position, epoch, deleted_at IS NOT NULL AS is_deleted,
     -- It stood at a position until the event after that. No event is after one of the future, and the last bigint has
     -- no next one.
     coalesce(
@@ -27,4 +27,4 @@ SELECT
         ORDER BY asked.account_id
     ) AS unknown_account_ids
 FROM ledgers
-WHERE ledger_id = $1::uuid AND deleted_at IS NULL
+WHERE ledger_id = $1::uuid
