@@ -146,9 +146,12 @@ async def test_a_transaction_passes_by_the_metadata_it_had_when_it_was_written(
         await pending(client, a, b)
         away = await client.update_transaction(ledger.id, ours, metadata={"shop": "8"})
         posted = await client.post_transaction(ledger.id, ours, metadata=wanted)
+        # No version of the transaction, which has its metadata still.
+        await client.update_entry(ledger.id, ours.entries[0].id, metadata={"note": "x"})
         last = (await client.update_ledger(ledger.id, name="Books")).position
         live = positions(await events_up_to(balances, last)), positions(await events_up_to(events, last))
-    assert live == ([ours.position, posted.position],) * 2
+    passed = [ours.position, posted.position]
+    assert live == (passed, [*passed, last - 1])
     assert away.position not in live[0]
     async with client.watch_balances(ledger.id, **watching) as balances:  # type: ignore[arg-type]
         assert positions(await events_up_to(balances, last)) == live[0]
