@@ -822,6 +822,20 @@ async def test_streams_of_a_category_have_the_edges_of_its_monitors_if_asked(des
     assert up < own[0].position <= up + 3 < down < own[1].position
 
 
+@pytest.mark.parametrize("further_kinds", [[], [EventKind.EVENT_KIND_TRANSACTION_CREATED]], ids=["alone", "and others"])
+async def test_watching_a_category_too_takes_no_edge_of_an_account_away(desk: Desk, further_kinds: list[Any]) -> None:
+    category = await category_of(desk, desk.wallet)
+    monitor = await desk.monitor(LOW)
+    paid = await desk.pay(100)
+    asked: Any = {"kinds": [CREATED, RESOLVED, *further_kinds], "after_position": category.position}
+    for watched in ([], [category.id]):
+        async with desk.client.watch_balances(
+            desk.ledger_id, account_ids=[desk.wallet.id], category_ids=watched, heartbeat_interval=0.1, **asked
+        ) as stream:
+            told = [event async for event in _events_until(stream, paid + 1)]
+        assert [event.kind for event in told if event.monitor.id == monitor.id] == [CREATED, RESOLVED]
+
+
 async def test_a_balance_stream_of_a_category_that_names_no_kinds_tells_of_balances_only(desk: Desk) -> None:
     category = await category_of(desk, desk.wallet)
     await desk.monitor(LOW, category=category)
