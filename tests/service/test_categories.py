@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -551,6 +552,41 @@ async def test_a_category_that_joins_a_watched_one_announces_all_its_accounts(bo
     assert set(announced.accounts) == {account.id for account in accounts}
     assert announced.position == joined.position - 1
     assert subjects(event) == {accounts[0].id, accounts[1].id, top.id}
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+@pytest.mark.parametrize(
+    "asked",
+    [{"kinds": [lc.EventKind.EVENT_KIND_TRANSACTION_CREATED]}, {"transaction_metadata": {"k": "v"}}],
+    ids=["kinds", "metadata"],
+)
+async def test_who_joins_is_announced_whatever_else_is_filtered(books: Books, asked: Any, is_live: bool) -> None:
+    top = await books.category()
+    a, outside = await books.account(), await books.account()
+    await books.pay(outside, a, 100)
+    start = (await books.client.get_ledger(books.id)).position
+
+    async def act() -> tuple[Category, Account, lc.Transaction]:
+        joined = await books.add(top, a)
+        born = await books.account(categories=[top])
+        await books.remove(top, a)
+        await books.add(top, a)
+        return joined, born, await books.pay(outside, a, 1, metadata={"k": "v"})
+
+    if not is_live:
+        joined, born, paid = await act()
+    async with books.client.watch_balances(books.id, category_ids=[top.id], after_position=start, **asked) as stream:
+        if is_live:
+            joined, born, paid = await act()
+        *announced, event = await read(stream, paid.position)
+    joins = [(set(each.accounts), each.position) for each in announced if isinstance(each, lc.Snapshot)]
+    assert joins == [
+        ({a.id}, joined.position - 1),
+        ({born.id}, born.position - 1),
+        ({a.id}, paid.position - 2),
+    ]
+    assert len(joins) == len(announced)
+    assert (event.position, subjects(event)) == (paid.position, {a.id, top.id})
 
 
 async def test_what_is_not_there_cannot_be_watched(books: Books) -> None:

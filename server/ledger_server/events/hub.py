@@ -289,7 +289,11 @@ class Hub:
 
     async def _matching(self, watch: Watch, deliveries: list[messages.Delivery]) -> list[messages.Delivery]:
         async with self._reading():
-            return await read_matching(self._pool, watch.ledger_id, deliveries, watch.transaction_metadata)
+            matching = await read_matching(self._pool, watch.ledger_id, deliveries, watch.transaction_metadata)
+        if watch.category_ids:
+            # Accounts join by what is not of a transaction; see read_passing.
+            matching = sorted([*matching, *(delivery for delivery in deliveries if not delivery.transaction_id)])
+        return matching
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import MONITOR_KINDS
+from ledger_server.domain.model import MONITOR_KINDS, EventKind
 from ledger_server.events.messages import Delivery, LoggedEvent
 
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
 BUFFER_EVENTS_MAX = 1_000
 BUFFER_BYTES_MAX = 256 * 1024
+# By these accounts come under categories.
+JOINING_KINDS: frozenset[int] = frozenset({EventKind.ACCOUNT_CREATED, EventKind.CATEGORY_MEMBER_ADDED})
 # A filter of so few accounts is first looked for in an event's bytes, which is cheaper than parsing them.
 _NEEDLES_MAX = 8
 
@@ -58,6 +60,7 @@ class Subscription:
         self.subject_ids = watch.account_ids | watch.category_ids
         # What concerns a category is selected whole; see under.py.
         self.selects_whole = bool(watch.category_ids)
+        self._category_ids = watch.category_ids
         self._kinds = watch.kinds
         self._whole_events = watch.whole_events
         self.position = position
@@ -79,11 +82,15 @@ class Subscription:
 
     def accept(self, event: LoggedEvent, changes: Sequence[int]) -> Delivery | None:
         """As `select`, where the accounts pass already: those of these changes, or the one that the event is about."""
-        if self._kinds and event.kind not in self._kinds:
+        if self._kinds and event.kind not in self._kinds and not self._announces(event):
             return None
         if self._whole_events or self.selects_whole or (self._kinds and event.kind in MONITOR_KINDS):
             return event.whole()
         return event.select(changes) if changes else None
+
+    def _announces(self, event: LoggedEvent) -> bool:
+        """Whether it may bring accounts under a watched category, which is told whatever else is asked for."""
+        return event.kind in JOINING_KINDS and not self._category_ids.isdisjoint(event.named_ids)
 
     def select_from(self, payloads: Sequence[bytes]) -> list[Delivery]:
         """What passes the filter of a page of the log."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from ledger_client.v1.streams_pb2 import Event, EventKind
+from ledger_client.v1.streams_pb2 import Event
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MONITOR_KINDS, AccountVersion, CategoryVersion
@@ -17,12 +17,10 @@ from ledger_server.domain.refusals import categories_not_found
 from ledger_server.events.log import answering
 from ledger_server.events.messages import Delivery
 from ledger_server.events.snapshot import PART_ACCOUNTS_MAX, load_balances_at, read_balances_at
-from ledger_server.events.subscription import Watch
+from ledger_server.events.subscription import JOINING_KINDS, Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Pool
 from ledger_server.storage.rows import category_version_from
-
-_JOINING = (EventKind.EVENT_KIND_ACCOUNT_CREATED, EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED)
 
 
 async def read_categories_at(
@@ -72,7 +70,7 @@ async def read_watched_at(pool: Pool, watch: Watch, position: int) -> AsyncItera
 
 async def read_passing(pool: Pool, watch: Watch, deliveries: Sequence[Delivery]) -> list[tuple[Event, Delivery]]:
     """Whole events, each also with only the changes that pass the filter; nothing where none do, unless a monitor that
-    was asked for speaks.
+    was asked for speaks, and nothing of one that is here only because accounts join by it.
     """
     events = [Event.FromString(delivery.event) for delivery in deliveries]
     asked = [
@@ -98,14 +96,17 @@ async def read_passing(pool: Pool, watch: Watch, deliveries: Sequence[Delivery])
         selected.CopyFrom(event)
         del selected.changes[:]
         selected.changes.extend(changes)
-        is_told = changes or (watch.kinds and event.kind in MONITOR_KINDS)
+        is_asked_for = (not watch.kinds or event.kind in watch.kinds) and (
+            not watch.transaction_metadata or event.transaction_id
+        )
+        is_told = is_asked_for and (changes or (watch.kinds and event.kind in MONITOR_KINDS))
         passing.append((event, delivery._replace(event=selected.SerializeToString() if is_told else b"")))
     return passing
 
 
 def joins(watch: Watch, event: Event) -> bool:
     """Whether accounts come under a watched category by this event."""
-    return event.kind in _JOINING and not watch.category_ids.isdisjoint(event.joined_or_left_category_ids)
+    return event.kind in JOINING_KINDS and not watch.category_ids.isdisjoint(event.joined_or_left_category_ids)
 
 
 async def read_joining(pool: Pool, watch: Watch, event: Event) -> AsyncIterator[list[AccountVersion]]:
