@@ -28,7 +28,7 @@ from ledger_server.domain.model import (
 )
 from ledger_server.domain.money import ISO_4217, Counters
 from ledger_server.domain.refusals import (
-    accounts_not_found,
+    find_accounts,
     find_categories,
     refuse_deleted,
     refuse_other_currency,
@@ -90,9 +90,7 @@ def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect
 
 
 def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect:
-    version = book.find_account(command.account)
-    if version is None:
-        raise accounts_not_found([command.account])
+    (version,) = find_accounts(book, [command.account])
     old = version.account
     refuse_deleted(old)
     metadata = patched(old.metadata, command.metadata)
@@ -121,9 +119,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
 
 
 def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect:
-    version = book.find_account(command.account)
-    if version is None:
-        raise accounts_not_found([command.account])
+    (version,) = find_accounts(book, [command.account])
     refuse_deleted(version.account)
     refuse_not_empty(version, "deleted")
     account = replace(version.account, status=AccountStatus.CLOSED, deleted_at=time, updated_at=time)

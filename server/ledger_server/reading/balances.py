@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_server.domain.book import TAIL_VERSIONS
-from ledger_server.domain.errors import LockVersionInFuture, PositionInFuture
+from ledger_server.domain.errors import LockVersionInFuture
 from ledger_server.domain.model import AccountVersion
 from ledger_server.domain.money import Counters
 from ledger_server.reading.paging import SCAN_SECONDS
@@ -41,8 +41,7 @@ async def balances_as_of(at: Snapshot, account_ids: Iterable[str], as_of: AsOf) 
 
     Raises PositionInFuture. An account that was not there yet counts nothing, at lock_version 0.
     """
-    if as_of.position is not None and as_of.position > at.position:
-        raise PositionInFuture(f"the ledger is at position {at.position}", metadata={"position": str(at.position)})
+    at.refuse_future(as_of.position)
     ids = sorted(set(account_ids))
     rows = await at.connection.fetch(
         sql.find_account_versions, at.ledger_id, ids, as_of.position, as_of.known_at, as_of.lock_version

@@ -6,11 +6,10 @@ By effective time alone the accounts under one are gone through, in parts, each 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable
 from dataclasses import replace
 
-from ledger_server.domain.errors import PositionInFuture, PositionPruned
+from ledger_server.domain.errors import PositionPruned
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import CategoryVersion
@@ -21,11 +20,9 @@ from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_toke
 from ledger_server.reading.paging import BITE_ROWS, SCAN_SECONDS, Found, all_at_once, fill
 from ledger_server.reading.queries import AsOf, CategoryQuery
 from ledger_server.reading.results import Page, Read
-from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, category_version_from
-
-SnapshotFrom = Callable[[int | None], AbstractAsyncContextManager[Snapshot]]
 
 
 async def get_category(at: Snapshot, category: Ref) -> CategoryVersion:
@@ -66,8 +63,7 @@ async def _position(at: Snapshot, as_of: AsOf) -> int:
         if position is None:
             raise PositionPruned("the log that tells what was known at that time is pruned; give as_of_position")
         return position
-    if as_of.position is not None and as_of.position > at.position:
-        raise PositionInFuture(f"the ledger is at position {at.position}", metadata={"position": str(at.position)})
+    at.refuse_future(as_of.position)
     return at.position if as_of.position is None else as_of.position
 
 

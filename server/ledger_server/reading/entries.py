@@ -15,7 +15,7 @@ from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
-from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token, note_from_token, to_token
+from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, SCAN_SECONDS, Found, cut, fill
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
@@ -27,7 +27,6 @@ from ledger_server.storage.rows import Row
 
 # How many transactions are looked through at a time.
 TRANSACTIONS_MAX = 100
-_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
@@ -73,7 +72,7 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
         if descending:
             return Key(last) if last > oldest else None
         # The next begins with the version after it.
-        return Key(last, _LAST_ID) if last < newest else None
+        return Key(last, LAST_ID) if last < newest else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         end = LOWEST if descending else HIGHEST

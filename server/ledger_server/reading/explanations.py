@@ -8,7 +8,7 @@ from ledger_server.domain.model import Account, ListedEntry
 from ledger_server.domain.money import Balance, BalanceKind, Counters, Direction, NormalBalance, balance
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
-from ledger_server.reading.page_tokens import Key, from_token, note_from_token, to_token
+from ledger_server.reading.page_tokens import LAST_ID, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, fill
 from ledger_server.reading.queries import AsOf, ExplanationQuery
 from ledger_server.reading.snapshots import Snapshot
@@ -61,7 +61,7 @@ async def explain_balance(at: Snapshot, query: ExplanationQuery) -> Explanation:
         last = after.number + bite_versions
         bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
         # Behind all entries of that version.
-        return Key(last, _LAST_ID) if last < lock_version else None
+        return Key(last, LAST_ID) if last < lock_version else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         return await at.connection.fetch(
@@ -96,9 +96,6 @@ async def explain_balance(at: Snapshot, query: ExplanationQuery) -> Explanation:
         at.position,
         at.epoch,
     )
-
-
-_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 def _pending_directions(kind: BalanceKind, normal_balance: NormalBalance) -> list[Direction]:

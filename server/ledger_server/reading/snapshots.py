@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from ledger_server.domain.errors import PositionNotReached
+from ledger_server.domain.errors import PositionInFuture, PositionNotReached
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.reading.page_tokens import Key, to_token
@@ -37,11 +37,22 @@ class Snapshot(NamedTuple):
     # The accounts that were found to have many versions that are not folded.
     grown: set[str]
 
+    def refuse_future(self, position: int | None) -> None:
+        """Raises PositionInFuture if the ledger has not got to the position that is asked about."""
+        if position is not None and position > self.position:
+            raise PositionInFuture(
+                f"the ledger is at position {self.position}", metadata={"position": str(self.position)}
+            )
+
     def read(self, value: T) -> Read[T]:
         return Read(value, self.position, self.epoch)
 
     def page(self, query: PageQuery, items: list[T], key: Key | None) -> Page[T]:
         return Page(items, to_token(query, key), self.position, self.epoch)
+
+
+# Gives snapshots of one ledger, each at a position or later.
+SnapshotFrom = Callable[[int | None], AbstractAsyncContextManager[Snapshot]]
 
 
 @asynccontextmanager

@@ -6,15 +6,13 @@ all its pages together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from ledger_server.domain.money import Counters, NormalBalance
 from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.page_tokens import LOWEST, Key, from_token, to_token
 from ledger_server.reading.queries import AsOf, TrialBalanceQuery
-from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row
 
@@ -63,9 +61,6 @@ class TrialBalance(NamedTuple):
     next_page_token: str
     position: int
     epoch: str
-
-
-SnapshotFrom = Callable[[int | None], AbstractAsyncContextManager[Snapshot]]
 
 
 async def get_trial_balance(snapshot_from: SnapshotFrom, query: TrialBalanceQuery) -> TrialBalance:
