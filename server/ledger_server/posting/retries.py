@@ -52,5 +52,7 @@ def reason_of(error: Exception) -> str:
             return "deadlock"
         case asyncpg.OutOfMemoryError():
             return "conflict_pool"
+        case asyncpg.LockNotAvailableError():
+            return "lock"
         case _:
             return "connection"

@@ -1,0 +1,55 @@
+"""Ledgers share pages of indexes, and SERIALIZABLE tells no rows apart that are on one: nobody loses by it for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from ledger_client import Account, LedgerClient, commands, credit, debit
+from tests import audit
+from tests.conftest import new_server
+
+BATCHES = 2
+COMMANDS = 2_000
+
+
+async def two_accounts(client: LedgerClient) -> list[Account]:
+    ledger = await client.create_ledger("Test")
+    return [await client.create_account(ledger.id, n, normal_balance="debit", currency="USD") for n in ("a", "b")]
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_long_batches_are_written_beside_ledgers_that_are_never_idle(database: str, servers: int) -> None:
+    """The youngest ledger is next to the one before it in every index, and has no page of its own to begin with."""
+    async with AsyncExitStack() as stack:
+        addresses = [(await stack.enter_async_context(new_server(database))).address for _ in range(servers)]
+        long = await stack.enter_async_context(LedgerClient(addresses[0], timeout=30))
+        short = await stack.enter_async_context(LedgerClient(addresses[-1]))
+        neighbours = [await two_accounts(short) for _ in range(2)]
+        a, b = await two_accounts(long)
+        over = asyncio.Event()
+
+        async def post_without_pause(one: Account, other: Account) -> int:
+            count = 0
+            while not over.is_set():
+                await short.create_transaction(one.ledger_id, [debit(one, 1), credit(other, 1)], status="posted")
+                count += 1
+            return count
+
+        tasks = [asyncio.create_task(post_without_pause(*accounts)) for accounts in neighbours]
+        for _ in range(BATCHES):
+            await long.batch_write_transactions(
+                a.ledger_id,
+                [
+                    commands.create_transaction(
+                        [debit(a, 1), credit(b, 1)], status="posted", metadata={"order": str(n)}
+                    )
+                    for n in range(COMMANDS)
+                ],
+                atomic=True,
+            )
+        over.set()
+        assert min(await asyncio.gather(*tasks)) > 0
+    assert await audit.own_findings(database) == []
