@@ -38,10 +38,10 @@ from ledger_client.v1.accounts_pb2 import (
     ListAccountVersionsResponse,
     UpdateAccountRequest,
     VersionInterval,
-    VersionOrder,
 )
 from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.categories_pb2 import Category
+from ledger_client.v1.filters_pb2 import VersionOrder
 
 
 class AccountCalls(Connection):

@@ -19,7 +19,7 @@ from ledger_client.inputs import (
     normal_balance_value,
 )
 from ledger_client.pages import every_page
-from ledger_client.v1.balances_pb2 import NormalBalance
+from ledger_client.v1.balances_pb2 import BalanceCondition, NormalBalance
 from ledger_client.v1.categories_pb2 import (
     AddCategoryMemberRequest,
     Category,
@@ -31,6 +31,7 @@ from ledger_client.v1.categories_pb2 import (
     RemoveCategoryMemberRequest,
     UpdateCategoryRequest,
 )
+from ledger_client.v1.filters_pb2 import MetadataFilter
 
 
 class CategoryFilters(TypedDict, total=False):
@@ -38,8 +39,8 @@ class CategoryFilters(TypedDict, total=False):
 
     category_ids: Iterable[str]
     """With one of these ids, at most 1,000."""
-    name: str
-    """With this in its name, whatever the case."""
+    names: Iterable[str]
+    """Whose name contains one of these, whatever the letter case."""
     currency: str
     """Of this currency code."""
     normal_balance: NormalBalanceWord | NormalBalance.ValueType | None
@@ -52,6 +53,10 @@ class CategoryFilters(TypedDict, total=False):
     """Above this account, directly or through other categories."""
     metadata: Mapping[str, str]
     """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this; see ``ledger_client.filters``."""
+    balances: Iterable[BalanceCondition]
+    """Whose balances fulfil all of these: ``[condition("available", "<", 0)]``."""
     page_size: int
     """1..1,000; 0: 100."""
     min_position: int | None
@@ -151,13 +156,15 @@ class CategoryCalls(Connection):
             page_token=page_token,
             page_size=filters.get("page_size", 0),
             category_ids=filters.get("category_ids", ()),
-            name=filters.get("name", ""),
+            names=filters.get("names", ()),
             currency=filters.get("currency", ""),
             normal_balance=normal_balance_value(filters.get("normal_balance")),
             external_id=filters.get("external_id", ""),
             parent_category_id=filters.get("parent_category_id", ""),
             account_id=filters.get("account_id", ""),
             metadata=filters.get("metadata"),
+            metadata_filter=filters.get("metadata_filter"),
+            balances=filters.get("balances", ()),
             min_position=filters.get("min_position"),
         )
         return await self._call(self.stub.ListCategories, request, timeout)

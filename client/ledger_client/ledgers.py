@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -18,6 +19,29 @@ from ledger_client.v1.ledgers_pb2 import (
     ListLedgersResponse,
     UpdateLedgerRequest,
 )
+
+
+class LedgerFilters(TypedDict, total=False):
+    """Which ledgers to list; all that are given must hold."""
+
+    metadata: Mapping[str, str] | None
+    """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this; see ``ledger_client.filters``."""
+    ids: Iterable[str]
+    """These, at most 1,000."""
+    names: Iterable[str]
+    """Whose name contains one of these, whatever the letter case."""
+    created_at_lower_bound: dt.datetime | None
+    """Created at this time or later; with a time zone."""
+    created_at_upper_bound: dt.datetime | None
+    """Created before this time; with a time zone."""
+    updated_at_lower_bound: dt.datetime | None
+    """Last changed at this time or later; with a time zone."""
+    updated_at_upper_bound: dt.datetime | None
+    """Last changed before this time; with a time zone."""
+    page_size: int
+    """1..1,000; 0: 100."""
 
 
 class LedgerCalls(Connection):
@@ -65,42 +89,28 @@ class LedgerCalls(Connection):
         return await self._call(self.stub.GetLedger, request, timeout)
 
     async def list_ledgers(
-        self,
-        *,
-        metadata: Mapping[str, str] | None = None,
-        metadata_filter: MetadataFilter | None = None,
-        ids: Iterable[str] = (),
-        names: Iterable[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        timeout: float | None = None,
+        self, *, page_token: str = "", timeout: float | None = None, **filters: Unpack[LedgerFilters]
     ) -> ListLedgersResponse:
-        """One page of the ledgers, oldest first.
-
-        Args:
-            metadata: only ledgers that have all of these pairs.
-            metadata_filter: only ledgers whose metadata fulfils this; see ``ledger_client.filters``.
-            ids: only these, at most 1,000.
-            names: only ledgers whose name contains one of these, whatever the letter case.
-            page_size: 1..1,000; 0: 100.
-            page_token: ``next_page_token`` of the page before.
-            timeout: deadline in seconds; None: the client's.
-        """
+        """One page of the ledgers, oldest first; ``page_token`` is that of the page before."""
         request = ListLedgersRequest(
-            page_size=page_size,
+            page_size=filters.get("page_size", 0),
             page_token=page_token,
-            metadata=metadata,
-            metadata_filter=metadata_filter,
-            ids=ids,
-            names=names,
+            metadata=filters.get("metadata"),
+            metadata_filter=filters.get("metadata_filter"),
+            ids=filters.get("ids", ()),
+            names=filters.get("names", ()),
+            created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
+            created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
+            updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
+            updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
         )
         return await self._call(self.stub.ListLedgers, request, timeout)
 
-    async def ledgers(self, *, metadata: Mapping[str, str] | None = None, page_size: int = 0) -> AsyncIterator[Ledger]:
-        """All ledgers, oldest first, page by page; the arguments are those of ``list_ledgers``."""
+    async def ledgers(self, **filters: Unpack[LedgerFilters]) -> AsyncIterator[Ledger]:
+        """All ledgers that pass the filters, oldest first, page by page."""
 
         async def fetch(token: str) -> ListLedgersResponse:
-            return await self.list_ledgers(metadata=metadata, page_size=page_size, page_token=token)
+            return await self.list_ledgers(page_token=token, **filters)
 
         async for page in every_page(fetch):
             for ledger in page.ledgers:

@@ -17,6 +17,7 @@ from ledger_client.inputs import (
     units,
 )
 from ledger_client.pages import every_page
+from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.monitors_pb2 import (
     BalanceMonitor,
     CreateBalanceMonitorRequest,
@@ -72,6 +73,8 @@ class MonitorFilters(TypedDict, total=False):
     """On this category; not together with account."""
     metadata: Mapping[str, str]
     """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this; see ``ledger_client.filters``."""
     triggered: bool | None
     """Those that are triggered, or those that are not."""
     page_size: int
@@ -161,6 +164,7 @@ class MonitorCalls(Connection):
             page_size=filters.get("page_size", 0),
             monitor_ids=filters.get("monitor_ids"),
             metadata=filters.get("metadata"),
+            metadata_filter=filters.get("metadata_filter"),
             triggered=filters.get("triggered"),
             min_position=filters.get("min_position"),
         )

@@ -1,16 +1,13 @@
 """Calls about transactions. The fields of each write are those of its message in commands.py."""
 
-import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TypedDict, Unpack
+from collections.abc import AsyncIterator, Iterable
+from typing import Unpack
 
 from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.filters import OrderWord, order_value
+from ledger_client.filters import order_value
 from ledger_client.inputs import (
-    AccountRef,
     EntryPart,
-    StatusWord,
     TransactionRef,
     name_account,
     name_transaction,
@@ -18,9 +15,9 @@ from ledger_client.inputs import (
     timestamp,
 )
 from ledger_client.pages import every_page
-from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
+from ledger_client.transaction_filters import TransactionFilters, TransactionVersionFilters
+from ledger_client.v1.filters_pb2 import VersionOrder
 from ledger_client.v1.transactions_pb2 import (
-    ArchivedReason,
     BatchGetTransactionsRequest,
     BatchGetTransactionsResponse,
     BatchWriteTransactionsRequest,
@@ -33,57 +30,7 @@ from ledger_client.v1.transactions_pb2 import (
     ListTransactionVersionsResponse,
     Transaction,
     TransactionCommand,
-    TransactionStatus,
 )
-
-
-class TransactionFilters(TypedDict, total=False):
-    """Which transactions to list; all that are given must hold."""
-
-    account: AccountRef | None
-    """That ever wrote an entry on this account."""
-    category_id: str
-    """That ever moved an account that is under this category now; CategoryNotFound."""
-    external_id: str
-    """The non-archived one with this external id."""
-    statuses: Iterable[StatusWord | TransactionStatus.ValueType]
-    """In one of these statuses."""
-    metadata: Mapping[str, str]
-    """With all of these pairs."""
-    metadata_filter: MetadataFilter | None
-    """Whose metadata fulfils this: ``all_of(key("order", prefix="17-"), any_of(…))``; see ``ledger_client.filters``."""
-    ids: Iterable[str]
-    """These, at most 1,000."""
-    archived_reasons: Iterable[ArchivedReason.ValueType]
-    """Archived for one of these reasons."""
-    reverses_transaction_id: str
-    """That reverse this one."""
-    partially_posts_transaction_id: str
-    """That are parts of this one."""
-    amounts: Iterable[AmountCondition]
-    """Of a single currency, with an amount that fulfils all of these: ``[amount(">=", 100)]``."""
-    created_at_lower_bound: dt.datetime | None
-    """Created at this time or later; with a time zone."""
-    created_at_upper_bound: dt.datetime | None
-    """Created before this time; with a time zone."""
-    updated_at_lower_bound: dt.datetime | None
-    """Last changed at this time or later; with a time zone."""
-    updated_at_upper_bound: dt.datetime | None
-    """Last changed before this time; with a time zone."""
-    posted_at_lower_bound: dt.datetime | None
-    """Posted at this time or later; with a time zone."""
-    posted_at_upper_bound: dt.datetime | None
-    """Posted before this time; with a time zone."""
-    effective_at_lower_bound: dt.datetime | None
-    """Effective at this time or later; with a time zone."""
-    effective_at_upper_bound: dt.datetime | None
-    """Effective before this time; with a time zone."""
-    order: OrderWord | ListOrder.ValueType | None
-    """Default: "created_desc"."""
-    page_size: int
-    """1..1,000; 0: 100."""
-    min_position: int | None
-    """Wait until the ledger stands at least here, else PositionNotReached."""
 
 
 class TransactionCalls(Connection):
@@ -361,29 +308,37 @@ class TransactionCalls(Connection):
         ledger_id: str,
         transaction: TransactionRef,
         *,
-        page_size: int = 0,
         page_token: str = "",
-        min_position: int | None = None,
         timeout: float | None = None,
+        **filters: Unpack[TransactionVersionFilters],
     ) -> ListTransactionVersionsResponse:
-        """One page of a transaction's versions, oldest first, each with its entries as they were.
+        """One page of a transaction's versions, each with its entries as they were; oldest first by default.
 
         Raises:
             TransactionNotFound: no such transaction in this ledger.
         """
+        newest_first = filters.get("newest_first", False)
         request = ListTransactionVersionsRequest(
-            ledger_id=ledger_id, page_size=page_size, page_token=page_token, min_position=min_position
+            ledger_id=ledger_id,
+            page_token=page_token,
+            page_size=filters.get("page_size", 0),
+            order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
+            version_lower_bound=filters.get("version_lower_bound"),
+            version_upper_bound=filters.get("version_upper_bound"),
+            time_lower_bound=timestamp(filters.get("time_lower_bound")),
+            time_upper_bound=timestamp(filters.get("time_upper_bound")),
+            min_position=filters.get("min_position"),
         )
         name_transaction(request, transaction)
         return await self._call(self.stub.ListTransactionVersions, request, timeout)
 
     async def transaction_versions(
-        self, ledger_id: str, transaction: TransactionRef, *, page_size: int = 0
+        self, ledger_id: str, transaction: TransactionRef, **filters: Unpack[TransactionVersionFilters]
     ) -> AsyncIterator[Transaction]:
-        """All versions of a transaction, oldest first, page by page."""
+        """All versions of a transaction that pass the filters, oldest first by default, page by page."""
 
         async def fetch(token: str) -> ListTransactionVersionsResponse:
-            return await self.list_transaction_versions(ledger_id, transaction, page_size=page_size, page_token=token)
+            return await self.list_transaction_versions(ledger_id, transaction, page_token=token, **filters)
 
         async for page in every_page(fetch):
             for version in page.versions:

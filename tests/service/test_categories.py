@@ -12,6 +12,7 @@ import pytest
 
 import ledger_client as lc
 from ledger_client import Account, Category, Ledger, LedgerClient, category_condition, condition, credit, debit
+from ledger_client.filters import all_of, key
 from tests import audit
 from tests.conftest import Server
 
@@ -388,12 +389,19 @@ async def test_categories_are_found_by_what_they_are_and_where(books: Books) -> 
     assert await found() == [top.id, one.id, two.id, euros.id]
     assert await found(page_size=1) == [top.id, one.id, two.id, euros.id]
     assert await found(category_ids=[two.id, top.id]) == [top.id, two.id]
-    assert await found(name="CASH") == [euros.id]
+    assert await found(names=["CASH"]) == await found(names=["no such", "o c"]) == [euros.id]
+    assert await found(names=["%"]) == []
+    assert await found(metadata_filter=all_of(key("k", prefix="v"))) == [euros.id]
+    assert await found(metadata_filter=all_of(key("k", present=False))) == [top.id, one.id, two.id]
     assert await found(currency="EUR") == await found(external_id="e") == await found(metadata={"k": "v"}) == [euros.id]
     assert await found(normal_balance="debit") == [euros.id]
     assert await found(parent_category_id=top.id) == [one.id]
     assert await found(account_id=a.id) == [top.id, one.id, two.id]
     assert await found(account_id=a.id, parent_category_id=one.id) == [two.id]
+    assert await found(account_id=a.id, parent_category_id=two.id) == []
+    await books.pay(a, await books.account(), 30)
+    assert await found(balances=[condition("posted", "<", 0)]) == [top.id, one.id, two.id]
+    assert await found(balances=[condition("posted", ">=", 0)], page_size=1) == [euros.id]
 
 
 async def test_many_at_once_keep_the_sums_exact(books: Books) -> None:

@@ -36,6 +36,7 @@ from ledger_client import (
     debit,
     monitor_condition,
 )
+from ledger_client.filters import all_of, any_of, key
 from ledger_client.inputs import OperatorSign
 from ledger_client.monitors import MonitorFieldWord
 from ledger_client.v1.monitors_pb2 import MonitorCondition, UpdateBalanceMonitorRequest
@@ -587,6 +588,8 @@ async def test_lists_keep_what_passes_all_filters_oldest_first(desk: Desk) -> No
     assert await listed(account=ExternalId("wallet"), triggered=True) == [0]
     assert await listed(metadata={"team": "risk"}) == [0, 1, 3]
     assert await listed(metadata={"team": "risk"}, triggered=True) == [0]
+    assert await listed(metadata_filter=any_of(key("n", equals="2"), key("n", prefix="3"))) == [2, 3]
+    assert await listed(metadata_filter=all_of(key("team", one_of=["ops"])), triggered=False) == []
     assert await listed(metadata={"team": "risk", "n": "3"}, account=desk.cash) == [3]
     assert await listed(monitor_ids=[ids[3], ids[1], desk.wallet.id]) == [1, 3]
     assert await listed(monitor_ids=[ids[3], ids[1]], account=desk.cash, triggered=False) == [3]

@@ -162,7 +162,7 @@ async def test_no_statement_reads_a_table_or_a_ledger_whole(name: str, planner: 
 
 @pytest.mark.parametrize(
     "name",
-    ["list_ledgers", "list_triggered_monitors", *sorted(name for name in STATEMENTS if name.startswith("walk_"))],
+    ["list_ledgers", *sorted(name for name in STATEMENTS if name.startswith("walk_"))],
 )
 async def test_a_walk_goes_along_its_index_and_sorts_nothing(name: str, planner: tuple[Connection, set[str]]) -> None:
     assert not [node for node, _ in await _plan(planner[0], STATEMENTS[name]) if "Sort" in node["Node Type"]]

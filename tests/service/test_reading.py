@@ -29,6 +29,7 @@ from ledger_server.domain.commands import (
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
+    UpdateLedger,
     UpdateTransaction,
 )
 from ledger_server.domain.errors import (
@@ -428,6 +429,35 @@ async def test_versions_read_as_they_were(history: Books) -> None:
         assert await pages(history.reader.list_transaction_versions, query) == versions
 
 
+async def test_versions_of_a_transaction_in_any_range_and_both_orders(history: Books) -> None:
+    chance = random.Random(4)
+    many = [versions for versions in history.versions.values() if len(versions) > 1]
+    for _ in range(60):
+        versions = chance.choice(many)
+        times = Between(*sorted(chance.choice(versions).updated_at for _ in range(2)))
+        low, high = sorted(chance.randrange(len(versions) + 2) for _ in range(2))
+        query = VersionQuery(
+            ledger_id=history.ledger_id,
+            page_size=chance.choice((1, 2, 1_000)),
+            transaction=Ref(versions[0].id, None),
+            newest_first=chance.random() < 0.5,
+            version_lower_bound=chance.choice((None, low)),
+            version_upper_bound=chance.choice((None, high)),
+            written_at=chance.choice((Between(), times, Between(times.lower, None), Between(None, times.upper))),
+        )
+        expected = [
+            version
+            for version in versions
+            if (query.version_lower_bound is None or version.version >= query.version_lower_bound)
+            and (query.version_upper_bound is None or version.version < query.version_upper_bound)
+            and (query.written_at.lower is None or version.updated_at >= query.written_at.lower)
+            and (query.written_at.upper is None or version.updated_at < query.written_at.upper)
+        ]
+        if query.newest_first:
+            expected.reverse()
+        assert await pages(history.reader.list_transaction_versions, query) == expected, query
+
+
 async def test_every_entry_says_when_it_was_written_and_discarded(history: Books) -> None:
     entries = [entry for versions in history.versions.values() for entry in model_entries(versions)]
     assert any(entry.discarded_at for entry in entries)
@@ -703,9 +733,20 @@ async def test_ledgers_list_oldest_first_and_the_registry_is_not_among_them(book
     assert await listed(LedgerQuery(page_size=1, metadata={"run": books.ledger_id, "n": "0"})) == made[::2]
     assert await listed(LedgerQuery(page_size=2, ids=(made[1].id, NIL_ID))) == [made[1]]
     assert await listed(LedgerQuery(page_size=2, names=("%",))) == []
+    mine = {"run": books.ledger_id}
+    one, two = made[1].created_at, made[3].created_at
+    assert await listed(LedgerQuery(page_size=1, metadata=mine, created_at=Between(one, None))) == made[1:]
+    assert await listed(LedgerQuery(page_size=1, metadata=mine, created_at=Between(None, two))) == made[:3]
+    assert await listed(LedgerQuery(page_size=1, created_at=Between(one, two))) == made[1:3]
     assert await listed(LedgerQuery(page_size=2, names=("l",))) == everything
     terms = Terms((Term("run", Check.EQUALS, (books.ledger_id,)), Term("n", Check.EQUALS, ("0",))), ())
     assert await listed(LedgerQuery(page_size=2, metadata_terms=terms)) == made[::2]
+    change = UpdateLedger(ledger_id=made[0].id, name="Changed", description=None, metadata=None)
+    answer = await books.write(change)
+    assert isinstance(answer.object, Ledger)
+    changed = Between(answer.object.updated_at, None)
+    assert await listed(LedgerQuery(page_size=1, metadata=mine, updated_at=changed)) == [answer.object]
+    assert await listed(LedgerQuery(page_size=3, metadata=mine, updated_at=Between(one, two))) == made[1:3]
 
 
 # Refusals.

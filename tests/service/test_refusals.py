@@ -553,6 +553,14 @@ FIELDS = [
         lambda b: accounts_pb2.ListAccountsRequest(ledger_id=b.ledger_id, page_size=1_001),
         "page_size",
     ),
+    field(
+        "versions before those asked for",
+        "ListTransactionVersions",
+        lambda b: transactions_pb2.ListTransactionVersionsRequest(
+            ledger_id=b.ledger_id, transaction_id=b.pending, version_lower_bound=2, version_upper_bound=1
+        ),
+        "version_upper_bound",
+    ),
     field("a page of -1", "ListLedgers", lambda _: ledgers_pb2.ListLedgersRequest(page_size=-1), "page_size"),
     field(
         "a negative min_position",
@@ -800,7 +808,7 @@ STREAMS = [
         "a version and a position",
         "GetAccount",
         lambda b: account_as_of(b, as_of_lock_version=0, as_of_position=1),
-        "known_at",
+        "as_of_position",
     ),
     field(
         "a time beyond the year 9999",

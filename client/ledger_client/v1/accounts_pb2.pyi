@@ -87,30 +87,6 @@ VERSION_INTERVAL_MONTH: VersionInterval.ValueType  # 3
 """The last of each month, UTC."""
 Global___VersionInterval: _TypeAlias = VersionInterval  # noqa: Y015
 
-class _VersionOrder:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _VersionOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionOrder.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    VERSION_ORDER_UNSPECIFIED: _VersionOrder.ValueType  # 0
-    """As OLDEST_FIRST."""
-    VERSION_ORDER_OLDEST_FIRST: _VersionOrder.ValueType  # 1
-    """By ascending lock_version."""
-    VERSION_ORDER_NEWEST_FIRST: _VersionOrder.ValueType  # 2
-    """By descending lock_version."""
-
-class VersionOrder(_VersionOrder, metaclass=_VersionOrderEnumTypeWrapper):
-    """Which end of an account's history comes first."""
-
-VERSION_ORDER_UNSPECIFIED: VersionOrder.ValueType  # 0
-"""As OLDEST_FIRST."""
-VERSION_ORDER_OLDEST_FIRST: VersionOrder.ValueType  # 1
-"""By ascending lock_version."""
-VERSION_ORDER_NEWEST_FIRST: VersionOrder.ValueType  # 2
-"""By descending lock_version."""
-Global___VersionOrder: _TypeAlias = VersionOrder  # noqa: Y015
-
 @_typing.final
 class BalanceLimit(_message.Message):
     """The bounds of one balance; a bound that is absent does not bind."""
@@ -1057,7 +1033,7 @@ class ListAccountVersionsRequest(_message.Message):
     """`next_page_token` of the previous page of the same query; empty for the first."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
-    order: Global___VersionOrder.ValueType
+    order: _filters_pb2.VersionOrder.ValueType
     """Default: oldest first."""
     interval: Global___VersionInterval.ValueType
     """Keep only the last version of each interval in which the account moved; of the one that is not over yet, the last so
@@ -1080,7 +1056,7 @@ class ListAccountVersionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
-        order: Global___VersionOrder.ValueType = ...,
+        order: _filters_pb2.VersionOrder.ValueType = ...,
         interval: Global___VersionInterval.ValueType = ...,
         time_lower_bound: _timestamp_pb2.Timestamp | None = ...,
         time_upper_bound: _timestamp_pb2.Timestamp | None = ...,

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import filters_pb2 as _filters_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -337,7 +338,7 @@ class ListCategoriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CATEGORY_IDS_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     PARENT_CATEGORY_ID_FIELD_NUMBER: _builtins.int
@@ -345,14 +346,14 @@ class ListCategoriesRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     NORMAL_BALANCE_FIELD_NUMBER: _builtins.int
+    METADATA_FILTER_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
     """1..1,000; 0 means 100. Larger is INVALID_ARGUMENT."""
     page_token: _builtins.str
     """`next_page_token` of the previous page of the same query; empty for the first."""
-    name: _builtins.str
-    """Keep only categories whose name contains this, whatever the case; empty: all."""
     currency: _builtins.str
     """Keep only categories of this currency code; empty: all."""
     external_id: _builtins.str
@@ -370,8 +371,20 @@ class ListCategoriesRequest(_message.Message):
         """Keep only categories with these ids, at most 1,000; empty: all."""
 
     @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only categories whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters."""
+
+    @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Keep only categories whose metadata holds all of these pairs."""
+
+    @_builtins.property
+    def metadata_filter(self) -> _filters_pb2.MetadataFilter:
+        """Keep only categories whose metadata fulfils this."""
+
+    @_builtins.property
+    def balances(self) -> _containers.RepeatedCompositeFieldContainer[_balances_pb2.BalanceCondition]:
+        """Keep only categories whose balances as they stand fulfil all of these; at most 18."""
 
     def __init__(
         self,
@@ -380,7 +393,7 @@ class ListCategoriesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         category_ids: _abc.Iterable[_builtins.str] | None = ...,
-        name: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
         currency: _builtins.str = ...,
         external_id: _builtins.str = ...,
         parent_category_id: _builtins.str = ...,
@@ -388,10 +401,12 @@ class ListCategoriesRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         min_position: _builtins.int | None = ...,
         normal_balance: _balances_pb2.NormalBalance.ValueType = ...,
+        metadata_filter: _filters_pb2.MetadataFilter | None = ...,
+        balances: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "metadata_filter", b"metadata_filter", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_id", b"account_id", "category_ids", b"category_ids", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "name", b"name", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_id", b"account_id", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015

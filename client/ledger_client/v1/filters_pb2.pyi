@@ -52,6 +52,30 @@ LIST_ORDER_EFFECTIVE_DESC: ListOrder.ValueType  # 4
 """By effective_at, latest first; equal times in the reverse order of creation."""
 Global___ListOrder: _TypeAlias = ListOrder  # noqa: Y015
 
+class _VersionOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VersionOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERSION_ORDER_UNSPECIFIED: _VersionOrder.ValueType  # 0
+    """As OLDEST_FIRST."""
+    VERSION_ORDER_OLDEST_FIRST: _VersionOrder.ValueType  # 1
+    """By ascending lock_version or version."""
+    VERSION_ORDER_NEWEST_FIRST: _VersionOrder.ValueType  # 2
+    """By descending lock_version or version."""
+
+class VersionOrder(_VersionOrder, metaclass=_VersionOrderEnumTypeWrapper):
+    """Which end of a history, an account's or a transaction's, comes first."""
+
+VERSION_ORDER_UNSPECIFIED: VersionOrder.ValueType  # 0
+"""As OLDEST_FIRST."""
+VERSION_ORDER_OLDEST_FIRST: VersionOrder.ValueType  # 1
+"""By ascending lock_version or version."""
+VERSION_ORDER_NEWEST_FIRST: VersionOrder.ValueType  # 2
+"""By descending lock_version or version."""
+Global___VersionOrder: _TypeAlias = VersionOrder  # noqa: Y015
+
 @_typing.final
 class AmountCondition(_message.Message):
     """What an amount is compared with: `<amount of the object> <operator> <amount>` must hold."""

@@ -237,6 +237,10 @@ class ListLedgersRequest(_message.Message):
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    CREATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1..1,000; 0 means 100. Larger is INVALID_ARGUMENT."""
     page_token: _builtins.str
@@ -257,6 +261,22 @@ class ListLedgersRequest(_message.Message):
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keep only ledgers whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters."""
 
+    @_builtins.property
+    def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only ledgers that were created at or after this time."""
+
+    @_builtins.property
+    def created_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only ledgers that were created before this time."""
+
+    @_builtins.property
+    def updated_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only ledgers whose own fields last changed at or after this time."""
+
+    @_builtins.property
+    def updated_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only ledgers whose own fields last changed before this time."""
+
     def __init__(
         self,
         *,
@@ -266,10 +286,14 @@ class ListLedgersRequest(_message.Message):
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         ids: _abc.Iterable[_builtins.str] | None = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
+        created_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        created_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata_filter", b"metadata_filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "metadata_filter", b"metadata_filter", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "names", b"names", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "ids", b"ids", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "names", b"names", "page_size", b"page_size", "page_token", b"page_token", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

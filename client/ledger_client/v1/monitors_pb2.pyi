@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ledger_client.v1 import balances_pb2 as _balances_pb2
+from ledger_client.v1 import filters_pb2 as _filters_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -392,6 +393,7 @@ class ListBalanceMonitorsRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     TRIGGERED_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    METADATA_FILTER_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -418,6 +420,10 @@ class ListBalanceMonitorsRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Keep only monitors whose metadata holds all of these pairs."""
 
+    @_builtins.property
+    def metadata_filter(self) -> _filters_pb2.MetadataFilter:
+        """Keep only monitors whose metadata fulfils this."""
+
     def __init__(
         self,
         *,
@@ -432,10 +438,11 @@ class ListBalanceMonitorsRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         triggered: _builtins.bool | None = ...,
         min_position: _builtins.int | None = ...,
+        metadata_filter: _filters_pb2.MetadataFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "min_position", b"min_position", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "min_position", b"min_position", "monitor_ids", b"monitor_ids", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "monitor_ids", b"monitor_ids", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015

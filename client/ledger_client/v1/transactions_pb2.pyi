@@ -1506,6 +1506,11 @@ class ListTransactionVersionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    VERSION_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    VERSION_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    TIME_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    TIME_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds it."""
     transaction_id: _builtins.str
@@ -1518,6 +1523,20 @@ class ListTransactionVersionsRequest(_message.Message):
     """`next_page_token` of the previous page of the same query; empty for the first."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
+    order: _filters_pb2.VersionOrder.ValueType
+    """Default: oldest first."""
+    version_lower_bound: _builtins.int
+    """Keep only this version or later ones."""
+    version_upper_bound: _builtins.int
+    """Keep only versions before this one; not before the lower bound."""
+    @_builtins.property
+    def time_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only versions written at this time or later: their `updated_at`."""
+
+    @_builtins.property
+    def time_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only versions written before this time; not before the lower bound."""
+
     def __init__(
         self,
         *,
@@ -1527,17 +1546,30 @@ class ListTransactionVersionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_position: _builtins.int | None = ...,
+        order: _filters_pb2.VersionOrder.ValueType = ...,
+        version_lower_bound: _builtins.int | None = ...,
+        version_upper_bound: _builtins.int | None = ...,
+        time_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        time_upper_bound: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "min_position", b"min_position", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_version_lower_bound", b"_version_lower_bound", "_version_upper_bound", b"_version_upper_bound", "min_position", b"min_position", "time_lower_bound", b"time_lower_bound", "time_upper_bound", b"time_upper_bound", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version_lower_bound", b"version_lower_bound", "version_upper_bound", b"version_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "ledger_id", b"ledger_id", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_version_lower_bound", b"_version_lower_bound", "_version_upper_bound", b"_version_upper_bound", "ledger_id", b"ledger_id", "min_position", b"min_position", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "time_lower_bound", b"time_lower_bound", "time_upper_bound", b"time_upper_bound", "transaction", b"transaction", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "version_lower_bound", b"version_lower_bound", "version_upper_bound", b"version_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    _WhichOneofReturnType__version_lower_bound: _TypeAlias = _typing.Literal["version_lower_bound"]  # noqa: Y015
+    _WhichOneofArgType__version_lower_bound: _TypeAlias = _typing.Literal["_version_lower_bound", b"_version_lower_bound"]  # noqa: Y015
+    _WhichOneofReturnType__version_upper_bound: _TypeAlias = _typing.Literal["version_upper_bound"]  # noqa: Y015
+    _WhichOneofArgType__version_upper_bound: _TypeAlias = _typing.Literal["_version_upper_bound", b"_version_upper_bound"]  # noqa: Y015
     _WhichOneofReturnType_transaction: _TypeAlias = _typing.Literal["transaction_id", "transaction_external_id"]  # noqa: Y015
     _WhichOneofArgType_transaction: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version_lower_bound) -> _WhichOneofReturnType__version_lower_bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version_upper_bound) -> _WhichOneofReturnType__version_upper_bound | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_transaction) -> _WhichOneofReturnType_transaction | None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger_client.v1 import monitors_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
+from ledger_server.api.filters import metadata_terms_of
 from ledger_server.api.pieces import account_ref, category_ref, enum_of, mask_of, optional_count, signed_amount
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MonitorCondition, MonitorField, MonitorReading
@@ -92,6 +93,7 @@ def list_monitors(request: monitors_pb2.ListBalanceMonitorsRequest) -> MonitorQu
         account=account,
         category=category,
         metadata=fields.metadata(problems, request.metadata),
+        metadata_terms=metadata_terms_of(problems, request),
         triggered=request.triggered if request.HasField("triggered") else None,
     )
     problems.raise_if_any()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
-from ledger_client.v1 import accounts_pb2, categories_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
+from ledger_client.v1 import accounts_pb2, categories_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
 from ledger_server.api.filters import (
@@ -31,14 +31,13 @@ from ledger_server.api.pieces import (
 )
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MONITOR_KINDS, AccountStatus, ArchivedReason, EventKind, TransactionStatus
-from ledger_server.domain.money import Direction, NormalBalance
+from ledger_server.domain.money import NormalBalance
 from ledger_server.events.subscription import Watch
 from ledger_server.reading import (
     AccountQuery,
     AccountVersionQuery,
     AsOf,
     CategoryQuery,
-    EntryQuery,
     Interval,
     LedgerQuery,
     TransactionQuery,
@@ -81,6 +80,8 @@ def list_ledgers(request: ledgers_pb2.ListLedgersRequest) -> LedgerQuery:
         metadata_terms=metadata_terms_of(problems, request),
         ids=ids_of(problems, "ids", request.ids),
         names=names_of(problems, request.names),
+        created_at=between(problems, request, "created_at"),
+        updated_at=between(problems, request, "updated_at"),
     )
     problems.raise_if_any()
     return query
@@ -186,13 +187,15 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
         page_token=request.page_token,
         min_position=min_position(problems, request),
         category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:BATCH_GET_MAX])),
-        name=fields.text(problems, "name", request.name),
+        names=names_of(problems, request.names),
         currency=request.currency or None,
         normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         parent_category_id=fields.object_id(problems, "parent_category_id", parent_id) if parent_id else None,
         account_id=fields.object_id(problems, "account_id", account_id) if account_id else None,
+        balances=conditions_of(problems, "balances", request.balances),
         metadata=fields.metadata(problems, request.metadata),
+        metadata_terms=metadata_terms_of(problems, request),
     )
     problems.raise_if_any()
     return query
@@ -260,57 +263,13 @@ def list_transaction_versions(request: transactions_pb2.ListTransactionVersionsR
         page_token=request.page_token,
         min_position=min_position(problems, request),
         transaction=transaction_ref(problems, request),
+        newest_first=known(problems, "order", request.order, _Order) == _Order.NEWEST_FIRST,
+        version_lower_bound=optional_count(problems, request, "version_lower_bound"),
+        version_upper_bound=optional_count(problems, request, "version_upper_bound"),
+        written_at=between(problems, request, "time"),
     )
-    problems.raise_if_any()
-    return query
-
-
-def get_entry(request: entries_pb2.GetEntryRequest) -> tuple[str, str, int | None]:
-    problems = Problems()
-    asked = (
-        fields.ledger_id(problems, request.ledger_id),
-        fields.object_id(problems, "entry_id", request.entry_id),
-        min_position(problems, request),
-    )
-    problems.raise_if_any()
-    return asked
-
-
-def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
-    problems = Problems()
-    owner = request.WhichOneof("owner")
-    is_of_transaction = owner in ("transaction_id", "transaction_external_id")
-    default = ListOrder.CREATED_ASC if is_of_transaction else ListOrder.CREATED_DESC
-    order = order_of(problems, request.order, default, tuple(ListOrder))
-    is_of_account = owner in ("account_id", "account_external_id")
-    if request.include_discarded and not order.is_created:
-        problems.add("include_discarded", "cannot be given together with an effective order")
-    stands = is_of_account and order.is_created and not request.include_discarded
-    if request.HasField("as_of_lock_version") and not stands:
-        problems.add("as_of_lock_version", "is of an account in created order, without include_discarded")
-    query = EntryQuery(
-        ledger_id=fields.ledger_id(problems, request.ledger_id),
-        page_size=fields.page_size(problems, request.page_size),
-        page_token=request.page_token,
-        min_position=min_position(problems, request),
-        account=account_ref(problems, request) if is_of_account else None,
-        transaction=transaction_ref(problems, request) if is_of_transaction else None,
-        direction=known(problems, "direction", request.direction, Direction),
-        statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
-        include_discarded=request.include_discarded,
-        effective_at_lower_bound=optional_time(problems, request, "effective_at_lower_bound"),
-        effective_at_upper_bound=optional_time(problems, request, "effective_at_upper_bound"),
-        amounts=amounts_of(problems, request.amounts),
-        metadata=fields.metadata(problems, request.metadata),
-        metadata_terms=metadata_terms_of(problems, request),
-        lock_version_lower_bound=optional_count(problems, request, "account_lock_version_lower_bound"),
-        lock_version_upper_bound=optional_count(problems, request, "account_lock_version_upper_bound"),
-        as_of_lock_version=optional_count(problems, request, "as_of_lock_version"),
-        ids=ids_of(problems, "ids", request.ids),
-        category_id=optional_id(problems, request, "category_id"),
-        created_at=between(problems, request, "created_at"),
-        order=order,
-    )
+    if (query.version_upper_bound or 0) < (query.version_lower_bound or 0) and request.HasField("version_upper_bound"):
+        problems.add("version_upper_bound", "must not be before version_lower_bound")
     problems.raise_if_any()
     return query
 
@@ -388,8 +347,10 @@ def as_of(problems: Problems, request: Any, lock_version: int | None = None) -> 
         problems.add("as_of", "cannot be given together with effective_at_lower_bound or effective_at_upper_bound")
     position = optional_count(problems, request, "as_of_position")
     known_at = optional_time(problems, request, "known_at")
-    if sum(each is not None for each in (lock_version, position, known_at)) > 1:
-        problems.add("known_at", "as_of_position and as_of_lock_version say the same in other words: give one of them")
+    knowledge = {"as_of_lock_version": lock_version, "as_of_position": position, "known_at": known_at}
+    given = [field for field, value in knowledge.items() if value is not None]
+    if len(given) > 1:
+        problems.add(given[-1], f"says in other words what {' and '.join(given[:-1])} says: give one of them")
     if until is not None and until < datetime.max.replace(tzinfo=UTC):
         upper = until + _MICROSECOND
     return AsOf(lower, upper, lock_version, position, known_at)

@@ -14,7 +14,7 @@ from ledger_client.v1 import (
     streams_pb2,
     transactions_pb2,
 )
-from ledger_server.api import answers, batches, category_commands, commands, monitors, queries, reports
+from ledger_server.api import answers, batches, category_commands, commands, entry_queries, monitors, queries, reports
 from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
@@ -156,7 +156,7 @@ class LedgerService:
     # Entries.
 
     async def GetEntry(self, request: entries_pb2.GetEntryRequest, context: Context) -> transactions_pb2.Entry:
-        asked = queries.get_entry(request)
+        asked = entry_queries.get_entry(request)
         return answers.listed_entry_to((await self._reader.get_entry(*asked, context.time_remaining())).value)
 
     async def UpdateEntry(self, request: entries_pb2.UpdateEntryRequest, context: Context) -> transactions_pb2.Entry:
@@ -165,7 +165,7 @@ class LedgerService:
     async def ListEntries(
         self, request: entries_pb2.ListEntriesRequest, context: Context
     ) -> entries_pb2.ListEntriesResponse:
-        query = queries.list_entries(request)
+        query = entry_queries.list_entries(request)
         return answers.entries_to(await self._reader.list_entries(query, context.time_remaining()))
 
     # Balance monitors.

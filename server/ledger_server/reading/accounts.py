@@ -17,6 +17,7 @@ from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.ways import (
     Walk,
     Way,
+    balance_columns,
     changed_between,
     choose,
     created_between,
@@ -128,9 +129,7 @@ def _filters(query: AccountQuery, categories: list[str] | None) -> tuple[object,
         *path_of(query.metadata_terms),
         *query.created_at,
         *query.updated_at,
-        [str(int(condition.balance)) for condition in query.balances] or None,
-        [str(int(condition.operator)) for condition in query.balances] or None,
-        [str(condition.amount) for condition in query.balances] or None,
+        *balance_columns(query.balances),
         query.include_deleted,
         categories,
     )

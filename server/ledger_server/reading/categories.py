@@ -16,11 +16,13 @@ from ledger_server.domain.model import CategoryVersion
 from ledger_server.domain.money import Counters
 from ledger_server.domain.refusals import categories_not_found
 from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
-from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, SCAN_SECONDS, Found, all_at_once, fill
+from ledger_server.reading.metadata import path_of, pattern_of
+from ledger_server.reading.page_tokens import LOWEST, Key, from_token
+from ledger_server.reading.paging import SCAN_SECONDS
 from ledger_server.reading.queries import AsOf, CategoryQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
+from ledger_server.reading.ways import Walk, balance_columns, choose, found_by, page_along, positions_literal
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, category_version_from
 
@@ -104,56 +106,60 @@ async def categories_by_id(at: Snapshot, category_ids: Iterable[str]) -> dict[st
 
 
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:
-    """A page of the ledger's categories. Keyed by created_position."""
-    start = from_token(query, LOWEST)
-    chosen = await _chosen(at, query)
-    found = await (_by_filters(at, query, start) if chosen is None else _of_chosen(at, query, start, chosen))
+    """A page of the ledger's categories, by the most selective way to them. Keyed by created_position."""
+    named = await _named(at, query)
+    ways = [] if named is None else [found_by(sql.find_categories_by_id, named)]
+    way = await choose(at, ways, Walk(sql.walk_categories_by_creation), descending=False)
+    filters = _filters(query, named)
+
+    async def read(positions: Iterable[int], after: Key, _: int, count: int) -> list[Row]:
+        return await at.connection.fetch(
+            sql.filter_categories, at.ledger_id, positions_literal(positions), after.number, count, *filters
+        )
+
+    found = await page_along(
+        at,
+        way,
+        read,
+        _key,
+        size=query.page_size,
+        start=from_token(query, LOWEST),
+        descending=False,
+        is_created_order=True,
+    )
     return at.page(query, [category_version_from(row) for row in found.rows], found.key)
 
 
-async def _chosen(at: Snapshot, query: CategoryQuery) -> set[str] | None:
-    """The few categories that are possible; None where the filters do not say."""
-    sets: list[set[str]] = []
+async def _named(at: Snapshot, query: CategoryQuery) -> list[str] | None:
+    """The ids of those that are possible by what is asked for besides their own fields; None for all."""
+    named: list[set[str]] = []
     if query.category_ids:
-        sets.append(set(query.category_ids))
+        named.append(set(query.category_ids))
     if query.external_id is not None:
         rows = await at.connection.fetch(sql.find_category, at.ledger_id, query.external_id)
-        sets.append({row["category_id"] for row in rows})
+        named.append({row["category_id"] for row in rows})
     if query.parent_category_id is not None:
         rows = await at.connection.fetch(sql.list_categories_in, at.ledger_id, query.parent_category_id)
-        sets.append({row["category_id"] for row in rows})
+        named.append({row["category_id"] for row in rows})
     if query.account_id is not None:
         rows = await at.connection.fetch(sql.load_categories_above, at.ledger_id, [query.account_id], [], [])
-        sets.append({row["category_id"] for row in rows})
-    return set.intersection(*sets) if sets else None
+        named.append({row["category_id"] for row in rows})
+    return sorted(set.intersection(*named)) if named else None
 
 
-async def _of_chosen(at: Snapshot, query: CategoryQuery, start: Key, chosen: set[str]) -> Found:
-    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(
-            sql.filter_chosen_categories, at.ledger_id, sorted(chosen), after.number, *_filters(query), count
-        )
-
-    return await fill(query.page_size, start, all_at_once, read, _key)
-
-
-async def _by_filters(at: Snapshot, query: CategoryQuery, start: Key) -> Found:
-    async def bite(after: Key) -> Key | None:
-        position = await at.connection.fetchval(sql.bite_of_categories, at.ledger_id, after.number, BITE_ROWS)
-        return None if position is None else Key(position)
-
-    async def read(after: Key, last: Key | None, count: int) -> list[Row]:
-        end = NUMBER_MAX if last is None else last.number
-        return await at.connection.fetch(
-            sql.filter_categories, at.ledger_id, after.number, end, *_filters(query), count
-        )
-
-    return await fill(query.page_size, start, bite, read, _key)
-
-
-def _filters(query: CategoryQuery) -> tuple[object, ...]:
-    return (query.currency, query.normal_balance, query.external_id, query.name, dict(query.metadata))
+def _filters(query: CategoryQuery, named: list[str] | None) -> tuple[object, ...]:
+    """What filter_categories.sql takes from $5 on."""
+    return (
+        named,
+        [pattern_of(name) for name in query.names] or None,
+        query.currency,
+        query.normal_balance,
+        query.external_id,
+        dict(query.metadata) or None,
+        *path_of(query.metadata_terms),
+        *balance_columns(query.balances),
+    )
 
 
 def _key(row: Row) -> Key:
-    return Key(row["created_position"])
+    return Key.at(row["created_position"], row["created_position"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger
 from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
@@ -42,22 +42,38 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
 
 
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
-    filters = (
-        *path_of(query.metadata_terms),
-        list(query.ids) or None,
-        [pattern_of(name) for name in query.names] or None,
-    )
+    """Those named, or all in bites that grow, within the range of times of creation."""
+    before = query.created_at.upper or _END_OF_TIME
+    ids: Sequence[str] = query.ids
+    count = query.page_size + 1
 
     async def bite(after: Key) -> Key | None:
-        row = await connection.fetchrow(sql.bite_of_ledgers, _time(after), after.id, BITE_ROWS)
-        return None if row is None else _key(row)
+        nonlocal ids, count
+        if query.ids:
+            return None
+        rows = await connection.fetch(sql.walk_ledgers, _time(after), after.id, before, count)
+        ids = [row["ledger_id"] for row in rows]
+        is_last = len(rows) < count
+        count = min(4 * count, BITE_ROWS)
+        return None if is_last else _key(rows[-1])
 
-    async def read(after: Key, last: Key | None, count: int) -> list[Row]:
-        until = (_END_OF_TIME, NIL_ID) if last is None else (_time(last), last.id)
+    async def read(after: Key, _: Key | None, most: int) -> list[Row]:
         return await connection.fetch(
-            sql.filter_ledgers, _time(after), after.id, *until, dict(query.metadata), count, *filters
+            sql.filter_ledgers,
+            ids,
+            _time(after),
+            after.id,
+            most,
+            dict(query.metadata),
+            *path_of(query.metadata_terms),
+            [pattern_of(name) for name in query.names] or None,
+            *query.created_at,
+            *query.updated_at,
         )
 
+    lower = query.created_at.lower
+    if lower is not None:
+        start = max(start, Key((lower - _EPOCH) // _MICROSECOND))
     return await fill(query.page_size, start, bite, read, _key)
 
 

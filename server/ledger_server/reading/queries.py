@@ -82,10 +82,12 @@ class LedgerQuery(PageQuery):
     metadata_terms: Terms | None = None
     ids: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    created_at: Between = ANY_TIME
+    updated_at: Between = ANY_TIME
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.metadata or self.metadata_terms or self.ids or self.names)
+        return any((self.metadata, self.metadata_terms, self.ids, self.names, self.created_at, self.updated_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,17 +166,19 @@ class AccountVersionQuery(LedgerPageQuery):
 class CategoryQuery(LedgerPageQuery):
     """Categories, oldest first. `account_id` is one that they are above, `parent_category_id` one that they are in.
 
-    `name` is a part of theirs, "" for any; no `category_ids` means all.
+    `names` are parts of names, `balances` are of those as they stand; nothing named in a filter means all.
     """
 
     category_ids: frozenset[str] = frozenset()
-    name: str = ""
+    names: tuple[str, ...] = ()
     currency: str | None = None
     normal_balance: NormalBalance | None = None
     external_id: str | None = None
     parent_category_id: str | None = None
     account_id: str | None = None
+    balances: tuple[BalanceCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
+    metadata_terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +208,13 @@ class TransactionQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionQuery(LedgerPageQuery):
-    """The versions of one transaction, oldest first."""
+    """The versions of one transaction, oldest or newest first: lower bound ≤ version < upper bound; so for times."""
 
     transaction: Ref
+    newest_first: bool = False
+    version_lower_bound: int | None = None
+    version_upper_bound: int | None = None
+    written_at: Between = ANY_TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +252,7 @@ class MonitorQuery(LedgerPageQuery):
     account: Ref | None = None
     category: Ref | None = None
     metadata: Metadata = field(default_factory=dict)
+    metadata_terms: Terms | None = None
     triggered: bool | None = None
 
 

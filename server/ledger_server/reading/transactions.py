@@ -11,7 +11,7 @@ from ledger_server.reading.accounts import get_account
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import Found, all_at_once, fill
+from ledger_server.reading.paging import BITE_ROWS, Found, fill
 from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -118,16 +118,36 @@ def transaction_key(row: Row) -> Key:
 
 
 async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[Transaction]:
-    """A page of a transaction's versions, each with its entries as they were. Keyed by version."""
-    start = from_token(query, LOWEST)
-    head = await transaction_head(at, query.transaction)
+    """A page of a transaction's versions, each with its entries as they were. Keyed by version.
 
-    async def read(after: Key, _: Key | None, count: int) -> list[Row]:
+    Versions have no gaps, so a range of them is a bite.
+    """
+    descending = query.newest_first
+    head = await transaction_head(at, query.transaction)
+    # Exclusive.
+    lowest = (query.version_lower_bound or 0) - 1
+    highest = head["version"] + 1
+    if query.version_upper_bound is not None:
+        highest = min(highest, query.version_upper_bound)
+    first, last = (highest, lowest) if descending else (lowest, highest)
+
+    async def bite(after: Key) -> Key | None:
+        end = after.number + (-BITE_ROWS if descending else BITE_ROWS)
+        return Key(end) if lowest < end < highest else None
+
+    async def read(after: Key, end: Key | None, count: int) -> list[Row]:
         return await at.connection.fetch(
-            sql.list_transaction_versions, at.ledger_id, head["transaction_id"], after.number, count
+            sql.list_transaction_versions,
+            at.ledger_id,
+            head["transaction_id"],
+            after.number,
+            (last + 1 if descending else last - 1) if end is None else end.number,
+            descending,
+            count,
+            *query.written_at,
         )
 
-    found = await fill(query.page_size, start, all_at_once, read, lambda row: Key(row["version"]))
+    found = await fill(query.page_size, from_token(query, Key(first)), bite, read, lambda row: Key(row["version"]))
     versions = await transactions_with_entries(at.connection, at.ledger_id, found.rows, as_written=True)
     return at.page(query, versions, found.key)
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from ledger_server.domain.inputs import BalanceCondition
 from ledger_server.reading.metadata import Heads, HeadsUnion
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, invalid_page_token
 from ledger_server.reading.paging import Found, fill
@@ -116,6 +117,15 @@ async def changed_between(at: Snapshot, statement: str, position_statement: str,
 def numbers_of(values: Iterable[int]) -> list[str] | None:
     """Enum values as a parameter; None for none, which means all."""
     return sorted([str(int(value)) for value in values]) or None
+
+
+def balance_columns(conditions: Sequence[BalanceCondition]) -> tuple[list[str] | None, ...]:
+    """Conditions on balances as three columns; None for none."""
+    return (
+        [str(int(condition.balance)) for condition in conditions] or None,
+        [str(int(condition.operator)) for condition in conditions] or None,
+        [str(condition.amount) for condition in conditions] or None,
+    )
 
 
 def positions_literal(positions: Iterable[int]) -> str:

@@ -1,14 +1,25 @@
--- The monitors of one bite that live and pass the filters, oldest first.
--- A bite is a range of created positions with a bounded number of monitors, so any plan along the range will do.
--- $1 ledger_id uuid, $2 after_position bigint, $3 last_position bigint, $4 triggered boolean or null, $5 metadata jsonb,
--- $6 row_count bigint
+-- Those of some monitors that live and pass the filters, in created order, after one of them.
+-- They come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
+-- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
+-- filters, of which null passes all: $5 monitor_ids text[], $6 account_id uuid, $7 category_id uuid, $8 triggered boolean,
+-- $9 metadata jsonb, $10 metadata_path text, $11 metadata_variables jsonb
 SELECT
-    ledger_id, monitor_id, account_id, category_id, created_position, created_at, updated_at, version, field, operator,
-    value, resolve_value, description, metadata, triggered, since_position, since, deleted_at
-FROM monitors
-WHERE ledger_id = $1::uuid AND created_position > $2::bigint AND created_position <= $3::bigint
-    AND deleted_at IS NULL
-    AND ($4::boolean IS NULL OR triggered = $4::boolean)
-    AND metadata @> $5::jsonb
-ORDER BY created_position
-LIMIT $6::bigint
+    m.ledger_id, m.monitor_id, m.account_id, m.category_id, m.created_position, m.created_at, m.updated_at, m.version,
+    m.field, m.operator, m.value, m.resolve_value, m.description, m.metadata, m.triggered, m.since_position, m.since,
+    m.deleted_at
+FROM unnest($2::text::bigint[]) AS c (created_position)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM monitors
+    WHERE ledger_id = $1::uuid AND created_position = c.created_position AND created_position > $3::bigint
+        AND deleted_at IS NULL
+        AND ($5::text[] IS NULL OR monitor_id = ANY ($5::text[]::uuid[]))
+        AND ($6::uuid IS NULL OR account_id = $6::uuid)
+        AND ($7::uuid IS NULL OR category_id = $7::uuid)
+        AND ($8::boolean IS NULL OR triggered = $8::boolean)
+        AND ($9::jsonb IS NULL OR metadata @> $9::jsonb)
+        AND ($10::text IS NULL OR jsonb_path_match(metadata, $10::text::jsonpath, $11::jsonb))
+    LIMIT 1
+) AS m
+ORDER BY m.created_position
+LIMIT $4::bigint

@@ -1,0 +1,78 @@
+"""Which transactions, and which versions of one, to list."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from ledger_client.filters import OrderWord
+from ledger_client.inputs import AccountRef, StatusWord
+from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
+from ledger_client.v1.transactions_pb2 import ArchivedReason, TransactionStatus
+
+
+class TransactionFilters(TypedDict, total=False):
+    """Which transactions to list; all that are given must hold."""
+
+    account: AccountRef | None
+    """That ever wrote an entry on this account."""
+    category_id: str
+    """That ever moved an account that is under this category now; CategoryNotFound."""
+    external_id: str
+    """The non-archived one with this external id."""
+    statuses: Iterable[StatusWord | TransactionStatus.ValueType]
+    """In one of these statuses."""
+    metadata: Mapping[str, str]
+    """With all of these pairs."""
+    metadata_filter: MetadataFilter | None
+    """Whose metadata fulfils this: ``all_of(key("order", prefix="17-"), any_of(…))``; see ``ledger_client.filters``."""
+    ids: Iterable[str]
+    """These, at most 1,000."""
+    archived_reasons: Iterable[ArchivedReason.ValueType]
+    """Archived for one of these reasons."""
+    reverses_transaction_id: str
+    """That reverse this one."""
+    partially_posts_transaction_id: str
+    """That are parts of this one."""
+    amounts: Iterable[AmountCondition]
+    """Of a single currency, with an amount that fulfils all of these: ``[amount(">=", 100)]``."""
+    created_at_lower_bound: dt.datetime | None
+    """Created at this time or later; with a time zone."""
+    created_at_upper_bound: dt.datetime | None
+    """Created before this time; with a time zone."""
+    updated_at_lower_bound: dt.datetime | None
+    """Last changed at this time or later; with a time zone."""
+    updated_at_upper_bound: dt.datetime | None
+    """Last changed before this time; with a time zone."""
+    posted_at_lower_bound: dt.datetime | None
+    """Posted at this time or later; with a time zone."""
+    posted_at_upper_bound: dt.datetime | None
+    """Posted before this time; with a time zone."""
+    effective_at_lower_bound: dt.datetime | None
+    """Effective at this time or later; with a time zone."""
+    effective_at_upper_bound: dt.datetime | None
+    """Effective before this time; with a time zone."""
+    order: OrderWord | ListOrder.ValueType | None
+    """Default: "created_desc"."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+class TransactionVersionFilters(TypedDict, total=False):
+    """Which versions of a transaction to list; all that are given must hold."""
+
+    newest_first: bool
+    """By descending version; else by ascending."""
+    version_lower_bound: int | None
+    """This version or later ones."""
+    version_upper_bound: int | None
+    """Before this version."""
+    time_lower_bound: dt.datetime | None
+    """Written at this time or later; with a time zone."""
+    time_upper_bound: dt.datetime | None
+    """Written before this time; with a time zone."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
