@@ -67,7 +67,8 @@ class EventStream(Stream[WatchEventsRequest, EventMessage, WatchEventsResponse])
 
     def __init__(self, connection: Connection, request: WatchEventsRequest, reconnect_timeout: float | None) -> None:
         super().__init__(connection, request, reconnect_timeout)
-        self._is_whole = not (request.account_ids or request.kinds or request.transaction_metadata)
+        filters = (request.account_ids, request.category_ids, request.kinds, request.transaction_metadata)
+        self._is_whole = not any(filters)
 
     def _open(self) -> "grpc.aio.UnaryStreamCall[Any, WatchEventsResponse]":
         return self._connection.stub.WatchEvents(self._request, metadata=self._connection.call_metadata)
@@ -231,6 +232,7 @@ class WatchCalls(Connection):
         ledger_id: str,
         *,
         account_ids: Iterable[str] = (),
+        category_ids: Iterable[str] = (),
         kinds: Iterable[EventKind.ValueType] = (),
         transaction_metadata: Mapping[str, str] | None = None,
         after_position: int | None = None,
@@ -247,7 +249,8 @@ class WatchCalls(Connection):
 
         Args:
             ledger_id: which ledger; 00000000-0000-0000-0000-000000000000: ledgers as they are created.
-            account_ids: only events about these accounts, whole; none: all.
+            account_ids: only events about these accounts, whole; none of these and no category_ids: all.
+            category_ids: only events about these categories, their members, and every account then under them.
             kinds, transaction_metadata: only events of these kinds, of transactions with this metadata; none: all.
             after_position, epoch, heartbeat_interval, reconnect_timeout: as in ``watch_balances``.
 
@@ -256,6 +259,7 @@ class WatchCalls(Connection):
         request = WatchEventsRequest(
             ledger_id=ledger_id,
             account_ids=account_ids,
+            category_ids=category_ids,
             kinds=kinds,
             transaction_metadata=transaction_metadata,
             after_position=after_position,

@@ -32,7 +32,7 @@ from ledger_client.v1 import (
     transactions_pb2,
 )
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest
+from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest, WatchEventsRequest
 from tests.conftest import Server
 from tests.service import category_refusals, money_refusals
 from tests.service.raw import (
@@ -785,6 +785,18 @@ STREAMS = [
         "WatchBalances",
         lambda b: WatchBalancesRequest(ledger_id=b.ledger_id, account_ids=[b.cash] * 10_001),
         "account_ids",
+    ),
+    field(
+        "101 categories to watch for balances",
+        "WatchBalances",
+        lambda b: WatchBalancesRequest(ledger_id=b.ledger_id, category_ids=[UNKNOWN_ID] * 101),
+        "category_ids",
+    ),
+    field(
+        "101 categories to watch for events",
+        "WatchEvents",
+        lambda b: WatchEventsRequest(ledger_id=b.ledger_id, category_ids=[UNKNOWN_ID] * 101),
+        "category_ids",
     ),
     field(
         "an instant and a window",

@@ -46,9 +46,9 @@ def test_a_selection_is_the_event_with_those_changes_only(event: Event, chosen: 
     del expected.changes[:]
     expected.changes.extend(event.changes[n] for n in indexes)
     for _ in range(2):
-        assert Event.FromString(logged.select(indexes).event) == expected
+        assert Event.FromString(logged.select(indexes)) == expected
     everything = logged.select(range(len(event.changes)))
-    assert Event.FromString(everything.event) == event
+    assert Event.FromString(everything) == event
 
 
 @given(st.lists(events, max_size=10), st.sampled_from([1, 200]))

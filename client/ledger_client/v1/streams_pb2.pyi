@@ -330,7 +330,9 @@ class WatchBalancesRequest(_message.Message):
     """
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only changes of these accounts; at most 10,000; empty: the whole ledger. An unknown id is NOT_FOUND."""
+        """Only changes of these accounts; at most 10,000; empty, with no category_ids: the whole ledger. An unknown id is
+        NOT_FOUND.
+        """
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
@@ -352,10 +354,11 @@ class WatchBalancesRequest(_message.Message):
 
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Also the changes of these categories and of every account then under them; at most 100. An unknown or deleted one is
-        NOT_FOUND. Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at
-        the position before; one may be announced that was under it already. Of monitors' events, if their kinds are named,
-        those of monitors on these categories.
+        """Also the changes of these categories and of every account then under them; at most 100. An unknown one is NOT_FOUND,
+        and so is a deleted one unless after_position is given: then the stream has what there was of it until its deletion.
+        Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at the
+        position before, whatever `kinds` and `transaction_metadata` say; one may be announced that was under it already. Of
+        monitors' events, if their kinds are named, those of monitors on these categories and on accounts then under them.
         """
 
     def __init__(
@@ -576,8 +579,8 @@ class ConflatedChange(_message.Message):
     category_id: _builtins.str
     """The category."""
     lock_version: _builtins.int
-    """Absent for a category. The account's lock_version after the last of them; without a filter of kinds or metadata, `folded` above the one
-    before the first of them.
+    """Absent for a category. The account's lock_version after the last of them; without a filter of kinds or metadata,
+    `folded` above the one before the first of them.
     """
     folded: _builtins.int
     """How many changes were folded; at least 1."""
@@ -747,6 +750,7 @@ class WatchEventsRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     TRANSACTION_METADATA_FIELD_NUMBER: _builtins.int
+    CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Which ledger; 00000000-0000-0000-0000-000000000000: the log of ledgers created."""
     after_position: _builtins.int
@@ -755,8 +759,8 @@ class WatchEventsRequest(_message.Message):
     """As in WatchBalancesRequest."""
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only events that created, updated or moved one of these accounts, or of monitors on them; at most 10,000; empty: all. An unknown id is
-        NOT_FOUND.
+        """Only events that created, updated, moved or deleted one of these accounts, put it into a category or took it out of
+        one, or of monitors on them; at most 10,000; empty, with no category_ids: all. An unknown id is NOT_FOUND.
         """
 
     @_builtins.property
@@ -771,6 +775,12 @@ class WatchEventsRequest(_message.Message):
     def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Only events of transactions whose metadata held all these pairs as the command left it; empty: all events."""
 
+    @_builtins.property
+    def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Also events that concern these categories, their members or an account then under them, as account_ids says it of
+        accounts; at most 100. An unknown one is NOT_FOUND, and so is a deleted one unless after_position is given.
+        """
+
     def __init__(
         self,
         *,
@@ -781,10 +791,11 @@ class WatchEventsRequest(_message.Message):
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
         transaction_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        category_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "after_position", b"after_position", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_position", b"_after_position", "account_ids", b"account_ids", "after_position", b"after_position", "category_ids", b"category_ids", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "ledger_id", b"ledger_id", "transaction_metadata", b"transaction_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_position: _TypeAlias = _typing.Literal["after_position"]  # noqa: Y015
     _WhichOneofArgType__after_position: _TypeAlias = _typing.Literal["_after_position", b"_after_position"]  # noqa: Y015

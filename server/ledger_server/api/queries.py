@@ -276,11 +276,8 @@ def list_transaction_versions(request: transactions_pb2.ListTransactionVersionsR
 
 def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     problems = Problems()
-    if len(request.category_ids) > WATCHED_CATEGORIES_MAX:
-        problems.add("category_ids", f"must be at most {WATCHED_CATEGORIES_MAX}")
     watch = Watch(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
-        category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:WATCHED_CATEGORIES_MAX])),
         snapshot=request.snapshot,
         conflate=request.conflate,
         **_watch(problems, request),
@@ -309,6 +306,8 @@ def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | strea
     """What both streams ask alike."""
     if len(request.account_ids) > WATCHED_ACCOUNTS_MAX:
         problems.add("account_ids", f"must be at most {WATCHED_ACCOUNTS_MAX}")
+    if len(request.category_ids) > WATCHED_CATEGORIES_MAX:
+        problems.add("category_ids", f"must be at most {WATCHED_CATEGORIES_MAX}")
     after_position = None
     if request.HasField("after_position"):
         after_position = fields.count(problems, "after_position", request.after_position)
@@ -323,6 +322,7 @@ def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | strea
         )
     return {
         "account_ids": frozenset(_ids(problems, "account_ids", request.account_ids[:WATCHED_ACCOUNTS_MAX])),
+        "category_ids": frozenset(_ids(problems, "category_ids", request.category_ids[:WATCHED_CATEGORIES_MAX])),
         "kinds": members_of(problems, "kinds", request.kinds, EventKind),
         "transaction_metadata": fields.metadata(problems, request.transaction_metadata, "transaction_metadata"),
         "after_position": after_position,

@@ -8,7 +8,7 @@ What a stream goes through, in order:
 | opening   | the snapshot's parts and its end, or a heartbeat                 | snapshot.py     |
 | catch-up  | pages of the log, until near its end                             | log.read_page   |
 | live      | what the tailer hands out; back to catch-up if read too slowly   | tailer.py       |
-| metadata  | of both only what transactions of that metadata did, if asked    | log.read_match… |
+| look-ups  | of both what events do not say: metadata, categories, who joins  | lookups.py      |
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 
-from ledger_client.v1.streams_pb2 import Event
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
@@ -31,20 +30,14 @@ from ledger_server.events.log import (
     LogBrokenError,
     epoch_changed,
     read_heads,
-    read_matching,
     read_page,
     read_start,
     seen_at,
 )
+from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.events.tailer import Tailer
-from ledger_server.events.under import (
-    joins,
-    read_categories_at,
-    read_joining,
-    read_passing,
-    read_watched_at,
-)
+from ledger_server.events.under import read_categories_at, read_joining, read_watched_at
 from ledger_server.storage.pool import Pool, read_pool
 
 __all__ = ["Hub", "Watch"]
@@ -192,10 +185,7 @@ class Hub:
 
     async def _start(self, watch: Watch) -> Head:
         async with self._reading():
-            head = await read_start(self._pool, watch.ledger_id, watch.account_ids, watch.after_position, watch.epoch)
-            if watch.category_ids:
-                await read_categories_at(self._pool, watch.ledger_id, watch.category_ids, head.position)
-            return head
+            return await read_start(self._pool, watch)
 
     def _enter(self, ledger_id: str, head: Head, subscription: Subscription) -> Tailer:
         """The ledger's tailer, started if this is the first subscription. Nothing is awaited between look and entry."""
@@ -208,12 +198,11 @@ class Hub:
             tailer = self._tailers[ledger_id] = Tailer(self._tailers_pool, ledger_id, head)
             self._tasks[tailer] = asyncio.create_task(tailer.run(), name=f"tailer-{ledger_id}")
             self._look()
-        tailer.subscriptions.add(subscription)
+        tailer.enter(subscription)
         return tailer
 
     def _leave(self, tailer: Tailer, subscription: Subscription) -> None:
-        tailer.leave(subscription)
-        tailer.subscriptions.discard(subscription)
+        tailer.exit(subscription)
         if not tailer.subscriptions:
             if self._tailers.get(tailer.ledger_id) is tailer:
                 del self._tailers[tailer.ledger_id]
@@ -238,39 +227,35 @@ class Hub:
     async def _packed(
         self, watch: Watch, tailer: Tailer, deliveries: list[messages.Delivery]
     ) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Messages of those events that pass the filters that need a look into tables, each with its last position."""
+        """Messages of what is due, each with its last position."""
         pack = messages.conflated if watch.conflate else messages.responses
-        if deliveries and watch.transaction_metadata:
-            deliveries = await self._matching(watch, deliveries)
-        if deliveries and watch.category_ids:
-            async with self._reading():
-                passing = await read_passing(self._pool, watch, deliveries)
-            deliveries = []
-            for event, delivery in passing:
-                if joins(watch, event):
-                    for packed in pack(deliveries):
-                        yield packed
-                    deliveries = []
-                    async for message in self._joining(watch, event, tailer.epoch):
-                        yield event.position - 1, message
-                if delivery.event:
-                    deliveries.append(delivery)
-        for packed in pack(deliveries):
+        due: list[messages.Delivery] = []
+        for delivery in deliveries:
+            if delivery.joining is not None:
+                for packed in pack(due):
+                    yield packed
+                due = []
+                async for message in self._joining(watch, delivery.joining, tailer.epoch):
+                    yield delivery.position - 1, message
+            if delivery.event:
+                due.append(delivery)
+        for packed in pack(due):
             yield packed
 
-    async def _joining(self, watch: Watch, event: Event, epoch: str) -> AsyncIterator[bytes]:
+    async def _joining(self, watch: Watch, joining: messages.Joining, epoch: str) -> AsyncIterator[bytes]:
         """A snapshot of the accounts that join by an event.
 
         It is of the position before, so that whoever resumes from it gets the joining again.
         """
-        parts = aiter(read_joining(self._pool, watch, event))
+        position = joining.position - 1
+        parts = aiter(read_joining(self._pool, watch.ledger_id, joining))
         while True:
             async with self._reading():
                 part = await anext(parts, None)
             if part is None:
                 break
-            yield messages.snapshot_part(event.position - 1, epoch, part)
-        yield messages.snapshot_complete(event.position - 1, epoch)
+            yield messages.snapshot_part(position, epoch, part)
+        yield messages.snapshot_complete(position, epoch)
 
     async def _catch_up(self, tailer: Tailer, subscription: Subscription) -> list[messages.Delivery]:
         """What passes the filter of the log's next page; live from there on if that is near enough to its end."""
@@ -280,20 +265,15 @@ class Hub:
             page = await read_page(
                 self._pool, tailer.ledger_id, subscription.cursor, CATCH_UP_EVENTS_MAX, CATCH_UP_BYTES_MAX
             )
+            events = [messages.LoggedEvent(payload) for payload in page.payloads if subscription.may_want(payload)]
+            await look_up(self._pool, tailer.ledger_id, events, Wants(subscription.watch))
         if page.head.epoch != tailer.epoch:
             raise epoch_changed(page.head.epoch)
         subscription.cursor, subscription.time = page.last_position, seen_at(page)
         tailer.saw(page.head)
+        due = [delivery for event in events if (delivery := subscription.select(event))]
         tailer.join(subscription)
-        return subscription.select_from(page.payloads)
-
-    async def _matching(self, watch: Watch, deliveries: list[messages.Delivery]) -> list[messages.Delivery]:
-        async with self._reading():
-            matching = await read_matching(self._pool, watch.ledger_id, deliveries, watch.transaction_metadata)
-        if watch.category_ids:
-            # Accounts join by what is not of a transaction; see read_passing.
-            matching = sorted([*matching, *(delivery for delivery in deliveries if not delivery.transaction_id)])
-        return matching
+        return due
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ where the one before ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -15,8 +15,9 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger_server.domain.errors import AccountNotFound, EpochChanged, PositionInFuture, PositionPruned
-from ledger_server.domain.refusals import ledger_not_found
-from ledger_server.events.messages import Delivery
+from ledger_server.domain.inputs import Ref
+from ledger_server.domain.refusals import categories_not_found, ledger_not_found
+from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
 
@@ -66,22 +67,26 @@ async def answering(pool: Pool) -> AsyncIterator[AnyConnection]:
             raise
 
 
-async def read_start(
-    pool: Pool, ledger_id: str, account_ids: Iterable[str], after_position: int | None, epoch: str
-) -> Head:
+async def read_start(pool: Pool, watch: Watch) -> Head:
     """The ledger's head, if a stream can start as asked; the checks come in the order of all refusals.
 
-    Its time is the one at which the ledger last stood at `after_position`, which is now if none is given.
+    A category that is deleted may be watched from a position on: there may be something of it after that. The head's
+    time is the one at which the ledger last stood at `after_position`, which is now if none is given.
     """
+    ledger_id, after_position = watch.ledger_id, watch.after_position
     async with answering(pool) as connection:
-        row = await connection.fetchrow(sql.start_watch, ledger_id, list(account_ids), after_position)
+        row = await connection.fetchrow(
+            sql.start_watch, ledger_id, list(watch.account_ids), after_position, list(watch.category_ids)
+        )
     # Of a deleted ledger there is the rest of its log, for whoever has not read to the end.
     if row is None or (row["is_deleted"] and (after_position is None or after_position >= row["position"])):
         raise ledger_not_found(ledger_id)
     head = Head(row["position"], row["epoch"], row["time"], row["is_deleted"])
     if unknown := row["unknown_account_ids"]:
         raise AccountNotFound(f"no such account: {unknown[0]}", metadata={"account_id": unknown[0]})
-    if epoch and epoch != head.epoch:
+    if unknown := row["unknown_category_ids"]:
+        raise categories_not_found([Ref(category_id, None) for category_id in unknown])
+    if watch.epoch and watch.epoch != head.epoch:
         raise epoch_changed(head.epoch)
     if after_position is not None:
         if after_position > head.position:
@@ -127,25 +132,6 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
             f"{row['first_position']} to {row['last_position']}"
         )
     return Page(payloads, last_position, row["last_time"], head)
-
-
-async def read_matching(
-    pool: Pool, ledger_id: str, deliveries: Iterable[Delivery], metadata: Mapping[str, str]
-) -> list[Delivery]:
-    """Those of transactions whose metadata held these pairs as the event left it."""
-    written = [delivery for delivery in deliveries if delivery.transaction_id]
-    if not written:
-        return []
-    async with answering(pool) as connection:
-        rows = await connection.fetch(
-            sql.filter_events,
-            ledger_id,
-            [delivery.transaction_id for delivery in written],
-            [delivery.position for delivery in written],
-            metadata,
-        )
-    matching = {row["position"] for row in rows}
-    return [delivery for delivery in written if delivery.position in matching]
 
 
 def seen_at(page: Page) -> datetime:

@@ -7,8 +7,10 @@ WatchBalancesResponse and WatchEventsResponse number what they share alike, so o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ledger_client.v1.streams_pb2 import (
@@ -22,12 +24,16 @@ from ledger_client.v1.streams_pb2 import (
     SnapshotComplete,
     WatchBalancesResponse,
 )
-from ledger_server.domain.model import AccountVersion, CategoryVersion
+from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKind
 from ledger_server.events.encode import balances_to, timestamp_to
 
 # What one response carries at most when many events are due; a single event may be larger.
 RESPONSE_EVENTS_MAX = 500
 RESPONSE_BYTES_MAX = 64 * 1024
+
+# By these accounts come under categories.
+JOINING_KINDS: frozenset[int] = frozenset({EventKind.ACCOUNT_CREATED, EventKind.CATEGORY_MEMBER_ADDED})
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 _LENGTH_DELIMITED = 2
 _CHANGES_OF_EVENT = Event.CHANGES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
@@ -35,27 +41,46 @@ _CHANGES = bytes([WatchBalancesResponse.CHANGES_FIELD_NUMBER << 3 | _LENGTH_DELI
 _FURTHER_CHANGES = bytes([WatchBalancesResponse.FURTHER_CHANGES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 
 
+class Joining(NamedTuple):
+    """Who comes under categories by the event of this position: an account with its balances just before, which joining
+    does not move, or all that is under a category.
+    """
+
+    position: int
+    account: AccountVersion | None
+    category_id: str = ""
+
+
 class Delivery(NamedTuple):
-    """An event as one subscriber gets it."""
+    """An event as one subscriber gets it. Who joins by it is announced before it; an empty event is not sent."""
 
     position: int
     event: bytes
-    transaction_id: str = ""
+    joining: Joining | None = None
 
 
 class LoggedEvent:
-    """An event of the log, parsed once for all subscribers."""
+    """An event of the log, parsed once for all subscribers.
+
+    What its bytes do not say is looked up where somebody wants it (lookups.py), and None until then.
+    """
 
     __slots__ = (
         "_changes",
         "_message",
         "_selections",
+        "account_ids",
+        "joined",
+        "joined_category_ids",
+        "joining",
         "kind",
+        "metadata",
         "named_ids",
         "payload",
         "position",
         "subject_ids",
         "transaction_id",
+        "under",
     )
 
     def __init__(self, payload: bytes) -> None:
@@ -69,20 +94,47 @@ class LoggedEvent:
         # What it is about, and the accounts and categories whose balances it moved.
         self.named_ids = _named_ids(self._message)
         self.subject_ids = [change.account_id or change.category_id for change in self._message.changes]
+        # The accounts among all these but for those that only join or leave.
+        self.account_ids = [change.account_id for change in self._message.changes if change.account_id]
+        if self._message.account_id:
+            self.account_ids.append(self._message.account_id)
+        # Who joins by it, and the categories they come under by that.
+        self.joined = (self._message.member_account_id or self._message.account_id, self._message.member_category_id)
+        self.joined_category_ids: Sequence[str] = ()
+        if self.kind in JOINING_KINDS:
+            self.joined_category_ids = list(self._message.joined_or_left_category_ids)
+        # Looked up: the categories that its accounts were under, its transaction's metadata, and who joins.
+        self.under: Mapping[str, Sequence[str]] | None = None
+        self.metadata: Mapping[str, str] | None = None
+        self.joining: Joining | None = None
 
-    def whole(self) -> Delivery:
-        """The event as it was logged."""
-        return Delivery(self.position, self.payload, self.transaction_id)
+    def find(self, subject_ids: AbstractSet[str]) -> list[int] | None:
+        """The indexes of the changes of these accounts, of these categories and of what was under them.
 
-    def select(self, changes: Sequence[int]) -> Delivery:
+        None if there are none, and the event is about none of them either.
+        """
+        found = [n for n, keys in enumerate(self.change_keys()) if not subject_ids.isdisjoint(keys)]
+        return found if found or not subject_ids.isdisjoint(self.event_keys()) else None
+
+    def change_keys(self) -> Iterator[Sequence[str]]:
+        """By what each change may be asked for: its account and the categories that was under, or its category."""
+        under = self.under or _NOTHING
+        return ((subject_id, *under.get(subject_id, ())) for subject_id in self.subject_ids)
+
+    def event_keys(self) -> list[str]:
+        """By what the event may be asked for whatever it changes."""
+        account_id = self._message.account_id
+        return [*self.named_ids, *(self.under or _NOTHING).get(account_id, ())] if account_id else self.named_ids
+
+    def select(self, changes: Sequence[int]) -> bytes:
         """The event with only the changes of these indexes, in ascending order; built once for each choice."""
         if len(changes) == len(self.subject_ids):
-            return self.whole()
+            return self.payload
         choice = tuple(changes)
         event = self._selections.get(choice)
         if event is None:
             event = self._selections[choice] = self._build(choice)
-        return Delivery(self.position, event, self.transaction_id)
+        return event
 
     def _build(self, choice: tuple[int, ...]) -> bytes:
         if not self._changes:

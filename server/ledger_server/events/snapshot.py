@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import AccountVersion
@@ -24,7 +24,7 @@ async def read_balances_at(
     chosen = sorted(account_ids)
     if chosen:
         for start in range(0, len(chosen), PART_ACCOUNTS_MAX):
-            yield await load_balances_at(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
+            yield await load_part_at(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
         return
     last_id: str | None = NIL_ID
     while last_id is not None:
@@ -32,12 +32,22 @@ async def read_balances_at(
             rows = await connection.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
         ids = [row["account_id"] for row in rows]
         if ids:
-            yield await load_balances_at(pool, ledger_id, ids, position)
+            yield await load_part_at(pool, ledger_id, ids, position)
         last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
 
 
-async def load_balances_at(pool: Pool, ledger_id: str, account_ids: list[str], position: int) -> list[AccountVersion]:
-    """The balances of these accounts at a position."""
+async def load_part_at(pool: Pool, ledger_id: str, account_ids: Iterable[str], position: int) -> list[AccountVersion]:
+    """The balances of these accounts at one position."""
+    found = await load_balances_at(pool, ledger_id, [(account_id, position) for account_id in account_ids])
+    return [version for version, _ in found]
+
+
+async def load_balances_at(
+    pool: Pool, ledger_id: str, asked: Sequence[tuple[str, int]]
+) -> list[tuple[AccountVersion, int]]:
+    """The balances of these accounts, each at a position of its own."""
+    account_ids = [account_id for account_id, _ in asked]
+    positions = [str(position) for _, position in asked]
     async with answering(pool) as connection:
-        rows = await connection.fetch(sql.load_accounts_at, ledger_id, account_ids, position)
-    return [account_version_from(row) for row in rows]
+        rows = await connection.fetch(sql.load_accounts_at, ledger_id, account_ids, positions)
+    return [(account_version_from(row), row["asked_position"]) for row in rows]

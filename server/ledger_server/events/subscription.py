@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import MONITOR_KINDS, EventKind
+from ledger_server.domain.model import MONITOR_KINDS
 from ledger_server.events.messages import Delivery, LoggedEvent
 
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
 BUFFER_EVENTS_MAX = 1_000
 BUFFER_BYTES_MAX = 256 * 1024
-# By these accounts come under categories.
-JOINING_KINDS: frozenset[int] = frozenset({EventKind.ACCOUNT_CREATED, EventKind.CATEGORY_MEMBER_ADDED})
 # A filter of so few accounts is first looked for in an event's bytes, which is cheaper than parsing them.
 _NEEDLES_MAX = 8
 
@@ -47,6 +45,16 @@ class Watch:
     heartbeat_seconds: float = 10.0
     conflate: bool = False
 
+    @property
+    def subject_ids(self) -> frozenset[str]:
+        """The accounts and categories that are watched; none: the whole ledger."""
+        return self.account_ids | self.category_ids
+
+    @property
+    def tells_of_members(self) -> bool:
+        """Whether it has what is about an account under a category but moves no balance."""
+        return bool(self.category_ids) and (self.whole_events or not self.kinds.isdisjoint(MONITOR_KINDS))
+
 
 class Subscription:
     """A reader's place in the log.
@@ -57,50 +65,46 @@ class Subscription:
     """
 
     def __init__(self, watch: Watch, position: int, time: datetime) -> None:
-        self.subject_ids = watch.account_ids | watch.category_ids
-        # What concerns a category is selected whole; see under.py.
-        self.selects_whole = bool(watch.category_ids)
-        self._category_ids = watch.category_ids
-        self._kinds = watch.kinds
-        self._whole_events = watch.whole_events
+        self.watch = watch
+        self.subject_ids = watch.subject_ids
         self.position = position
         self.cursor = position
         self.time = time
         self.is_behind = True
         self.error: LedgerError | None = None
-        self._needles = [id_.encode() for id_ in self.subject_ids] if len(self.subject_ids) <= _NEEDLES_MAX else []
+        has_needles = len(self.subject_ids) <= _NEEDLES_MAX and not watch.tells_of_members
+        self._needles = [id_.encode() for id_ in self.subject_ids] if has_needles else []
         self._buffer: list[Delivery] = []
         self._buffer_bytes = 0
         self._news = asyncio.Event()
 
+    def may_want(self, payload: bytes) -> bool:
+        """False only if nothing of an event passes the filter, for all that its bytes say."""
+        return not self._needles or any(needle in payload for needle in self._needles)
+
     def select(self, event: LoggedEvent) -> Delivery | None:
         """What passes the filter of an event, if anything."""
-        if not self.subject_ids:
-            return self.accept(event, range(len(event.subject_ids)))
-        changes = [n for n, subject_id in enumerate(event.subject_ids) if subject_id in self.subject_ids]
-        return self.accept(event, changes) if changes or not self.subject_ids.isdisjoint(event.named_ids) else None
+        changes = event.find(self.subject_ids) if self.subject_ids else range(len(event.subject_ids))
+        return None if changes is None else self.accept(event, changes)
 
     def accept(self, event: LoggedEvent, changes: Sequence[int]) -> Delivery | None:
-        """As `select`, where the accounts pass already: those of these changes, or the one that the event is about."""
-        if self._kinds and event.kind not in self._kinds and not self._announces(event):
-            return None
-        if self._whole_events or self.selects_whole or (self._kinds and event.kind in MONITOR_KINDS):
-            return event.whole()
-        return event.select(changes) if changes else None
+        """As `select`, where the subjects pass already: those of these changes, or what the event is about."""
+        watch, told, joining = self.watch, b"", None
+        if event.joining is not None and not watch.whole_events:
+            # Who joins is announced whatever else is asked for.
+            joining = None if watch.category_ids.isdisjoint(event.joined_category_ids) else event.joining
+        if self._asks_for(event):
+            if watch.whole_events or (watch.kinds and event.kind in MONITOR_KINDS):
+                told = event.payload
+            elif changes:
+                told = event.select(changes)
+        return Delivery(event.position, told, joining) if told or joining else None
 
-    def _announces(self, event: LoggedEvent) -> bool:
-        """Whether it may bring accounts under a watched category, which is told whatever else is asked for."""
-        return event.kind in JOINING_KINDS and not self._category_ids.isdisjoint(event.named_ids)
-
-    def select_from(self, payloads: Sequence[bytes]) -> list[Delivery]:
-        """What passes the filter of a page of the log."""
-        deliveries = []
-        for payload in payloads:
-            if self._needles and not any(needle in payload for needle in self._needles):
-                continue
-            if delivery := self.select(LoggedEvent(payload)):
-                deliveries.append(delivery)
-        return deliveries
+    def _asks_for(self, event: LoggedEvent) -> bool:
+        kinds, pairs = self.watch.kinds, self.watch.transaction_metadata
+        if kinds and event.kind not in kinds:
+            return False
+        return not pairs or (event.metadata is not None and pairs.items() <= event.metadata.items())
 
     def offer(self, delivery: Delivery) -> None:
         """Takes a live event; if there is no room left, the subscription falls behind."""

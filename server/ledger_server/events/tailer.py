@@ -1,7 +1,10 @@
 """The tailer of one ledger: reads each new event once and hands it to the subscriptions that want it.
 
 lanes ── hint ──┐
-doorbell, poll ─┴→ saw(head) ──→ read_page after `position` ──→ fan out by account ──→ subscriptions' buffers
+doorbell, poll ─┴→ saw(head) ──→ read_page after `position` ──→ look_up ──→ fan out ──→ subscriptions' buffers
+
+The fan-out goes by account, by category and by pair of metadata, so an event costs what the subscriptions that want it
+cost, and nothing for all the others.
 """
 
 from __future__ import annotations
@@ -9,13 +12,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Sequence
+from itertools import chain
+from typing import TypeVar
 
 import structlog
 
 from ledger_server.domain.errors import Internal, LedgerError
 from ledger_server.events.log import DATABASE_AWAY, Head, Page, epoch_changed, read_page, seen_at
+from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.messages import Delivery, LoggedEvent
-from ledger_server.events.subscription import Subscription
+from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.storage.pool import Pool
 
 log = structlog.get_logger()
@@ -30,6 +37,8 @@ BACKOFF_SECONDS_MAX = 1.0
 RECENT_EVENTS_MAX = 256
 RECENT_BYTES_MAX = 128 * 1024
 
+_Key = TypeVar("_Key", str, tuple[str, str])
+
 
 class Tailer:
     """Follows one ledger's log from a head on, for as long as `run` runs."""
@@ -42,12 +51,16 @@ class Tailer:
         self.time = head.time
         self.head_position = head.position
         self.subscriptions: set[Subscription] = set()
+        # Of all of them, not of the live ones only: so whoever becomes live finds the newest events looked up.
+        self._wants = Wants()
         self.is_over = False
         # Whether the ledger is deleted and its last event handed out.
         self.is_finished = False
         self._pool = pool
         self._whole_ledger: set[Subscription] = set()
         self._by_subject: dict[str, set[Subscription]] = {}
+        # Those of the whole ledger that ask for metadata, each by one of its pairs.
+        self._by_pair: dict[tuple[str, str], set[Subscription]] = {}
         self._recent: deque[LoggedEvent] = deque()
         self._recent_bytes = 0
         self._news = asyncio.Event()
@@ -72,6 +85,17 @@ class Tailer:
             self.head_position = max(self.head_position, head.position)
             self._news.set()
 
+    def enter(self, subscription: Subscription) -> None:
+        """One subscription more, though it is not live yet."""
+        self.subscriptions.add(subscription)
+        self._wants.add(subscription.watch)
+
+    def exit(self, subscription: Subscription) -> None:
+        """One subscription less."""
+        self.leave(subscription)
+        self.subscriptions.discard(subscription)
+        self._wants.add(subscription.watch, -1)
+
     def join(self, subscription: Subscription) -> bool:
         """Makes a subscription live, with neither gap nor duplicate, if it is near enough to the end of the log.
 
@@ -80,14 +104,20 @@ class Tailer:
         cursor = subscription.cursor
         if cursor < self.position and not (self._recent and self._recent[0].position <= cursor + 1):
             return False
+        recent = [event for event in self._recent if event.position > cursor]
+        if any(self._wants.lack(event) for event in recent):
+            return False
         subscription.is_behind = False
+        watch = subscription.watch
         if subscription.subject_ids:
             for subject_id in subscription.subject_ids:
                 self._by_subject.setdefault(subject_id, set()).add(subscription)
+        elif watch.transaction_metadata:
+            self._by_pair.setdefault(_pair(watch), set()).add(subscription)
         else:
             self._whole_ledger.add(subscription)
-        for event in self._recent:
-            if event.position > cursor and (delivery := subscription.select(event)):
+        for event in recent:
+            if delivery := subscription.select(event):
                 self._offer(subscription, delivery)
         return not subscription.is_behind
 
@@ -95,10 +125,9 @@ class Tailer:
         """Takes a subscription out of the fan-out; nothing happens if it is not in it."""
         self._whole_ledger.discard(subscription)
         for subject_id in subscription.subject_ids:
-            if there := self._by_subject.get(subject_id):
-                there.discard(subscription)
-                if not there:
-                    del self._by_subject[subject_id]
+            _discard(self._by_subject, subject_id, subscription)
+        if subscription.watch.transaction_metadata:
+            _discard(self._by_pair, _pair(subscription.watch), subscription)
 
     def end(self, error: LedgerError) -> None:
         """Ends all its streams; a later one needs another tailer."""
@@ -126,6 +155,10 @@ class Tailer:
         while True:
             try:
                 page = await read_page(self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX)
+                events = [LoggedEvent(payload) for payload in page.payloads]
+                # Again, if somebody came in between who may be live by now and wants more.
+                while any(self._wants.lack(event) for event in events):
+                    await look_up(self._pool, self.ledger_id, events, self._wants)
             except DATABASE_AWAY as error:
                 log.warning("tailer_waits", ledger_id=self.ledger_id, error=type(error).__name__)
                 await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))
@@ -133,15 +166,14 @@ class Tailer:
                 continue
             if page.head.epoch != self.epoch:
                 raise epoch_changed(page.head.epoch)
-            self._hand_out(page)
+            self._hand_out(page, events)
             if self.position == page.head.position:
                 return
             # Whoever writes to the network gets a turn between pages.
             await asyncio.sleep(0)
 
-    def _hand_out(self, page: Page) -> None:
-        for payload in page.payloads:
-            event = LoggedEvent(payload)
+    def _hand_out(self, page: Page, events: Sequence[LoggedEvent]) -> None:
+        for event in events:
             assert event.position == self.position + 1, f"{event.position} after {self.position}"
             self._fan_out(event)
             self._remember(event)
@@ -158,16 +190,24 @@ class Tailer:
                 subscription.wake()
 
     def _fan_out(self, event: LoggedEvent) -> None:
-        wanted: dict[Subscription, list[int]] = {}
-        for n, subject_id in enumerate(event.subject_ids):
-            for subscription in self._by_subject.get(subject_id, ()):
-                wanted.setdefault(subscription, []).append(n)
-        for named_id in event.named_ids:
-            for subscription in self._by_subject.get(named_id, ()):
-                wanted.setdefault(subscription, [])
+        found: dict[Subscription, list[int]] = {}
+        for n, keys in enumerate(event.change_keys()):
+            for key in keys:
+                for subscription in self._by_subject.get(key, ()):
+                    changes = found.setdefault(subscription, [])
+                    # An account may be under several categories of one subscription.
+                    if not changes or changes[-1] != n:
+                        changes.append(n)
+        for key in event.event_keys():
+            for subscription in self._by_subject.get(key, ()):
+                found.setdefault(subscription, [])
+        wanted: dict[Subscription, Sequence[int]] = {**found}
         every = range(len(event.subject_ids))
-        for subscription, changes in [*wanted.items(), *((each, every) for each in self._whole_ledger)]:
-            if delivery := subscription.accept(event, changes):
+        pairs = (event.metadata or {}).items() if self._by_pair else ()
+        for subscription in chain(self._whole_ledger, *(self._by_pair.get(pair, ()) for pair in pairs)):
+            wanted[subscription] = every
+        for subscription, chosen in wanted.items():
+            if delivery := subscription.accept(event, chosen):
                 self._offer(subscription, delivery)
 
     def _offer(self, subscription: Subscription, delivery: Delivery) -> None:
@@ -180,3 +220,15 @@ class Tailer:
         self._recent_bytes += len(event.payload)
         while len(self._recent) > RECENT_EVENTS_MAX or self._recent_bytes > RECENT_BYTES_MAX:
             self._recent_bytes -= len(self._recent.popleft().payload)
+
+
+def _pair(watch: Watch) -> tuple[str, str]:
+    """One of the pairs that a transaction's metadata must hold."""
+    return min(watch.transaction_metadata.items())
+
+
+def _discard(index: dict[_Key, set[Subscription]], key: _Key, subscription: Subscription) -> None:
+    if there := index.get(key):
+        there.discard(subscription)
+        if not there:
+            del index[key]

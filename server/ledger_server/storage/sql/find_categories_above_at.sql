@@ -1,11 +1,11 @@
--- Which accounts were under some categories at some positions, directly or through others.
+-- The categories that some accounts were under at some positions, directly or through others.
 -- The walk goes upwards, by the memberships that stood at each position.
--- $1 ledger_id uuid, $2 category_ids text[], then text[], one element a question: $3 account_ids, $4 positions
+-- $1 ledger_id uuid, then text[], one element a question: $2 account_ids, $3 positions
 WITH RECURSIVE above (account_id, position, category_id) AS (
     SELECT k.account_id, k.position::bigint, m.category_id
-    FROM unnest($3::text[], $4::text[]) AS k (account_id, position)
+    FROM unnest($2::text[], $3::text[]) AS k (account_id, position)
     JOIN category_accounts m ON m.ledger_id = $1::uuid AND m.account_id = k.account_id::uuid
-        AND m.account_id = ANY ($3::text[]::uuid[]) AND m.from_position <= k.position::bigint
+        AND m.account_id = ANY ($2::text[]::uuid[]) AND m.from_position <= k.position::bigint
         AND (m.until_position IS NULL OR m.until_position > k.position::bigint)
     JOIN categories c ON c.ledger_id = $1::uuid AND c.category_id = m.category_id
         AND (c.deleted_position IS NULL OR c.deleted_position > k.position::bigint)
@@ -15,6 +15,4 @@ WITH RECURSIVE above (account_id, position, category_id) AS (
     JOIN category_nestings n ON n.ledger_id = $1::uuid AND n.member_category_id = a.category_id
         AND n.from_position <= a.position AND (n.until_position IS NULL OR n.until_position > a.position)
 )
-SELECT DISTINCT account_id, position
-FROM above
-WHERE category_id = ANY ($2::text[]::uuid[])
+SELECT account_id, position, category_id FROM above

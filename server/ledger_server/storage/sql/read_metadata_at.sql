@@ -1,8 +1,8 @@
--- The events of transactions whose metadata held these pairs as the event left it, which a version keeps for ever.
+-- The metadata of transactions as an event left it, which a version keeps for ever, by the event's position.
 -- An event of an entry writes no version of its transaction: what holds is the newest one until then.
 -- LIMIT keeps the planner from answering with a hash of all transactions; a transaction has few versions.
--- $1 ledger_id uuid, $2 transaction_ids text[], $3 positions bigint[], $4 metadata jsonb
-SELECT e.position
+-- $1 ledger_id uuid, $2 transaction_ids text[], $3 positions bigint[]
+SELECT e.position, written.metadata
 FROM unnest($2::text[], $3::bigint[]) AS e (transaction_id, position)
 CROSS JOIN LATERAL (
     SELECT each.metadata
@@ -18,4 +18,3 @@ CROSS JOIN LATERAL (
     ORDER BY each.position DESC
     LIMIT 1
 ) AS written
-WHERE written.metadata @> $4::jsonb

@@ -1,0 +1,112 @@
+"""What events do not say and filters ask: categories above accounts, metadata of transactions, balances of who joins.
+
+It is looked up for a page of the log at once and for all who want it, by the tailer once for everybody who is live. So
+what it costs grows with the events that somebody wants, however many they are. All of it is dated by position:
+a stream that is resumed is filtered as the first one was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ledger_server.events.log import answering
+from ledger_server.events.messages import Joining, LoggedEvent
+from ledger_server.events.snapshot import load_balances_at
+from ledger_server.events.subscription import Watch
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Pool
+
+
+class Wants:
+    """What must be known of an event before these watches can select from it."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self._categories: Counter[str] = Counter()
+        self._with_members_events = 0
+        self._with_metadata: Counter[str] = Counter()
+        self._with_metadata_of_all = 0
+        for watch in watches:
+            self.add(watch)
+
+    def add(self, watch: Watch, times: int = 1) -> None:
+        """One watch more; with -1, one less."""
+        _count(self._categories, watch.category_ids, times)
+        if watch.tells_of_members:
+            self._with_members_events += times
+        if watch.transaction_metadata and watch.subject_ids:
+            _count(self._with_metadata, watch.subject_ids, times)
+        elif watch.transaction_metadata:
+            self._with_metadata_of_all += times
+
+    def lack(self, event: LoggedEvent) -> bool:
+        """Whether something has to be looked up."""
+        return self.lack_categories(event) or self.lack_metadata(event) or self.lack_joining(event)
+
+    def lack_categories(self, event: LoggedEvent) -> bool:
+        if event.under is not None or not event.account_ids:
+            return False
+        is_about_account = self._with_members_events > 0 and not event.subject_ids
+        return is_about_account or _any_of(self._categories, event.subject_ids)
+
+    def lack_metadata(self, event: LoggedEvent) -> bool:
+        if event.metadata is not None or not event.transaction_id:
+            return False
+        return self._with_metadata_of_all > 0 or _any_of(self._with_metadata, event.subject_ids, event.named_ids)
+
+    def lack_joining(self, event: LoggedEvent) -> bool:
+        return event.joining is None and _any_of(self._categories, event.joined_category_ids)
+
+
+async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wants: Wants) -> None:
+    """Adds to these events what is lacking: at most one statement for each kind of thing."""
+    lacking = [event for event in events if wants.lack(event)]
+    if under := [event for event in lacking if wants.lack_categories(event)]:
+        await _find_categories(pool, ledger_id, under)
+    if written := [event for event in lacking if wants.lack_metadata(event)]:
+        await _read_metadata(pool, ledger_id, written)
+    if joined := [event for event in lacking if wants.lack_joining(event)]:
+        await _load_joining(pool, ledger_id, joined)
+
+
+async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+    account_ids = [account_id for event in events for account_id in event.account_ids]
+    positions = [str(event.position) for event in events for _ in event.account_ids]
+    async with answering(pool) as connection:
+        rows = await connection.fetch(sql.find_categories_above_at, ledger_id, account_ids, positions)
+    found: dict[int, dict[str, list[str]]] = defaultdict(dict)
+    for row in rows:
+        found[row["position"]].setdefault(row["account_id"], []).append(row["category_id"])
+    for event in events:
+        event.under = found.get(event.position, {})
+
+
+async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+    transaction_ids = [event.transaction_id for event in events]
+    positions = [event.position for event in events]
+    async with answering(pool) as connection:
+        rows = await connection.fetch(sql.read_metadata_at, ledger_id, transaction_ids, positions)
+    found = {row["position"]: row["metadata"] for row in rows}
+    for event in events:
+        event.metadata = found.get(event.position, {})
+
+
+async def _load_joining(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+    joined = [(event.joined[0], event.position) for event in events if not event.joined[1]]
+    accounts = await load_balances_at(pool, ledger_id, joined) if joined else []
+    found = {(version.account.id, position): version for version, position in accounts}
+    for event in events:
+        account_id, category_id = event.joined
+        account = None if category_id else found[account_id, event.position]
+        event.joining = Joining(event.position, account, category_id)
+
+
+def _count(counter: Counter[str], ids: Iterable[str], times: int) -> None:
+    for id_ in ids:
+        counter[id_] += times
+        if not counter[id_]:
+            del counter[id_]
+
+
+def _any_of(counter: Counter[str], *ids: Iterable[str]) -> bool:
+    return bool(counter) and any(id_ in counter for each in ids for id_ in each)

@@ -1,0 +1,200 @@
+"""Streams filtered by category or by metadata: what they carry, live and from the log, and what many of them cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger_client import (
+    Account,
+    Category,
+    CategoryNotFound,
+    Event,
+    EventKind,
+    EventStream,
+    Ledger,
+    LedgerClient,
+    Transaction,
+    credit,
+    debit,
+    monitor_condition,
+)
+from ledger_client.v1.streams_pb2 import WatchBalancesResponse
+from ledger_client.watch import BalanceStream
+from ledger_server.events.hub import Hub, Watch
+from ledger_server.storage.pool import read_pool
+from tests.conftest import Server
+
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
+READERS, EVENTS = 40, 30
+LOOKS = "SELECT sum(idx_scan)::int FROM pg_stat_user_indexes WHERE relname = $1"
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+
+async def account(client: LedgerClient, ledger: Ledger, *categories: Category) -> Account:
+    return await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD", categories=categories)
+
+
+async def category(client: LedgerClient, ledger: Ledger, *parents: Category) -> Category:
+    return await client.create_category(ledger.id, "c", normal_balance="credit", currency="USD", parents=parents)
+
+
+async def pay(client: LedgerClient, source: Account, target: Account, **fields: Any) -> Transaction:
+    entries = [debit(source, 1), credit(target, 1)]
+    return await client.create_transaction(source.ledger_id, entries, status="posted", **fields)
+
+
+async def events_up_to(stream: BalanceStream | EventStream, position: int) -> list[Event]:
+    events = []
+    async with asyncio.timeout(20):
+        while (stream.position or 0) < position:
+            if isinstance(message := await anext(stream), Event):
+                events.append(message)
+    return events
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+async def test_an_event_stream_of_a_category_tells_all_that_concerns_its_accounts(
+    client: LedgerClient, ledger: Ledger, is_live: bool
+) -> None:
+    top, other = await category(client, ledger), await category(client, ledger)
+    inner = await category(client, ledger, top)
+    member, stranger = await account(client, ledger, inner), await account(client, ledger, other)
+    start = stranger.position
+
+    async def act() -> tuple[list[int], int]:
+        told = [(await client.update_account(ledger.id, member, name="A")).position]
+        await client.update_account(ledger.id, stranger, name="B")
+        monitor = await client.create_balance_monitor(ledger.id, monitor_condition("posted", ">", 0), account=member)
+        await client.create_balance_monitor(ledger.id, monitor_condition("posted", ">", 0), account=stranger)
+        told += [monitor.position, (await pay(client, stranger, member)).position]
+        told += [told[-1] + 1, (await client.update_category(ledger.id, top, name="Top")).position]
+        await client.update_category(ledger.id, other, name="Other")
+        told += [(await client.add_category_member(ledger.id, inner, account=stranger)).position]
+        told += [(await client.update_account(ledger.id, stranger, name="C")).position]
+        told += [(await client.remove_category_member(ledger.id, inner, account=stranger)).position]
+        return told, (await client.update_account(ledger.id, stranger, name="D")).position
+
+    if not is_live:
+        told, last = await act()
+    watched: Any = {"category_ids": [top.id], "after_position": start, "heartbeat_interval": 0.1}
+    async with client.watch_events(ledger.id, **watched) as stream:
+        if is_live:
+            told, last = await act()
+        events = await events_up_to(stream, last)
+    assert [event.position for event in events] == told
+    paid = next(event for event in events if event.kind == EventKind.EVENT_KIND_TRANSACTION_CREATED)
+    assert stranger.id in [change.account_id for change in paid.changes], "events are told whole"
+
+
+async def test_an_event_stream_of_an_unknown_category_is_refused(client: LedgerClient, ledger: Ledger) -> None:
+    with pytest.raises(CategoryNotFound) as caught:
+        async with client.watch_events(ledger.id, category_ids=[UNKNOWN_ID]):
+            pytest.fail("entered")
+    assert caught.value.metadata == {"category_id": UNKNOWN_ID}
+
+
+@pytest.mark.parametrize("what", ["balances", "events"])
+async def test_a_deleted_category_is_told_to_its_deletion(client: LedgerClient, ledger: Ledger, what: str) -> None:
+    kept, gone = await category(client, ledger), await category(client, ledger)
+    a, b = await account(client, ledger, gone), await account(client, ledger, kept)
+    outside = await account(client, ledger)
+    start = outside.position
+    told = [(await pay(client, outside, a)).position, (await pay(client, outside, b)).position]
+    deleted = (await client.delete_category(ledger.id, gone)).position
+    after = (await pay(client, outside, a)).position
+    last = (await pay(client, outside, b)).position
+    watch = client.watch_balances if what == "balances" else client.watch_events
+    told += [deleted] if what == "events" else []
+    watched: Any = {"category_ids": [gone.id, kept.id], "heartbeat_interval": 0.1}
+    async with watch(ledger.id, after_position=start, **watched) as stream:
+        assert [event.position for event in await events_up_to(stream, last)] == [*told, last]
+    # A reader of several goes on with those that are left, wherever it was.
+    async with watch(ledger.id, after_position=after, **watched) as stream:
+        assert [event.position for event in await events_up_to(stream, last)] == [last]
+    with pytest.raises(CategoryNotFound):
+        async with watch(ledger.id, **watched):
+            pytest.fail("entered")
+    with pytest.raises(CategoryNotFound):
+        async with watch(ledger.id, after_position=start, category_ids=[UNKNOWN_ID]):
+            pytest.fail("entered")
+
+
+async def test_who_becomes_live_amid_writes_misses_nothing(client: LedgerClient, ledger: Ledger) -> None:
+    """The tailer looks up for those who are there; somebody who comes must not be served from before that."""
+    one, other = await category(client, ledger), await category(client, ledger)
+    a, b = await account(client, ledger, one), await account(client, ledger, other)
+    first = (await pay(client, a, b)).position
+    is_over = asyncio.Event()
+
+    async def write() -> int:
+        last = 0
+        while not is_over.is_set():
+            last = (await pay(client, a, b, metadata={"tenant": "x"})).position
+        return last
+
+    async def read(filters: dict[str, Any]) -> list[tuple[int, int]]:
+        async with client.watch_balances(ledger.id, after_position=first, heartbeat_interval=0.1, **filters) as stream:
+            return [(event.position, len(event.changes)) for event in await events_up_to(stream, await head)]
+
+    writers = [asyncio.create_task(write()) for _ in range(4)]
+    head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    filters: list[dict[str, Any]] = [{"category_ids": [one.id]}, {"transaction_metadata": {"tenant": "x"}}, {}]
+    reading = []
+    for _ in range(8):
+        for each in filters:
+            reading.append(asyncio.create_task(read(each)))
+            await asyncio.sleep(0.01)
+    is_over.set()
+    head.set_result(max(await asyncio.gather(*writers)))
+    positions = list(range(first + 1, head.result() + 1))
+    changes = [2, 4, 4]  # of one account and its category; of both, each with its own
+    for n, task in enumerate(reading):
+        assert await task == [(position, changes[n % 3]) for position in positions]
+
+
+@pytest.mark.parametrize(
+    ("watch", "table"),
+    [
+        (lambda ledger, category: Watch(ledger.id, category_ids=frozenset([category.id])), "category_accounts"),
+        (lambda ledger, _: Watch(ledger.id, transaction_metadata={"tenant": "x"}), "transactions"),
+    ],
+    ids=["category", "metadata"],
+)
+async def test_many_readers_look_up_no_more_than_one(
+    own_server: Server, watch: Callable[[Ledger, Category], Watch], table: str
+) -> None:
+    """Counted by PostgreSQL, of a hub that nobody else uses, while its readers get each event."""
+    async with (
+        LedgerClient(own_server.address) as client,
+        asyncpg.create_pool(own_server.dsn, min_size=1, max_size=1) as database,
+    ):
+        ledger = await client.create_ledger("Test")
+        watched = await category(client, ledger)
+        a, b = await account(client, ledger, watched), await account(client, ledger)
+        looks_before, connections = await database.fetchval(LOOKS, table), await database.fetchval(CONNECTIONS)
+        async with (
+            read_pool(own_server.dsn, size_max=4) as pool,
+            Hub(own_server.dsn, pool).running() as hub,
+            AsyncExitStack() as stack,
+        ):
+            opening = watch(ledger, watched)
+            streams = [await stack.enter_async_context(aclosing(hub.watch(opening))) for _ in range(READERS)]
+            for stream in streams:
+                await anext(stream)
+            for _ in range(EVENTS):
+                paid = await pay(client, a, b, metadata={"tenant": "x"})
+                async with asyncio.timeout(20):
+                    for stream in streams:
+                        assert WatchBalancesResponse.FromString(await anext(stream)).changes.position == paid.position
+        # A connection says what it counted when it ends.
+        async with asyncio.timeout(20):
+            while await database.fetchval(CONNECTIONS) > connections:
+                await asyncio.sleep(0.02)
+        looks = await database.fetchval(LOOKS, table) - looks_before
+    assert looks < EVENTS * READERS / 4
