@@ -111,8 +111,8 @@ async def server(postgres: EmbeddedPostgres) -> AsyncIterator[Server]:
 
 @pytest.fixture(scope="session")
 async def client(server: Server) -> AsyncIterator[LedgerClient]:
-    """A client of the session's service."""
-    async with LedgerClient(server.address) as client:
+    """A client of the session's service; what tests call at the same time reaches it call by call."""
+    async with LedgerClient(server.address, auto_batch=False) as client:
         yield client
 
 

@@ -17,13 +17,17 @@ from typing import Self, TypeVar
 import grpc
 import grpc.aio
 
+from ledger_client.batching import Batches, CallMetadata
+from ledger_client.commands import TransactionWrite
 from ledger_client.errors import Cancelled, LedgerError
-from ledger_client.statuses import error_from_rpc
+from ledger_client.statuses import error_from_rpc, written
 from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_client.v1.transactions_pb2 import Transaction
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_Write = TypeVar("_Write", bound=TransactionWrite)
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 BACKOFF_BASE_SECONDS = 0.1
@@ -101,6 +105,7 @@ class Connection:
         credentials: grpc.ChannelCredentials | None = None,
         actor: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        auto_batch: bool = True,
         options: Mapping[str, str | int] | None = None,
     ) -> None:
         """Prepare a channel; it connects with the first call. Make it inside a running event loop.
@@ -110,6 +115,8 @@ class Connection:
             credentials: of ``grpc.ssl_channel_credentials``; None: plain text, for loopback and tests.
             actor: who asks, recorded with every write; None: ``anonymous``.
             timeout: deadline of every unary call in seconds, retries included; each call can have its own.
+            auto_batch: whether single transaction writes to a ledger that are called at the same time may travel in
+                one call, with their own answers as ever: see batching.py. False: each is a call of its own.
             options: gRPC channel arguments that replace or add to this client's.
         """
         asyncio.get_running_loop()  # grpc would silently bind the channel to a loop that nobody runs
@@ -125,6 +132,7 @@ class Connection:
         """The same of the service for operators and auditors."""
         self.timeout = timeout
         self.call_metadata = _call_metadata(actor)
+        self._batches = Batches(self.stub.BatchWriteTransactions) if auto_batch else None
 
     def with_options(self, *, actor: str | None = None, timeout: float | None = None) -> Self:
         """This client with another actor or timeout, on the same channel: closing either closes both."""
@@ -169,6 +177,26 @@ class Connection:
             outcome.replayed = outcome.metadata.get("replayed") == "true"
         return response
 
+    async def _write(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Write, Transaction],
+        request: _Write,
+        timeout: float | None,
+        outcome: Outcome | None,
+    ) -> Transaction:
+        """A call of its own, or a place in a batch with what else is being written to the ledger."""
+        if self._batches is None or request.validate_only:
+            return await self._call(method, request, timeout, outcome)
+        with self._batches.line(request.ledger_id, self.call_metadata) as line:
+            if line.is_idle:
+                with line.call():
+                    return await self._call(method, request, timeout, outcome)
+            result = await line.join(request, self.timeout if timeout is None else timeout)
+        if outcome is not None:
+            outcome.metadata = {"replayed": "true"} if result.replayed else {}
+            outcome.replayed = result.replayed
+        return written(result)
+
 
 def raise_if_closed(cancelled: asyncio.CancelledError) -> None:
     """Tell a call that ended because the client was closed from one whose task is being cancelled.
@@ -191,5 +219,5 @@ def backoff_seconds(failures: int, lost: LedgerError) -> float:
     return asked_for + random.uniform(0.0, ceiling)
 
 
-def _call_metadata(actor: str | None) -> tuple[tuple[str, str], ...]:
+def _call_metadata(actor: str | None) -> CallMetadata:
     return () if actor is None else (("x-actor", actor),)

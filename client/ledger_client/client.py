@@ -36,7 +36,8 @@ class LedgerClient(
             async for account in ledger.accounts(books.id):
                 print(account.name, account.balances.posted.amount)
 
-    One client is enough for a process: calls share its connection. Every call has a deadline, is repeated when the
+    One client is enough for a process: calls share its connection, and transactions that are written to a ledger at the
+    same time share calls (see batching.py). Every call has a deadline, is repeated when the
     server is unavailable, and returns the generated message or raises a LedgerError. A write's ``request_id`` is
     made once for the call, so repeats have one effect; pass your own to be able to repeat the call yourself.
     """

@@ -61,7 +61,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.CreateTransaction, request, timeout, outcome)
+        return await self._write(self.stub.CreateTransaction, request, timeout, outcome)
 
     async def batch_write_transactions(
         self,
@@ -123,7 +123,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.UpdateTransaction, request, timeout, outcome)
+        return await self._write(self.stub.UpdateTransaction, request, timeout, outcome)
 
     async def post_transaction(
         self,
@@ -144,7 +144,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.PostTransaction, request, timeout, outcome)
+        return await self._write(self.stub.PostTransaction, request, timeout, outcome)
 
     async def partial_post_transaction(
         self,
@@ -171,7 +171,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.PartialPostTransaction, request, timeout, outcome)
+        return await self._write(self.stub.PartialPostTransaction, request, timeout, outcome)
 
     async def reverse_transaction(
         self,
@@ -196,7 +196,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.ReverseTransaction, request, timeout, outcome)
+        return await self._write(self.stub.ReverseTransaction, request, timeout, outcome)
 
     async def archive_transaction(
         self,
@@ -218,7 +218,7 @@ class TransactionCalls(Connection):
         request.ledger_id = ledger_id
         if not request.request_id:
             request.request_id = new_request_id()
-        return await self._call(self.stub.ArchiveTransaction, request, timeout, outcome)
+        return await self._write(self.stub.ArchiveTransaction, request, timeout, outcome)
 
     async def get_transaction(
         self,

@@ -30,6 +30,7 @@ LIMIT_BATCHES_A_SECOND = 20
 NAMES = (
     "naive_uniform",
     "unary_uniform",
+    "unary_one_by_one",
     "naive_hot",
     "unary_hot",
     "conditions_hot",
@@ -115,6 +116,7 @@ class Plan:
                 {
                     "naive_uniform": lambda label: reference.naive(label, seconds),
                     "unary_uniform": lambda label: service.unary(label, seconds),
+                    "unary_one_by_one": lambda label: service.one_by_one(label, seconds),
                     "naive_hot": lambda label: reference.naive(label, seconds, hot=True),
                     "unary_hot": lambda label: service.unary(label, seconds, hot=True),
                     "conditions_hot": lambda label: service.conditions_hot(label, seconds),

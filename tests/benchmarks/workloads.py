@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from typing import Any, cast
@@ -58,6 +59,13 @@ class Workloads:
     async def unary(self, label: str, seconds: float, *, callers: int = CALLERS, hot: bool = False) -> Run:
         """CreateTransaction, posted."""
         return await self._creates(orders(label, hot=hot), seconds, callers)
+
+    async def one_by_one(self, label: str, seconds: float) -> Run:
+        """As uniform, with a call for each transaction: what 64 callers without the client's batches would see."""
+        async with LedgerClient(self._server.address, timeout=TIMEOUT_SECONDS, auto_batch=False) as client:
+            single = copy(self)
+            single.client = client
+            return await single.unary(label, seconds)
 
     async def category_post(self, label: str, seconds: float) -> Run:
         """As uniform, on a ledger whose accounts are all at the bottom of chains of five categories with one top."""

@@ -162,7 +162,9 @@ class Load:
 async def _main(orders: Orders, output: Path) -> None:
     clients = [
         # Options that differ keep channels from sharing one connection.
-        LedgerClient(orders.address, timeout=orders.timeout, options={**NO_RETRIES, "ledger.channel": n})
+        LedgerClient(
+            orders.address, timeout=orders.timeout, auto_batch=False, options={**NO_RETRIES, "ledger.channel": n}
+        )
         for n in range(orders.channels)
     ]
     report = await Load(orders, clients).run()

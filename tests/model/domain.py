@@ -69,6 +69,7 @@ class DomainClient(LedgerClient):
         # Without a channel.
         self.stub = _Names()  # type: ignore[assignment]
         self.timeout = 0
+        self._batches = None
         self.ledger_id = new_id()
         ledger = Ledger(self.ledger_id, "Test", "", {}, _START, _START)
         self.book = Book(ledger, new_id(), 0, b"")

@@ -32,6 +32,7 @@ from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsResponse,
     CreateTransactionRequest,
     Transaction,
+    TransactionResult,
 )
 
 SERVICE = "ledger.v1.LedgerService"
@@ -48,6 +49,8 @@ class Script:
 
     unary: list[grpc.StatusCode] = field(default_factory=list)
     """The status of each unary call in turn; OK when there is none left."""
+    held: asyncio.Event | None = None
+    """Unary calls wait for it."""
     streams: list[Play] = field(default_factory=list)
     """What each WatchBalances or WatchEvents does in turn."""
     received: list[Message] = field(default_factory=list)
@@ -58,7 +61,10 @@ class Script:
     async def answer(self, request: Message, context: Context) -> None:
         self.received.append(request)
         self.metadata.append(dict(context.invocation_metadata() or ()))
-        if self.unary and (code := self.unary.pop(0)) is not grpc.StatusCode.OK:
+        code = self.unary.pop(0) if self.unary else grpc.StatusCode.OK
+        if self.held is not None:
+            await self.held.wait()
+        if code is not grpc.StatusCode.OK:
             await context.abort(code, "as the script says")
         context.set_trailing_metadata((("replayed", "true"),))
 
@@ -87,6 +93,11 @@ def unary(
     )
 
 
+def _batch(request: BatchWriteTransactionsRequest) -> BatchWriteTransactionsResponse:
+    results = [TransactionResult(transaction=Transaction(id=command.create.request_id)) for command in request.commands]
+    return BatchWriteTransactionsResponse(results=results)
+
+
 async def start(script: Script, address: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
     """A server that plays the script, and where."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -94,9 +105,7 @@ async def start(script: Script, address: str = "127.0.0.1:0") -> tuple[grpc.aio.
         "CreateTransaction": unary(
             script, CreateTransactionRequest, lambda request: Transaction(id=request.request_id)
         ),
-        "BatchWriteTransactions": unary(
-            script, BatchWriteTransactionsRequest, lambda _: BatchWriteTransactionsResponse()
-        ),
+        "BatchWriteTransactions": unary(script, BatchWriteTransactionsRequest, _batch),
         "WatchBalances": grpc.unary_stream_rpc_method_handler(
             script.watch,
             request_deserializer=WatchBalancesRequest.FromString,

@@ -121,7 +121,7 @@ async def write_and_check(dsn: str, directory: Path, seconds: float) -> None:
         for name in ("one", "other"):
             (directory / name).mkdir()
             address = await stack.enter_async_context(server_process(dsn, directory / name))
-            clients.append(await stack.enter_async_context(LedgerClient(address)))
+            clients.append(await stack.enter_async_context(LedgerClient(address, auto_batch=False)))
         ledger = await clients[0].create_ledger(name="Shared")
         accounts = [
             await clients[0].create_account(

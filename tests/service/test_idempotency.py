@@ -779,7 +779,7 @@ async def test_thirty_two_callers_with_one_request_id_on_two_servers_have_one_ef
         servers = [await stack.enter_async_context(new_server(database)) for _ in range(2)]
         channels = [await stack.enter_async_context(channel_to(server.address)) for server in servers]
         stubs = [LedgerServiceStub(channel) for channel in channels]
-        client = await stack.enter_async_context(LedgerClient(servers[0].address))
+        client = await stack.enter_async_context(LedgerClient(servers[0].address, auto_batch=False))
         tables = await asyncpg.connect(database)
         stack.push_async_callback(tables.close)
         books = await new_books(client)

@@ -15,7 +15,7 @@ NO_RETRIES = {"grpc.enable_retries": 0}
 
 
 async def test_a_crowd_is_refused_with_a_delay_once_its_first_has_waited_too_long(own_server: Server) -> None:
-    async with LedgerClient(own_server.address, options=NO_RETRIES) as client:
+    async with LedgerClient(own_server.address, auto_batch=False, options=NO_RETRIES) as client:
         ledger = await client.create_ledger("busy")
         other = await client.create_ledger("idle")
         accounts = [
@@ -55,7 +55,7 @@ async def test_a_crowd_is_refused_with_a_delay_once_its_first_has_waited_too_lon
 
 
 async def test_a_few_callers_wait_as_long_as_it_takes(own_server: Server) -> None:
-    async with LedgerClient(own_server.address, options=NO_RETRIES) as client:
+    async with LedgerClient(own_server.address, auto_batch=False, options=NO_RETRIES) as client:
         ledger = await client.create_ledger("busy")
         holder = await asyncpg.connect(own_server.dsn)
 

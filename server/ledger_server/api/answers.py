@@ -167,6 +167,9 @@ def _timestamp(time: datetime | None, known: datetime, message: Timestamp) -> Ti
 
 _LENGTH_DELIMITED = 2
 _ENTRIES = bytes([transactions_pb2.Transaction.ENTRIES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+_RESULTS = bytes([transactions_pb2.BatchWriteTransactionsResponse.RESULTS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+_TRANSACTION = bytes([transactions_pb2.TransactionResult.TRANSACTION_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+_REPLAYED = transactions_pb2.TransactionResult(replayed=True).SerializeToString()
 _RESULTING_BALANCES = bytes([transactions_pb2.Entry.RESULTING_BALANCES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 
 
@@ -207,31 +210,29 @@ def lean_transaction_to(
     )
 
 
-def result_to(answer: Written | LedgerError, ledger_id: str, full: bool) -> transactions_pb2.TransactionResult:
-    """What became of one command of a batch."""
-    if isinstance(answer, LedgerError):
-        return transactions_pb2.TransactionResult(error=status_of(answer), replayed=answer.replayed)
-    transaction = answer.object
-    if full and isinstance(transaction, Transaction):
-        message = transaction_to(transaction, answer.position, answer.epoch)
-    else:
-        assert isinstance(transaction, Transaction | LeanTransaction), transaction
-        message = lean_transaction_to(transaction, ledger_id, answer.position, answer.epoch)
-    return transactions_pb2.TransactionResult(transaction=message, replayed=answer.replayed)
-
-
-def batch_to(
-    answers: Sequence[Written | LedgerError], ledger_id: str, full: bool
-) -> transactions_pb2.BatchWriteTransactionsResponse:
+def batch_to_bytes(answers: Sequence[Written | LedgerError], ledger_id: str, full: bool) -> bytes:
     """What became of a batch; its position is the highest that any of its commands wrote."""
-    response = transactions_pb2.BatchWriteTransactionsResponse(
-        results=[result_to(answer, ledger_id, full) for answer in answers]
-    )
+    parts = [_RESULTS + delimited(_result_to_bytes(answer, ledger_id, full)) for answer in answers]
     accepted = [answer for answer in answers if isinstance(answer, Written)]
     if accepted:
         last = max(accepted, key=lambda answer: answer.position)
-        response.position, response.epoch = last.position, last.epoch
-    return response
+        end = transactions_pb2.BatchWriteTransactionsResponse(position=last.position, epoch=last.epoch)
+        parts.append(end.SerializeToString())
+    return b"".join(parts)
+
+
+def _result_to_bytes(answer: Written | LedgerError, ledger_id: str, full: bool) -> bytes:
+    """A TransactionResult: what became of one command of a batch."""
+    if isinstance(answer, LedgerError):
+        refusal = transactions_pb2.TransactionResult(error=status_of(answer), replayed=answer.replayed)
+        return refusal.SerializeToString()
+    transaction = answer.object
+    if full and isinstance(transaction, Transaction):
+        data = transaction_to_bytes(transaction, answer.position, answer.epoch)
+    else:
+        assert isinstance(transaction, Transaction | LeanTransaction), transaction
+        data = lean_transaction_to(transaction, ledger_id, answer.position, answer.epoch).SerializeToString()
+    return _TRANSACTION + delimited(data) + (_REPLAYED if answer.replayed else b"")
 
 
 def created_accounts_to(answers: Sequence[Written]) -> accounts_pb2.BatchCreateAccountsResponse:

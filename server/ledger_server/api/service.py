@@ -100,9 +100,9 @@ class LedgerService:
 
     async def BatchWriteTransactions(
         self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
-    ) -> transactions_pb2.BatchWriteTransactionsResponse:
+    ) -> bytes:
         results = await self._write_batch(batches.batch(request), context, request.validate_only)
-        return answers.batch_to(results, request.ledger_id.lower(), request.full_results)
+        return answers.batch_to_bytes(results, request.ledger_id.lower(), request.full_results)
 
     async def UpdateTransaction(self, request: transactions_pb2.UpdateTransactionRequest, context: Context) -> bytes:
         return _transaction(await self._write(commands.update_transaction(request), context, request.validate_only))

@@ -1,0 +1,161 @@
+"""Automatic batches: writes of one ledger that are called at the same time travel in one call.
+
+An RPC costs a service in Python more than the posting within it. So while a call of a ledger is on its way, its further
+writes gather, and go together as one BatchWriteTransactions that is not atomic: what the service does with commits,
+done with calls. Nobody waits for company: a lone caller's write is a call of its own, at once, and what gathers goes
+with the event loop's next turn unless ``CALLS_MAX`` are on their way. Each write keeps its request_id, its deadline,
+and its own answer or refusal.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+import grpc.aio
+
+from ledger_client.commands import TransactionWrite, copy_into
+from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError
+from ledger_client.statuses import error_from_rpc
+from ledger_client.v1.transactions_pb2 import (
+    BatchWriteTransactionsRequest,
+    BatchWriteTransactionsResponse,
+    TransactionResult,
+)
+
+CALLS_MAX = 2  # while the service writes one batch, the next is made and sent
+COMMANDS_MAX = 500  # the service answers no more of them with whole transactions
+ENTRIES_MAX = 5_000
+BYTES_MAX = 2**20
+
+CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
+BatchCallable: TypeAlias = (
+    "grpc.aio.UnaryUnaryMultiCallable[BatchWriteTransactionsRequest, BatchWriteTransactionsResponse]"
+)
+
+
+class _Waiting(NamedTuple):
+    write: TransactionWrite
+    result: asyncio.Future[TransactionResult]
+    deadline: float
+
+
+class Line:
+    """One actor's writes to one ledger: how many calls are on their way, and who waits for the next."""
+
+    def __init__(self, batch: BatchCallable, metadata: CallMetadata) -> None:
+        self._batch = batch
+        self._metadata = metadata
+        self._calls = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way, so that a write may go at once, as a call of its own."""
+        return not self._calls
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Within it a call is on its way; then those who waited go."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            self._send()
+
+    async def join(self, write: TransactionWrite, timeout: float) -> TransactionResult:
+        """The result of a write that goes with the next batch.
+
+        Raises:
+            LedgerError: the batch failed as a whole, or the deadline passed; a refusal is in the result.
+        """
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[TransactionResult] = loop.create_future()
+        deadline = loop.time() + timeout
+        if not self._waiting and self._calls < CALLS_MAX:
+            loop.call_soon(self._send)
+        self._waiting.append(_Waiting(write, result, deadline))
+        timer = loop.call_at(deadline, _expire, result)
+        try:
+            return await result
+        finally:
+            timer.cancel()
+
+    def _send(self) -> None:
+        """Sends what waits, if there may be one more call."""
+        if self._calls < CALLS_MAX and (batch := self._take()):
+            self._calls += 1
+            task = asyncio.create_task(self._answer(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[_Waiting]:
+        """The next batch, without those whose caller has left; empty if nobody waits."""
+        batch: list[_Waiting] = []
+        entries = size = 0
+        while self._waiting and len(batch) < COMMANDS_MAX:
+            waiting = self._waiting[0]
+            if not waiting.result.done():
+                entries += len(getattr(waiting.write, "entries", ()))
+                size += waiting.write.ByteSize()
+                if batch and (entries > ENTRIES_MAX or size > BYTES_MAX):
+                    break
+                batch.append(waiting)
+            self._waiting.popleft()
+        return batch
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        """Makes the call of a batch; whatever becomes of it, each caller is told."""
+        request = BatchWriteTransactionsRequest(ledger_id=batch[0].write.ledger_id, full_results=True)
+        for waiting in batch:
+            copy_into(request.commands.add(), waiting.write)
+        timeout = max(waiting.deadline for waiting in batch) - asyncio.get_running_loop().time()
+        try:
+            response = await self._batch(request, timeout=timeout, metadata=self._metadata)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
+            for waiting in batch:
+                if not waiting.result.done():
+                    waiting.result.set_exception(_error_of(error))
+        else:
+            for waiting, result in zip(batch, response.results, strict=True):
+                if not waiting.result.done():
+                    waiting.result.set_result(result)
+        finally:
+            self._calls -= 1
+            self._send()
+
+
+class Batches:
+    """The lines of a client, by ledger and actor."""
+
+    def __init__(self, batch: BatchCallable) -> None:
+        self._batch = batch
+        self._lines: dict[tuple[str, CallMetadata], Line] = {}
+
+    @contextmanager
+    def line(self, ledger_id: str, metadata: CallMetadata) -> Iterator[Line]:
+        """The line for a write; forgotten when nothing is on its way any more."""
+        key = (ledger_id, metadata)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(self._batch, metadata)
+        try:
+            yield line
+        finally:
+            if line.is_idle and self._lines.get(key) is line:
+                del self._lines[key]
+
+
+def _error_of(error: BaseException) -> LedgerError:
+    """For one caller of a batch; each gets an exception of its own."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error_from_rpc(error)
+    return Cancelled("the client was closed")
+
+
+def _expire(result: asyncio.Future[TransactionResult]) -> None:
+    if not result.done():
+        result.set_exception(DeadlineExceeded("the deadline has passed"))

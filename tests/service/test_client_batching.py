@@ -1,0 +1,237 @@
+"""Automatic batches: what travels together, and that nobody can tell by the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from ledger_client import (
+    AccountNotFound,
+    Cancelled,
+    ConditionFailed,
+    DeadlineExceeded,
+    InvalidField,
+    Ledger,
+    LedgerClient,
+    LedgerError,
+    LedgerNotFound,
+    Outcome,
+    RequestIdReused,
+    Transaction,
+    Unavailable,
+    Unbalanced,
+    condition,
+    credit,
+    debit,
+    new_request_id,
+)
+from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, CreateTransactionRequest
+from tests.conftest import Server
+from tests.service.scripted_server import Script, serving
+
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+NO_RETRIES = {"grpc.enable_retries": 0}
+
+
+class Held:
+    """A client whose calls wait at the server until they are let go."""
+
+    def __init__(self, script: Script, client: LedgerClient) -> None:
+        self.script = script
+        self.client = client
+        assert script.held is not None
+        self.let_go = script.held.set
+
+    async def received(self, count: int) -> None:
+        while len(self.script.received) < count:
+            await asyncio.sleep(0)
+
+    def call(self, request_id: str, timeout: float | None = None, ledger_id: str = "l-1") -> asyncio.Task[Transaction]:
+        return asyncio.create_task(
+            self.client.create_transaction(ledger_id, [debit("a-1", 5)], request_id=request_id, timeout=timeout)
+        )
+
+    @property
+    def batches(self) -> list[list[str]]:
+        """The request_ids of what was received, call by call."""
+        return [_request_ids(request) for request in self.script.received]
+
+
+def _request_ids(request: object) -> list[str]:
+    if isinstance(request, BatchWriteTransactionsRequest):
+        return [command.create.request_id for command in request.commands]
+    assert isinstance(request, CreateTransactionRequest)
+    return [request.request_id]
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Held]:
+    script = Script(held=asyncio.Event())
+    async with serving(script) as address, LedgerClient(address, options=NO_RETRIES) as client:
+        yield Held(script, client)
+
+
+async def test_a_lone_write_is_a_call_of_its_own(held: Held) -> None:
+    held.let_go()
+    for n in range(3):
+        assert (await held.call(f"r-{n}")).id == f"r-{n}"
+    assert [type(request) for request in held.script.received] == [CreateTransactionRequest] * 3
+
+
+async def test_what_is_called_while_a_call_is_on_its_way_travels_together(held: Held) -> None:
+    tasks = [held.call(f"r-{n}") for n in range(10)]
+    await held.received(2)
+    tasks += [held.call(f"r-{n}") for n in range(10, 20)]
+    await asyncio.sleep(0)
+    held.let_go()
+    assert [(await task).id for task in tasks] == [f"r-{n}" for n in range(20)]
+    ids = [f"r-{n}" for n in range(20)]
+    assert sorted(held.batches[:2], key=len) == [ids[:1], ids[1:10]]
+    assert held.batches[2:] == [ids[10:]]
+
+
+async def test_no_more_than_the_service_answers_whole_go_in_one_batch(held: Held) -> None:
+    tasks = [held.call(f"r-{n}") for n in range(1_200)]
+    held.let_go()
+    assert [(await task).id for task in tasks] == [f"r-{n}" for n in range(1_200)]
+    assert sorted(len(ids) for ids in held.batches) == [1, 199, 500, 500]
+
+
+async def test_ledgers_and_actors_do_not_share_calls(held: Held) -> None:
+    other = Held(held.script, held.client.with_options(actor="other"))
+    tasks = [
+        *(held.call(f"first-{n}") for n in range(3)),
+        *(held.call(f"second-{n}", ledger_id="l-2") for n in range(3)),
+        *(other.call(f"other-{n}") for n in range(3)),
+    ]
+    held.let_go()
+    await asyncio.gather(*tasks)
+    assert sorted(held.batches) == sorted(
+        batch for name in ("first", "second", "other") for batch in ([f"{name}-0"], [f"{name}-1", f"{name}-2"])
+    )
+    actors = {ids[0]: metadata.get("x-actor") for ids, metadata in zip(held.batches, held.script.metadata, strict=True)}
+    assert actors["other-1"] == "other"
+    assert actors["first-1"] is None
+
+
+async def test_a_client_can_be_told_to_call_one_by_one() -> None:
+    script = Script()
+    async with serving(script) as address, LedgerClient(address, auto_batch=False) as client:
+        await asyncio.gather(*(client.create_transaction("l-1", [debit("a-1", 5)]) for _ in range(10)))
+    assert [type(request) for request in script.received] == [CreateTransactionRequest] * 10
+
+
+async def test_who_leaves_the_line_is_not_sent(held: Held) -> None:
+    tasks = [held.call(f"r-{n}") for n in range(3)]
+    await held.received(2)
+    leaving, staying = held.call("leaving"), held.call("staying")
+    await asyncio.sleep(0)
+    leaving.cancel()
+    held.let_go()
+    assert (await staying).id == "staying"
+    await asyncio.gather(*tasks)
+    assert held.batches[2:] == [["staying"]]
+    assert leaving.cancelled()
+
+
+async def test_each_write_in_a_batch_has_its_own_deadline(held: Held) -> None:
+    first, patient, hasty = held.call("first"), held.call("patient"), held.call("hasty", timeout=0.05)
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    await held.received(2)
+    held.let_go()
+    assert (await first).id == "first"
+    assert (await patient).id == "patient"
+
+
+async def test_when_a_batch_fails_each_of_its_callers_is_told(held: Held) -> None:
+    held.script.unary = [grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE]
+    tasks = [held.call("r-0")]
+    await held.received(1)
+    tasks += [held.call(f"r-{n}") for n in range(1, 4)]
+    held.let_go()
+    first, *others = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(first, Transaction)
+    assert [type(error) for error in others] == [Unavailable] * 3
+    assert len({id(error) for error in others}) == 3
+    assert (await held.call("again")).id == "again"
+
+
+async def test_closing_the_client_ends_what_travels_and_what_waits(held: Held) -> None:
+    tasks = [held.call(f"r-{n}") for n in range(3)]
+    await held.received(2)
+    tasks += [held.call("waiting")]
+    await asyncio.sleep(0)
+    await held.client.close()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(error, LedgerError) for error in errors), errors
+    assert isinstance(errors[0], Cancelled)
+    assert isinstance(errors[1], Cancelled)
+
+
+async def test_many_lines_come_and_go_without_being_kept(held: Held) -> None:
+    held.let_go()
+    await asyncio.gather(*(held.call(f"r-{n}", ledger_id=f"l-{n % 50}") for n in range(500)))
+    batches = held.client._batches
+    assert batches is not None
+    assert not batches._lines
+
+
+async def test_answers_and_refusals_are_those_of_single_calls(
+    server: Server, client: LedgerClient, ledger: Ledger
+) -> None:
+    """The same calls, together and one by one, on two ledgers alike."""
+
+    async def outcomes(caller: LedgerClient) -> list[tuple[object, ...]]:
+        books = await client.create_ledger("Alike")
+        cash = await client.create_account(books.id, "Cash", normal_balance="debit", currency="USD")
+        income = await client.create_account(books.id, "Income", normal_balance="credit", currency="USD")
+        lines = [debit(cash, 5), credit(income, 5)]
+        rich = [debit(cash, 5, conditions=[condition("posted", ">=", 1_000)]), credit(income, 5)]
+        told = Outcome()
+        first = caller.create_transaction(books.id, lines, status="posted", request_id="r-0", external_id="x-0")
+        ended: list[object] = [await first]
+        calls = [
+            caller.create_transaction(books.id, lines),
+            caller.create_transaction(books.id, lines, status="posted", request_id="r-1", metadata={"order": "17"}),
+            caller.create_transaction(books.id, [debit(cash, 5), credit(income, 4)]),
+            caller.create_transaction(books.id, [debit(NOBODY, 5), credit(income, 5)]),
+            caller.create_transaction(books.id, rich),
+            caller.create_transaction(books.id, lines, external_id="x" * 181),
+            caller.create_transaction(books.id, lines, status="posted", request_id="r-0", external_id="x-1"),
+            caller.create_transaction(books.id, lines, request_id="r" * 129),
+            caller.create_transaction(NOBODY, lines),
+            caller.create_transaction(books.id, lines, validate_only=True, request_id=new_request_id()),
+            caller.create_transaction(
+                books.id, lines, status="posted", request_id="r-1", metadata={"order": "17"}, outcome=told
+            ),
+        ]
+        ended += await asyncio.gather(*calls, return_exceptions=True)
+        assert told.replayed
+        assert told.metadata == {"replayed": "true"}
+        return [_particulars(answer) for answer in ended]
+
+    async with LedgerClient(server.address) as together:
+        batched = await outcomes(together)
+    single = await outcomes(client)
+    assert batched == single
+    assert [particulars[0] for particulars in single] == [
+        *(Transaction, Transaction, Transaction, Unbalanced, AccountNotFound, ConditionFailed, InvalidField),
+        *(RequestIdReused, InvalidField, LedgerNotFound, Transaction, Transaction),
+    ]
+
+
+def _particulars(answer: object) -> tuple[object, ...]:
+    """What is equal of answers on ledgers alike: all but ids, times and positions, which the order of calls decides."""
+    if isinstance(answer, LedgerError):
+        fields = [(violation.subject.partition("/")[0], violation.rule) for violation in answer.violations]
+        return (type(answer), answer.code, answer.reason, sorted(answer.metadata), fields)
+    assert isinstance(answer, Transaction)
+    entries = [(entry.direction, entry.amount, entry.status, entry.currency) for entry in answer.entries]
+    assert all(entry.resulting_balances.posted.currency == "USD" for entry in answer.entries)
+    assert answer.epoch
+    assert answer.ledger_id
+    return (Transaction, answer.version, answer.status, answer.external_id, dict(answer.metadata), entries)
