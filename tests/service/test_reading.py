@@ -57,16 +57,18 @@ from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Written
 from ledger_server.posting.worker import Worker
 from ledger_server.reading import (
+    NOW,
     AccountQuery,
     EntryQuery,
+    ExplanationQuery,
     LedgerQuery,
     Page,
     Reader,
     TransactionQuery,
+    TrialBalanceQuery,
     VersionQuery,
     paging,
 )
-from ledger_server.reading import entries as entries_module
 from ledger_server.reading.metadata import Check, Term, Terms
 from ledger_server.reading.queries import ANY_TIME, AmountCondition, Between, ListOrder
 from ledger_server.storage.embedded import EmbeddedPostgres
@@ -641,7 +643,8 @@ async def test_small_bites_find_the_same(history: Books, monkeypatch: pytest.Mon
     monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
     monkeypatch.setattr("ledger_server.reading.ledgers.BITE_ROWS", 3)
     monkeypatch.setattr("ledger_server.reading.ways.BITE_ROWS_MAX", 3)
-    monkeypatch.setattr(entries_module, "BITE_VERSIONS_MIN", 2)
+    monkeypatch.setattr(paging, "BITE_VERSIONS_MIN", 2)
+    monkeypatch.setattr(paging, "BITE_VERSIONS_MAX", 3)
     await test_accounts_by_any_filters(history)
     await test_transactions_by_any_filters(history)
     await test_entries_by_any_filters(history)
@@ -826,7 +829,7 @@ async def test_min_position_waits_for_the_command_and_sees_it(books: Books) -> N
     assert page.items == [account]
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [(0.3, 0.3), (None, 2.0), (60.0, 2.0)])
+@pytest.mark.parametrize(("timeout", "seconds"), [(0.3, 0.2), (0.1, 0.05), (None, 2.0), (60.0, 2.0)])
 async def test_min_position_gives_up_in_time(books: Books, timeout: float | None, seconds: float) -> None:
     position = (await books.reader.get_ledger(books.ledger_id)).position
     began = time.monotonic()
@@ -854,3 +857,23 @@ async def test_a_read_ends_with_its_deadline_and_leaves_the_pool_whole(books: Bo
         await blocker.close()
     await books.create_account()
     assert len((await books.reader.list_accounts(AccountQuery(ledger_id=books.ledger_id, page_size=5))).items) == 1
+
+
+async def test_every_read_that_waits_in_vain_says_so_before_its_deadline(books: Books) -> None:
+    """Those that take several snapshots too: the first waits as long as the caller's deadline allows, and no longer."""
+    account = await books.create_account()
+    position = (await books.reader.get_ledger(books.ledger_id)).position
+    pages_of: dict[str, Any] = {"ledger_id": books.ledger_id, "page_size": 1, "min_position": position + 1}
+    ref = Ref(account.account.id, None)
+    reads: list[Callable[[], Awaitable[object]]] = [
+        lambda: books.reader.get_accounts(books.ledger_id, [account.account.id], NOW, position + 1, 0.3),
+        lambda: books.reader.get_trial_balance(TrialBalanceQuery(**pages_of), 0.3),
+        lambda: books.reader.explain_balance(
+            ExplanationQuery(**pages_of, account=ref, balance=BalanceKind.POSTED), 0.3
+        ),
+        lambda: books.reader.get_category(books.ledger_id, ref, NOW, position + 1, 0.3),
+        lambda: books.reader.list_entries(EntryQuery(**pages_of, account=ref), 0.3),
+    ]
+    for read in reads:
+        with pytest.raises(PositionNotReached):
+            await read()

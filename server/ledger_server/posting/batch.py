@@ -44,7 +44,7 @@ from ledger_server.posting.outcomes import (
 )
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
-from ledger_server.storage.load import listed_entries, transactions_with_entries
+from ledger_server.storage.load import find_entries, listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
 
 # One command's answer; an atomic batch's is a list.
@@ -297,7 +297,7 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: 
     if "import" in outcome:
         return acknowledgement_from(outcome["import"], book.epoch)
     if "entry_id" in outcome:
-        rows = await connection.fetch(sql.load_listed_entries, book.ledger.id, [outcome["entry_id"]])
+        rows = await find_entries(connection, book.ledger.id, [outcome["entry_id"]])
         (listed,) = await listed_entries(connection, book.ledger.id, rows)
         edited = listed._replace(discarded_at=None, entry=listed.entry._replace(metadata=outcome["metadata"]))
         return Written(edited, outcome["position"], outcome["epoch"])

@@ -37,7 +37,7 @@ from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.monitors import watch
 from ledger_server.storage import sql
-from ledger_server.storage.load import listed_entries, transactions_with_entries
+from ledger_server.storage.load import find_entries, listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, account_version_from, category_version_from, ledger_from, monitor_from
 
@@ -88,7 +88,7 @@ async def load(
             connection, book, new_account_ids, sorted(names.category_ids), sorted(names.category_external_ids)
         )
     if names.entry_ids:
-        rows = await connection.fetch(sql.load_listed_entries, book.ledger.id, list(names.entry_ids))
+        rows = await find_entries(connection, book.ledger.id, list(names.entry_ids))
         listed = await listed_entries(connection, book.ledger.id, rows)
         book.entries = {entry.id: entry._replace(discarded_at=None) for entry in listed}
     if names.is_deleting:

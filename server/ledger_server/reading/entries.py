@@ -16,13 +16,14 @@ from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
-from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, SCAN_SECONDS, Found, cut, fill
+from ledger_server.reading.paging import SCAN_SECONDS, Bites, Found, cut, fill
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
-from ledger_server.reading.transactions import find_transactions, statuses_of, transaction_head, transaction_key
+from ledger_server.reading.transactions import find_transactions, transaction_head, transaction_key
+from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
-from ledger_server.storage.load import listed_entries
+from ledger_server.storage.load import find_entries, listed_entries
 from ledger_server.storage.rows import Row
 
 # How many transactions are looked through at a time.
@@ -31,7 +32,7 @@ TRANSACTIONS_MAX = 100
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
     """The entry, standing or discarded, or EntryNotFound."""
-    rows = await at.connection.fetch(sql.load_listed_entries, at.ledger_id, [entry_id])
+    rows = await find_entries(at.connection, at.ledger_id, [entry_id])
     if not rows:
         raise entry_not_found(entry_id)
     (entry,) = await listed_entries(at.connection, at.ledger_id, rows)
@@ -61,39 +62,66 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
     if query.lock_version_upper_bound is not None:
         newest = min(newest, query.lock_version_upper_bound - 1)
     bounded = replace(query, lock_version_upper_bound=newest + 1)
-    bite_versions = BITE_VERSIONS_MIN
+    bites = Bites()
 
     async def bite(after: Key) -> Key | None:
-        nonlocal bite_versions
-        last = min(after.number, newest + 1) - bite_versions
+        count = bites.next()
+        last = min(after.number, newest + 1) - count
         if not descending:
-            last = max(after.number, oldest - 1) + bite_versions
-        bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
+            last = max(after.number, oldest - 1) + count
         if descending:
             return Key(last) if last > oldest else None
         # The next begins with the version after it.
         return Key(last, LAST_ID) if last < newest else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
-        end = LOWEST if descending else HIGHEST
-        return await at.connection.fetch(
-            sql.list_entries_of_account,
-            at.ledger_id,
+        end = (LOWEST if descending else HIGHEST) if last is None else last
+        return await entries_under(
+            at,
             version.account.id,
-            after.number,
-            after.id,
-            (end if last is None else last).number,
-            *_filters(query),
+            bounded,
+            after,
+            end.number,
             count,
-            *_more_filters(bounded),
-            *query.created_at,
-            list(query.ids) or None,
-            categories,
-            descending,
-            as_of_position,
+            categories=categories,
+            as_of_position=as_of_position,
         )
 
     return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+
+
+async def entries_under(
+    at: Snapshot,
+    account_id: str,
+    query: EntryQuery,
+    after: Key,
+    last_version: int,
+    count: int,
+    *,
+    categories: list[str] | None = None,
+    as_of_position: int | None = None,
+    pending: Sequence[Direction] = tuple(Direction),
+) -> list[Row]:
+    """The first so many entries on an account that pass the query's filters, behind a key, until a lock_version.
+
+    As they stood at a position, if it is given; of what was written pending those of some directions only.
+    """
+    return await at.connection.fetch(
+        sql.list_entries_of_account,
+        at.ledger_id,
+        account_id,
+        after.number,
+        after.id,
+        last_version,
+        count,
+        *_filters(query),
+        *query.created_at,
+        list(query.ids) or None,
+        categories,
+        query.order.is_descending,
+        as_of_position,
+        [str(int(direction)) for direction in pending],
+    )
 
 
 async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
@@ -180,16 +208,8 @@ async def _entries_of(
     ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
     if query.ids:
         ids &= set(query.ids)
-    rows = await at.connection.fetch(
-        sql.filter_entries,
-        at.ledger_id,
-        sorted(ids),
-        *_filters(query),
-        *_more_filters(query),
-        *query.created_at,
-        account_id,
-        categories,
-    )
+    filters = (*_filters(query), *query.created_at, account_id, categories)
+    rows = await find_entries(at.connection, at.ledger_id, sorted(ids), filters)
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row["transaction_id"], []).append(row)
@@ -203,16 +223,11 @@ def _place(row: Row) -> tuple[int, str]:
 
 def _filters(query: EntryQuery) -> tuple[object, ...]:
     return (
-        [str(int(direction)) for direction in ([query.direction] if query.direction else Direction)],
-        statuses_of(query.statuses),
-        query.include_discarded,
+        query.direction and [str(int(query.direction))],
+        numbers_of(query.statuses),
+        None if query.include_discarded else False,
         query.effective_at_lower_bound,
         query.effective_at_upper_bound,
-    )
-
-
-def _more_filters(query: EntryQuery) -> tuple[object, ...]:
-    return (
         dict(query.metadata) or None,
         *path_of(query.metadata_terms),
         [str(int(condition.operator)) for condition in query.amounts] or None,

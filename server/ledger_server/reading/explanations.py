@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ledger_server.domain.model import Account, ListedEntry
+from ledger_server.domain.model import Account, ListedEntry, TransactionStatus
 from ledger_server.domain.money import Balance, BalanceKind, Counters, Direction, NormalBalance, balance
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
+from ledger_server.reading.entries import entries_under
 from ledger_server.reading.page_tokens import LAST_ID, Key, from_token, note_from_token, to_token
-from ledger_server.reading.paging import BITE_VERSIONS_MAX, BITE_VERSIONS_MIN, fill
-from ledger_server.reading.queries import AsOf, ExplanationQuery
-from ledger_server.reading.snapshots import Snapshot
-from ledger_server.storage import sql
+from ledger_server.reading.paging import Bites, fill
+from ledger_server.reading.queries import AsOf, EntryQuery, ExplanationQuery, ListOrder
+from ledger_server.reading.snapshots import SnapshotFrom
 from ledger_server.storage.load import listed_entries
 from ledger_server.storage.rows import Row
 
@@ -45,42 +45,51 @@ class _Note(NamedTuple):
     credits: int
 
 
-async def explain_balance(at: Snapshot, query: ExplanationQuery) -> Explanation:
-    """A page of the entries behind a balance. Raises AccountNotFound, PositionInFuture, LockVersionInFuture."""
+async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) -> Explanation:
+    """A page of the entries behind a balance; `snapshot_from` gives a snapshot at a position or later.
+
+    The balance and the entries are read in snapshots of their own: the lock_version holds them together, for ever.
+    Raises AccountNotFound, PositionInFuture, LockVersionInFuture.
+    """
     start = from_token(query, Key(0))
     note = _Note(*map(int, note_from_token(query).split())) if query.page_token else None
-    newest = await get_account(at, query.account)
     as_of = AsOf(query.as_of.effective_from, query.as_of.effective_before, note.lock_version) if note else query.as_of
-    (version,) = await versions_as_of(at, [newest], as_of)
+    async with snapshot_from(query.min_position) as at:
+        (version,) = await versions_as_of(at, [await get_account(at, query.account)], as_of)
+        position, epoch = at.position, at.epoch
     account, lock_version = version.account, version.lock_version
-    pending = _pending_directions(query.balance, account.normal_balance)
-    bite_versions = BITE_VERSIONS_MIN
+    standing = EntryQuery(
+        ledger_id=query.ledger_id,
+        page_size=query.page_size,
+        statuses=frozenset((TransactionStatus.PENDING, TransactionStatus.POSTED)),
+        effective_at_lower_bound=as_of.effective_from,
+        effective_at_upper_bound=as_of.effective_before,
+        order=ListOrder.CREATED_ASC,
+    )
+    bites = Bites()
 
     async def bite(after: Key) -> Key | None:
-        nonlocal bite_versions
-        last = after.number + bite_versions
-        bite_versions = min(2 * bite_versions, BITE_VERSIONS_MAX)
+        last = after.number + bites.next()
         # Behind all entries of that version.
         return Key(last, LAST_ID) if last < lock_version else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
-        return await at.connection.fetch(
-            sql.explain_balance,
-            at.ledger_id,
+        return await entries_under(
+            at,
             account.id,
-            after.number,
-            after.id,
+            standing,
+            after,
             lock_version if last is None else last.number,
-            version.position,
-            [str(int(direction)) for direction in pending],
-            as_of.effective_from,
-            as_of.effective_before,
             count,
+            as_of_position=version.position,
+            pending=_pending_directions(query.balance, account.normal_balance),
         )
 
-    found = await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+    async with snapshot_from(position) as at:
+        found = await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+        listed_page = await listed_entries(at.connection, at.ledger_id, found.rows)
     entries, debits, credits = [], note.debits if note else 0, note.credits if note else 0
-    for listed in await listed_entries(at.connection, at.ledger_id, found.rows):
+    for listed in listed_page:
         amount = listed.entry.amount
         is_debit = listed.entry.direction == Direction.DEBIT
         debits, credits = (debits + amount, credits) if is_debit else (debits, credits + amount)
@@ -93,8 +102,8 @@ async def explain_balance(at: Snapshot, query: ExplanationQuery) -> Explanation:
         balance(query.balance, account.normal_balance, version.counters),
         entries,
         to_token(query, found.key, " ".join(map(str, _Note(lock_version, debits, credits)))),
-        at.position,
-        at.epoch,
+        position,
+        epoch,
     )
 
 

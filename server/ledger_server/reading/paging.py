@@ -18,8 +18,10 @@ from ledger_server.storage.rows import Row
 SCAN_SECONDS = 0.4
 BITE_ROWS = 10_000
 # A bite of an account's versions; they may be of transactions with a thousand entries each, so it starts small.
-BITE_VERSIONS_MIN = 100
+BITE_VERSIONS_MIN = 10
 BITE_VERSIONS_MAX = 3_200
+# A bite that took less is followed by one of twice its size, one that took four times as long by a smaller one.
+BITE_SECONDS = 0.03
 # A peer takes messages of 4 MiB unless told otherwise. Weights are estimates of what a row becomes on the wire.
 PAGE_BYTES_MAX = 3 * 1024 * 1024
 ROW_BYTES = 500
@@ -31,6 +33,26 @@ class Found(NamedTuple):
 
     rows: list[Row]
     key: Key | None
+
+
+class Bites:
+    """How large the next bite of something uneven is: by how long the one before took."""
+
+    def __init__(self) -> None:
+        self._size = BITE_VERSIONS_MIN
+        self._began: float | None = None
+
+    def next(self) -> int:
+        """The size of the bite that begins now."""
+        now = time.monotonic()
+        if self._began is not None:
+            took = now - self._began
+            if took < BITE_SECONDS:
+                self._size = min(2 * self._size, BITE_VERSIONS_MAX)
+            elif took > 4 * BITE_SECONDS:
+                self._size = max(self._size // 4, 1)
+        self._began = now
+        return self._size
 
 
 async def fill(

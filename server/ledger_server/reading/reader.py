@@ -92,12 +92,12 @@ class Reader:
         Balances by effective time may take longer than a snapshot is held; then the position holds them together.
         """
         async with asyncio.timeout(timeout):
-            async with self._at(ledger_id, min_position, None) as at:
+            async with self._at(ledger_id, min_position, timeout) as at:
                 versions = await accounts.get_accounts(at, account_ids)
                 read = await versions_as_of_in_time(at, versions, as_of)
                 answer = at.read(read)
             while len(read) < len(versions):
-                async with self._at(ledger_id, answer.position, None) as at:
+                async with self._at(ledger_id, answer.position, timeout) as at:
                     read += await versions_as_of_in_time(at, versions[len(read) :], as_of.known_by(answer.position))
             return answer
 
@@ -122,7 +122,7 @@ class Reader:
         """The category as it stands, with its balances as of some time; by effective time in snapshots of their own."""
         async with asyncio.timeout(timeout):
             return await categories.get_category_as_of(
-                lambda position: self._at(ledger_id, position, None), category, as_of, min_position
+                lambda position: self._at(ledger_id, position, timeout), category, as_of, min_position
             )
 
     async def list_categories(self, query: CategoryQuery, timeout: float | None = None) -> Page[CategoryVersion]:
@@ -178,12 +178,14 @@ class Reader:
         """A page of the trial balance; the first one's totals go through all accounts, in snapshots of their own."""
         async with asyncio.timeout(timeout):
             return await trial_balances.get_trial_balance(
-                lambda position: self._at(query.ledger_id, position, None), query
+                lambda position: self._at(query.ledger_id, position, timeout), query
             )
 
     async def explain_balance(self, query: ExplanationQuery, timeout: float | None = None) -> Explanation:
-        async with self._at_page(query, timeout) as at:
-            return await explanations.explain_balance(at, query)
+        async with asyncio.timeout(timeout):
+            return await explanations.explain_balance(
+                lambda position: self._at(query.ledger_id, position, timeout), query
+            )
 
     def _at_page(self, query: LedgerPageQuery, timeout: float | None) -> AbstractAsyncContextManager[Snapshot]:
         return self._at(query.ledger_id, query.min_position, timeout)

@@ -23,6 +23,8 @@ T = TypeVar("T")
 SNAPSHOT_SECONDS = 1.0
 # How long a read waits for its min_position, and how often it looks.
 WAIT_SECONDS_MAX = 2.0
+# Of a caller's deadline so much is left for the answer that says that it was not reached, but no more than half.
+ANSWER_SECONDS = 0.1
 POLL_SECONDS_MIN = 0.002
 POLL_SECONDS_MAX = 0.05
 
@@ -64,7 +66,9 @@ async def ledger_snapshot(
     Raises LedgerNotFound, PositionNotReached, TimeoutError when `timeout` seconds have passed, and
     DatabaseUnavailable, also when the block would hold its snapshot for more than SNAPSHOT_SECONDS.
     """
-    wait_seconds = WAIT_SECONDS_MAX if timeout is None else min(WAIT_SECONDS_MAX, timeout * 0.9)
+    wait_seconds = WAIT_SECONDS_MAX
+    if timeout is not None:
+        wait_seconds = min(WAIT_SECONDS_MAX, max(timeout - ANSWER_SECONDS, timeout / 2))
     give_up_at = time.monotonic() + wait_seconds
     poll_seconds = POLL_SECONDS_MIN
     async with asyncio.timeout(timeout):

@@ -152,11 +152,6 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
     return at.page(query, versions, found.key)
 
 
-def statuses_of(statuses: frozenset[TransactionStatus]) -> list[str]:
-    """The statuses to keep, as a parameter; none named means all."""
-    return [str(int(status)) for status in statuses or TransactionStatus]
-
-
 def _filters(
     query: TransactionQuery, account: AccountVersion | None, categories: list[str] | None
 ) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ledger_server.domain.model import ListedEntry, Transaction
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection
+from ledger_server.storage.pool import AnyConnection, Connection
 from ledger_server.storage.rows import Row, account_from, entry_sets_from, listed_entry_from, transaction_from
 
 
@@ -33,6 +33,13 @@ async def transactions_with_entries(
         writers |= {(row["transaction_id"], row["version"]): row for row in found}
     sets = entry_sets_from(rows, writers, ids)
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
+
+
+async def find_entries(
+    connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str], filters: Sequence[object] = (None,) * 16
+) -> list[Row]:
+    """The rows of those of these entries that exist and pass the filters, which filter_entries.sql takes from $3 on."""
+    return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, *filters)
 
 
 async def listed_entries(connection: Connection, ledger_id: str, rows: Sequence[Row]) -> list[ListedEntry]:

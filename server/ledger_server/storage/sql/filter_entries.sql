@@ -1,8 +1,8 @@
 -- Those of some entries that pass the filters, in any order, each with its account's counters after the command that
 -- wrote it. An entry is discarded by the first later version of its transaction that has another entry set.
--- $1 ledger_id uuid, $2 entry_ids text[], $3 directions text[], $4 statuses text[], $5 include_discarded boolean; then
--- filters, of which null passes all: $6 and $7 bounds of effective_at timestamptz, $8 metadata jsonb, $9 metadata_path
--- text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of lock_versions
+-- $1 ledger_id uuid, $2 entry_ids text[]; then filters, of which null passes all: $3 directions text[],
+-- $4 statuses text[], $5 discarded boolean, $6 and $7 bounds of effective_at timestamptz, $8 metadata jsonb,
+-- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of lock_versions
 -- bigint, $15 and $16 bounds of created_at timestamptz, $17 account_id uuid, $18 category_ids text[], which hold the
 -- account directly. Upper bounds are exclusive.
 SELECT
@@ -46,9 +46,9 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS edited ON true
 WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
-    AND e.direction = ANY ($3::text[]::smallint[])
-    AND e.status = ANY ($4::text[]::smallint[])
-    AND ($5::boolean OR d.discarded_at IS NULL)
+    AND ($3::text[] IS NULL OR e.direction = ANY ($3::text[]::smallint[]))
+    AND ($4::text[] IS NULL OR e.status = ANY ($4::text[]::smallint[]))
+    AND ($5::boolean IS NULL OR (d.discarded_at IS NOT NULL) = $5::boolean)
     AND ($6::timestamptz IS NULL OR w.effective_at >= $6::timestamptz)
     AND ($7::timestamptz IS NULL OR w.effective_at < $7::timestamptz)
     AND ($8::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $8::jsonb)

@@ -4,12 +4,13 @@
 -- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
 -- entries a version has.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
--- $6 directions text[], $7 statuses text[], $8 include_discarded boolean, $9 effective_at_lower_bound timestamptz or null,
--- $10 effective_at_upper_bound timestamptz or null, $11 row_count bigint; then filters, of which null passes all: $12 metadata jsonb,
+-- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
+-- $9 discarded boolean, $10 and $11 bounds of effective_at timestamptz, $12 metadata jsonb,
 -- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
 -- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
 -- $19 and $20 bounds of created_at timestamptz, $21 entry_ids text[], $22 category_ids text[], which hold the account
--- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands
+-- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands;
+-- $25 pending_directions text[]: of what was written pending only these, as a balance counts it
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -45,8 +46,9 @@ CROSS JOIN LATERAL (
     WHERE ledger_id = $1::uuid
         AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
         AND account_id = $2::uuid
-        AND direction = ANY ($6::text[]::smallint[])
-        AND status = ANY ($7::text[]::smallint[])
+        AND ($7::text[] IS NULL OR direction = ANY ($7::text[]::smallint[]))
+        AND ($8::text[] IS NULL OR status = ANY ($8::text[]::smallint[]))
+        AND ($25::text[] IS NULL OR status <> 1 OR direction = ANY ($25::text[]::smallint[]))
     ORDER BY entry_id
     LIMIT 1000
 ) AS e
@@ -84,9 +86,12 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
         WHERE c.ledger_id = $1::uuid AND c.account_id = $2::uuid
             AND c.category_id = ANY ($22::text[]::uuid[]) AND c.until_position IS NULL
     ))
-    AND ($8::boolean OR d.discarded_at IS NULL OR d.discarded_position > $24::bigint)
-    AND ($9::timestamptz IS NULL OR w.effective_at >= $9::timestamptz)
-    AND ($10::timestamptz IS NULL OR w.effective_at < $10::timestamptz)
+    AND (
+        $9::boolean IS NULL
+        OR (d.discarded_at IS NOT NULL AND ($24::bigint IS NULL OR d.discarded_position <= $24::bigint)) = $9::boolean
+    )
+    AND ($10::timestamptz IS NULL OR w.effective_at >= $10::timestamptz)
+    AND ($11::timestamptz IS NULL OR w.effective_at < $11::timestamptz)
     AND ($12::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $12::jsonb)
     AND (
         $13::text IS NULL
@@ -109,4 +114,4 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
 ORDER BY
     CASE WHEN $23::boolean THEN v.lock_version END DESC, CASE WHEN $23::boolean THEN e.entry_id END DESC,
     v.lock_version, e.entry_id
-LIMIT $11::bigint
+LIMIT $6::bigint
