@@ -508,23 +508,26 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCategory(self, request, context):
-        """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND.
+        """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddCategoryMember(self, request, context):
-        """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
+        with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
+        the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
+        minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
+        CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveCategoryMember(self, request, context):
-        """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        CATEGORY_MEMBER_NOT_FOUND.
+        """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
+        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -124,14 +124,17 @@ class LedgerServiceStub:
     UpdateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]
-    """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+    """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
     AddCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]
-    """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
+    with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
+    the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
+    minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
+    CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
     """
     RemoveCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]
-    """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    CATEGORY_MEMBER_NOT_FOUND.
+    """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
+    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
     """
     CreateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
@@ -254,14 +257,17 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     UpdateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
-    """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+    """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
     AddCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
-    """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+    """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
+    with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
+    the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
+    minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
+    CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
     """
     RemoveCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
-    """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    CATEGORY_MEMBER_NOT_FOUND.
+    """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
+    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
     """
     CreateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
@@ -579,7 +585,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.DeleteCategoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
-        """Deletes a category for good, whatever is in it. Errors: CATEGORY_NOT_FOUND."""
+        """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def AddCategoryMember(
@@ -587,8 +593,11 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.AddCategoryMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
-        """Puts an account or a category into a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE, CATEGORY_TOO_DEEP.
+        """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
+        with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
+        the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
+        minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
+        CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
         """
 
     @_abc_1.abstractmethod
@@ -597,8 +606,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.RemoveCategoryMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
-        """Takes an account or a category out of a category, which it answers. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        CATEGORY_MEMBER_NOT_FOUND.
+        """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
+        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
         """
 
     @_abc_1.abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ledger_server.domain.commands import Command
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import MetadataPatch, Ref, Values, items_value, patch_value
-from ledger_server.domain.model import Metadata
+from ledger_server.domain.model import Metadata, SummedOverlaps
 from ledger_server.domain.money import NormalBalance
 
 
@@ -67,6 +67,8 @@ class DeleteCategory(Command):
     method = "DeleteCategory"
 
     category: Ref
+    # Large overlaps, if there are any, summed before it came into its lane.
+    summed: SummedOverlaps | None = field(default=None, init=False)
 
     def values(self) -> Values:
         return (*self.category.values("category"),)
@@ -81,6 +83,8 @@ class AddCategoryMember(Command):
     category: Ref
     account: Ref | None
     member_category: Ref | None
+    # As of DeleteCategory.
+    summed: SummedOverlaps | None = field(default=None, init=False)
 
     def values(self) -> Values:
         return (
@@ -98,3 +102,5 @@ class RemoveCategoryMember(AddCategoryMember):
 _NOBODY = Ref(None, None)
 
 CategoryCommand = CreateCategory | UpdateCategory | DeleteCategory | AddCategoryMember
+# Those of them that may nest categories, or take them apart.
+NestingCommand = DeleteCategory | AddCategoryMember

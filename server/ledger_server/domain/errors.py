@@ -264,6 +264,10 @@ class Contention(Aborted):
     reason = "CONTENTION"
 
 
+class OverlapNotSummed(Contention):
+    """What categories have in common is to be summed beside the lane first; told to callers only if that never ends."""
+
+
 class OutOfRange(LedgerError):
     code = "OUT_OF_RANGE"
 

@@ -369,3 +369,19 @@ class MemberChange(NamedTuple):
     account_id: str | None
     member_category_id: str | None
     joins: bool
+
+
+class Overlap(NamedTuple):
+    """Two sets of categories, and so the accounts that are directly in one of each."""
+
+    ones: frozenset[str]
+    others: frozenset[str]
+
+
+class SummedOverlaps(NamedTuple):
+    """The counters of overlaps at a position, and how many events since then the lane may have to look through."""
+
+    epoch: str
+    position: int
+    counters: Mapping[Overlap, Counters]
+    bearable: int

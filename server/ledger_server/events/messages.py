@@ -146,6 +146,14 @@ class LoggedEvent:
         return self._message.SerializeToString() + b"".join(tag + _varint(len(change)) + change for change in chosen)
 
 
+def touched_accounts(payload: bytes) -> set[str]:
+    """The accounts whose balances an event moved, or that it put into a category or took out of one."""
+    event = Event.FromString(payload)
+    touched = {change.account_id for change in event.changes}
+    touched.add(event.member_account_id)
+    return touched - {""}
+
+
 def _named_ids(event: Event) -> list[str]:
     ids = [event.account_id] if event.account_id else []
     if event.category_id or event.joined_or_left_category_ids:

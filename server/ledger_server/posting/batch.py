@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
-from ledger_server.domain.errors import LedgerError, RequestIdReused, error_from_record
+from ledger_server.domain.errors import LedgerError, OverlapNotSummed, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import first_difference
 from ledger_server.domain.model import Transaction
 from ledger_server.domain.posting import decide
@@ -95,7 +95,11 @@ async def write_batch(
             answers = await _answers_after_deletion(connection, book, locked, commands)
             await connection.execute(frame.commit)
             return answers, None
-        known = await _load(connection, book, locked, commands, items)
+        try:
+            known = await _load(connection, book, locked, commands, items)
+        except OverlapNotSummed as error:
+            await connection.execute(frame.commit)
+            return [error], book
         answers = await _decide_and_write(connection, book, commands, locked["now"], known)
     except BaseException:
         await _roll_back(connection)
@@ -123,9 +127,8 @@ async def _load(
     in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
     known = await _known_requests(connection, book, row["known_request_ids"], in_full)
     await load(connection, book, items, row["known_external_ids"], row["has_categories"])
-    if any(nests_categories(command) for command in commands):
-        (command,) = commands
-        await load_nesting(connection, book, command)
+    if nests_categories(commands[0]) and commands[0].request_id not in known:
+        await load_nesting(connection, book, commands[0], row["now"])
     return known
 
 

@@ -26,11 +26,12 @@ from ledger_server.domain.commands import (
     ReverseTransaction,
     UpdateTransaction,
 )
-from ledger_server.domain.errors import ShuttingDown
+from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
 from ledger_server.posting.batch import Answer, validate
 from ledger_server.posting.nesting import nests_categories
+from ledger_server.posting.summing import Summing
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool, snapshot
 
@@ -42,6 +43,8 @@ BATCH_ENTRIES_MAX = 20_000
 REMEMBERED_ACCOUNTS_MAX = 20_000
 REMEMBERED_TRANSACTIONS_MAX = 2_000
 REMEMBERED_LEDGERS_MAX = 100
+# So often what categories have in common is summed for one command, if it keeps changing.
+SUMMED_TIMES_MAX = 8
 
 
 class _Ticket(NamedTuple):
@@ -114,6 +117,7 @@ class Lanes:
         self._schedule_count = 0
         self._unanswered = self._unanswered_entries = 0
         self._is_draining = False
+        self._summing = Summing(pool)
         self._drained = asyncio.Event()
 
     async def submit(self, commands: Sequence[Command]) -> list[Answer]:
@@ -122,6 +126,17 @@ class Lanes:
         Raises ShuttingDown or Overloaded before anything is queued. Cancelling takes the commands out of the
         queue; once they are being written they are written whatever happens to the caller.
         """
+        _mark(commands)
+        if not nests_categories(commands[0]):
+            return await self._queue(commands)
+        for _ in range(SUMMED_TIMES_MAX):
+            await self._summing.prepare(commands[0])
+            answers = await self._queue(commands)
+            if not isinstance(answers[0], OverlapNotSummed):
+                break
+        return answers
+
+    async def _queue(self, commands: Sequence[Command]) -> list[Answer]:
         if self._is_draining:
             raise ShuttingDown("the server is shutting down; nothing was written", retry_seconds=0.5)
         entry_count = sum(map(_entry_count, commands))
@@ -131,7 +146,6 @@ class Lanes:
         arrived = time.monotonic()
         if lane.tickets and lane.lost_at is None:
             refuse_a_crowd(len(lane.tickets), arrived - lane.tickets[0].arrived)
-        _mark(commands)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, nests_categories(commands[0])))
         self._unanswered += len(commands)
@@ -153,7 +167,8 @@ class Lanes:
         """Serves the lanes within the block; at its end everything queued is still written."""
         tasks = [asyncio.create_task(self._serve(worker), name="lane-worker") for worker in self._workers]
         try:
-            yield self
+            async with self._summing.running():
+                yield self
         finally:
             await self._drain()
             for task in tasks:

@@ -2,35 +2,59 @@
 
 It is a batch of its own, for those sums must stand still while it is decided. What moves is all that is under a
 category, and the counters of that are known. A category above gains or loses them, but for what it has of the same
-accounts otherwise: the overlap, and only that has to be summed account by account.
+accounts otherwise: the overlap, and only that has to be summed account by account. A small one is summed right in the
+lane; a large one was summed beside it (summing.py), and the lane only adds what changed since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TypeGuard
 
 from ledger_server.domain.book import Book
-from ledger_server.domain.category_commands import AddCategoryMember, DeleteCategory
+from ledger_server.domain.category_commands import AddCategoryMember, DeleteCategory, NestingCommand
 from ledger_server.domain.commands import Command
+from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.model import Overlap
 from ledger_server.domain.money import Counters
+from ledger_server.domain.posting import decide
+from ledger_server.posting.overlaps import caught_up, sum_small, touched_since
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
-from ledger_server.storage.rows import counters_from
-
-# Beyond this a set is large, whatever it is.
-COUNTED_MAX = 10_000
 
 
-def nests_categories(command: Command) -> bool:
+def nests_categories(command: Command) -> TypeGuard[NestingCommand]:
     """Whether it must be a batch of its own."""
     return isinstance(command, DeleteCategory) or (
         isinstance(command, AddCategoryMember) and command.member_category is not None
     )
 
 
-async def load_nesting(connection: Connection, book: Book, command: Command) -> None:
-    """Fills `children` and `overlaps` of the book for a command whose names are loaded already."""
-    assert isinstance(command, AddCategoryMember | DeleteCategory), command
+async def load_nesting(connection: Connection, book: Book, command: NestingCommand, time: datetime) -> None:
+    """Fills `children` and `overlaps` of the book for a command whose names are loaded already.
+
+    Raises OverlapNotSummed if there is a large one that was not summed beside the lane, or too long ago.
+    """
+    overlaps = await find_overlaps(connection, book, command, time)
+    summed = command.summed if command.summed is not None and command.summed.epoch == book.epoch else None
+    counters: dict[Overlap, Counters] = {}
+    for overlap in set(overlaps.values()):
+        if summed is None or overlap not in summed.counters:
+            counters[overlap] = await sum_small(connection, book.ledger.id, overlap, book.position)
+    if summed is not None:
+        touched = await touched_since(connection, book.ledger.id, summed, book.position)
+        counters |= await caught_up(connection, book.ledger.id, summed, touched, book.position)
+    book.overlaps = {**book.overlaps, **{category_id: counters[overlap] for category_id, overlap in overlaps.items()}}
+
+
+async def find_overlaps(
+    connection: Connection, book: Book, command: NestingCommand, time: datetime
+) -> dict[str, Overlap]:
+    """The overlaps to be summed, by the categories above that gain or lose what moves; fills `children` of the book.
+
+    None are, if the command is refused or changes nothing: that does not depend on what they are.
+    """
     category = book.find_category(command.category)
     if isinstance(command, DeleteCategory):
         member = category
@@ -38,11 +62,11 @@ async def load_nesting(connection: Connection, book: Book, command: Command) -> 
         assert command.member_category is not None, command
         member = book.find_category(command.member_category)
     if category is None or member is None:
-        return
+        return {}
     category_id, moving_id = category.category.id, member.category.id
     above = set(book.above(moving_id)) if member is category else book.climb([category_id])
     if moving_id in above:
-        return
+        return {}
     rows = await connection.fetch(sql.load_nestings_below, book.ledger.id, [*above, moving_id])
     children: dict[str, frozenset[str]] = {}
     for row in rows:
@@ -50,25 +74,18 @@ async def load_nesting(connection: Connection, book: Book, command: Command) -> 
     book.children = children
     parents = children if member is category else [category_id]
     without = children | {parent: children.get(parent, frozenset()) - {moving_id} for parent in parents}
-    moving = descend(children, moving_id)
+    moving = frozenset(descend(children, moving_id))
     overlaps = {}
     for category_id in above:
         otherwise = descend(without, category_id)
         if moving_id not in otherwise:
-            overlaps[category_id] = await _overlap(connection, book.ledger.id, moving, otherwise)
-    book.overlaps = overlaps
-
-
-async def _overlap(connection: Connection, ledger_id: str, ones: Iterable[str], others: Iterable[str]) -> Counters:
-    """The counters of the accounts that are directly in categories of both sets; the cost is the smaller set's."""
-    ones, others = list(ones), list(others)
-    (counts,) = await connection.fetch(sql.count_members, ledger_id, ones, others, COUNTED_MAX)
-    if not counts["ones"] or not counts["others"]:
-        return Counters()
-    if counts["others"] < counts["ones"]:
-        ones, others = others, ones
-    (row,) = await connection.fetch(sql.sum_overlap, ledger_id, ones, others)
-    return counters_from(row)
+            overlaps[category_id] = Overlap(moving, frozenset(otherwise))
+    book.overlaps = dict.fromkeys(overlaps, Counters())
+    try:
+        effect = decide(book, command, time)
+    except LedgerError:
+        return {}
+    return overlaps if effect.joined_or_left else {}
 
 
 def descend(children: Mapping[str, Iterable[str]], category_id: str) -> set[str]:

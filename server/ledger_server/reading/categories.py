@@ -83,7 +83,7 @@ async def _sum(snapshot_from: SnapshotFrom, category_ids: list[str], as_of: AsOf
                 rows = await at.connection.fetch(
                     sql.list_members_at, at.ledger_id, category_ids, as_of.position, *after, PART_ACCOUNTS
                 )
-                known = await balances_as_of(at, [row["account_id"] for row in rows], as_of)
+                known = await balances_as_of(at, [row["account_id"] for row in rows if row["is_first"]], as_of)
                 for balance in known.values():
                     total = total.plus(balance.counters)
                 if len(rows) < PART_ACCOUNTS:
