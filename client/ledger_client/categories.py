@@ -49,6 +49,8 @@ class CategoryFilters(TypedDict, total=False):
     """The one with this external id."""
     parent_category_id: str
     """Directly in this category."""
+    member_category_id: str
+    """The parents of this category, which it is directly in."""
     account_id: str
     """Above this account, directly or through other categories."""
     metadata: Mapping[str, str]
@@ -161,6 +163,7 @@ class CategoryCalls(Connection):
             normal_balance=normal_balance_value(filters.get("normal_balance")),
             external_id=filters.get("external_id", ""),
             parent_category_id=filters.get("parent_category_id", ""),
+            member_category_id=filters.get("member_category_id", ""),
             account_id=filters.get("account_id", ""),
             metadata=filters.get("metadata"),
             metadata_filter=filters.get("metadata_filter"),

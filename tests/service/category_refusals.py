@@ -135,6 +135,12 @@ ROWS = [
         "category_ids[0]",
     ),
     field(
+        "the parents of what is no category's id",
+        "ListCategories",
+        lambda b: listing(b, member_category_id="x"),
+        "member_category_id",
+    ),
+    field(
         "more conditions on categories than allowed",
         "CreateTransaction",
         lambda b: b.create(category_conditions=conditions(category_id=b.top) * 101),

@@ -396,12 +396,28 @@ async def test_categories_are_found_by_what_they_are_and_where(books: Books) -> 
     assert await found(currency="EUR") == await found(external_id="e") == await found(metadata={"k": "v"}) == [euros.id]
     assert await found(normal_balance="debit") == [euros.id]
     assert await found(parent_category_id=top.id) == [one.id]
+    assert await found(member_category_id=two.id) == [one.id]
+    assert await found(member_category_id=top.id) == []
     assert await found(account_id=a.id) == [top.id, one.id, two.id]
     assert await found(account_id=a.id, parent_category_id=one.id) == [two.id]
+    assert await found(account_id=a.id, member_category_id=two.id) == [one.id]
     assert await found(account_id=a.id, parent_category_id=two.id) == []
     await books.pay(a, await books.account(), 30)
     assert await found(balances=[condition("posted", "<", 0)]) == [top.id, one.id, two.id]
     assert await found(balances=[condition("posted", ">=", 0)], page_size=1) == [euros.id]
+
+
+async def test_the_parents_of_a_category_are_found_until_it_leaves_them_or_they_are_deleted(books: Books) -> None:
+    one, two, three = [await books.category() for _ in range(3)]
+    category = await books.category(one, two, three)
+
+    async def parents() -> list[str]:
+        return [each.id async for each in books.client.categories(books.id, member_category_id=category.id)]
+
+    assert await parents() == [one.id, two.id, three.id]
+    await books.remove(one, category)
+    await books.client.delete_category(books.id, two)
+    assert await parents() == [three.id]
 
 
 async def test_many_at_once_keep_the_sums_exact(books: Books) -> None:

@@ -348,6 +348,7 @@ class ListCategoriesRequest(_message.Message):
     NORMAL_BALANCE_FIELD_NUMBER: _builtins.int
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     BALANCES_FIELD_NUMBER: _builtins.int
+    MEMBER_CATEGORY_ID_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -366,6 +367,8 @@ class ListCategoriesRequest(_message.Message):
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
     normal_balance: _balances_pb2.NormalBalance.ValueType
     """Keep only categories of this normality; unspecified: all."""
+    member_category_id: _builtins.str
+    """Keep only the parents of this category, which it is directly in; empty: all."""
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keep only categories with these ids, at most 1,000; empty: all."""
@@ -403,10 +406,11 @@ class ListCategoriesRequest(_message.Message):
         normal_balance: _balances_pb2.NormalBalance.ValueType = ...,
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         balances: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
+        member_category_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "metadata_filter", b"metadata_filter", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_id", b"account_id", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_id", b"account_id", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "member_category_id", b"member_category_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015

@@ -180,7 +180,7 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
         fields.currency(problems, request.currency)
     if len(request.category_ids) > BATCH_GET_MAX:
         problems.add("category_ids", f"must be at most {BATCH_GET_MAX}")
-    parent_id, account_id = request.parent_category_id, request.account_id
+    parent_id, member_id, account_id = request.parent_category_id, request.member_category_id, request.account_id
     query = CategoryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -192,6 +192,7 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
         normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
         external_id=fields.external_id(problems, "external_id", request.external_id) or None,
         parent_category_id=fields.object_id(problems, "parent_category_id", parent_id) if parent_id else None,
+        member_category_id=fields.object_id(problems, "member_category_id", member_id) if member_id else None,
         account_id=fields.object_id(problems, "account_id", account_id) if account_id else None,
         balances=conditions_of(problems, "balances", request.balances),
         metadata=fields.metadata(problems, request.metadata),

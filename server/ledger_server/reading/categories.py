@@ -141,6 +141,9 @@ async def _named(at: Snapshot, query: CategoryQuery) -> list[str] | None:
     if query.parent_category_id is not None:
         rows = await at.connection.fetch(sql.list_categories_in, at.ledger_id, query.parent_category_id)
         named.append({row["category_id"] for row in rows})
+    if query.member_category_id is not None:
+        rows = await at.connection.fetch(sql.list_categories_with, at.ledger_id, query.member_category_id)
+        named.append({row["category_id"] for row in rows})
     if query.account_id is not None:
         rows = await at.connection.fetch(sql.load_categories_above, at.ledger_id, [query.account_id], [], [])
         named.append({row["category_id"] for row in rows})

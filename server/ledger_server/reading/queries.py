@@ -164,7 +164,8 @@ class AccountVersionQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryQuery(LedgerPageQuery):
-    """Categories, oldest first. `account_id` is one that they are above, `parent_category_id` one that they are in.
+    """Categories, oldest first. `account_id` is one that they are above, `parent_category_id` one that they are in,
+    `member_category_id` one that is in them.
 
     `names` are parts of names, `balances` are of those as they stand; nothing named in a filter means all.
     """
@@ -175,6 +176,7 @@ class CategoryQuery(LedgerPageQuery):
     normal_balance: NormalBalance | None = None
     external_id: str | None = None
     parent_category_id: str | None = None
+    member_category_id: str | None = None
     account_id: str | None = None
     balances: tuple[BalanceCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
