@@ -123,7 +123,9 @@ class LedgerError(Exception):
 
 def is_lost_connection(error: LedgerError) -> bool:
     """Whether a stream should be resumed. An INTERNAL without a reason is of gRPC's core: a stream that was reset."""
-    return isinstance(error, Unavailable | Cancelled | Overloaded) or (isinstance(error, Internal) and not error.reason)
+    return isinstance(error, Unavailable | Cancelled | Overloaded | SlowSubscriber) or (
+        isinstance(error, Internal) and not error.reason
+    )
 
 
 CLASS_OF_CODE: dict[grpc.StatusCode, type[LedgerError]] = {}
@@ -327,7 +329,7 @@ class Overloaded(ResourceExhausted, reason=ErrorReason.ERROR_REASON_OVERLOADED):
 
 
 class SlowSubscriber(ResourceExhausted, reason=ErrorReason.ERROR_REASON_SLOW_SUBSCRIBER):
-    """The stream was read too slowly: read faster and watch again from the last position."""
+    """Nothing of the stream was read for some seconds. This client's streams resume when they are read again."""
 
 
 class Internal(LedgerError, code=grpc.StatusCode.INTERNAL, reason=ErrorReason.ERROR_REASON_INTERNAL):

@@ -8,7 +8,8 @@ accounts that join are announced     → one ``Snapshot`` of them, once, though 
 events, one or many in a message     → ``Event`` after ``Event``, each position once, in order
 a heartbeat                          → ``Heartbeat``, which moves the position too
 connection lost, server drained,     → nothing: the stream resumes after the last position that was handed out
-three heartbeats missed
+three heartbeats missed, ended by
+the service as nothing was read
 an account's lock_version skips      → ``StreamGap``, for each event of an account moves it by exactly one
 a position skips, of all events      → ``StreamGap``
 the database was restored            → ``EpochChanged``: what was seen may never have been
@@ -210,7 +211,6 @@ class WatchCalls(Connection):
         Raises:
             LedgerNotFound, AccountNotFound, CategoryNotFound: when the stream is entered.
             PositionInFuture, PositionPruned, EpochChanged: there is no way to go on from the position.
-            SlowSubscriber: the server will not wait any longer; watch again from ``stream.position``.
             StreamGap: the stream left a change out.
         """
         request = WatchBalancesRequest(

@@ -63,7 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         async with (
             fresh_statistics(databases.migration.dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
-            Hub(dsn, pool).running() as hub,
+            Hub(dsn, pool, stall_seconds=settings.stall_seconds).running() as hub,
             Folding(dsn).running() as folding,
             Lanes(workers, pool, hub.committed, folding.ask).running() as lanes,
             sweeping(pool, lanes),

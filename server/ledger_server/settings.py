@@ -31,6 +31,7 @@ class Settings:
     log_format: `pretty`, `json`, or `auto`: pretty on a terminal. log_level: debug, info, warning or error.
     event_retention: how long events can be watched, at least; default: for ever. In the environment seconds, or a
         number of `s`, `m`, `h` or `d`, as in `30d`.
+    stall_seconds: how long a stream's reader may take nothing until its stream is ended with SLOW_SUBSCRIBER.
     drain_seconds: how long calls under way may go on once the server is told to stop.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     log_format: str = "auto"
     log_level: str = "info"
     event_retention: timedelta | None = None
+    stall_seconds: float = 4.0
     drain_seconds: float = 10.0
 
     @classmethod
@@ -85,6 +87,8 @@ class Settings:
             )
         if self.lanes < 1 or self.readers < 1:
             raise SettingsError("LEDGER_LANES and LEDGER_READERS must be at least 1")
+        if not self.stall_seconds:
+            raise SettingsError("LEDGER_STALL_SECONDS must be more than 0")
         if self.log_format not in ("auto", "pretty", "json"):
             raise SettingsError("LEDGER_LOG_FORMAT must be auto, pretty or json")
         if self.log_level not in ("debug", "info", "warning", "error"):
@@ -168,5 +172,6 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "readers": _number,
     "ready_file": _path,
     "event_retention": _retention,
+    "stall_seconds": _seconds,
     "drain_seconds": _seconds,
 }

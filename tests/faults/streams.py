@@ -14,7 +14,7 @@ import grpc.aio
 from ledger_client import Account, Event, Heartbeat, LedgerClient, commands, credit, debit, new_request_id
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import WatchBalancesRequest, WatchBalancesResponse
-from ledger_server.events.hub import STALL_SECONDS
+from ledger_server.settings import Settings
 from tests.faults.history import Recorded, read_recorded
 from tests.faults.proxy import proxied
 from tests.faults.report import Result
@@ -148,7 +148,7 @@ async def stalled(stage: Stage, rounds: int) -> Result:
                 rss_mb = server.rss_mb()
                 lateness.clear()
                 async with traffic.running(2):
-                    await asyncio.sleep(STALL_SECONDS + 5)
+                    await asyncio.sleep(Settings().stall_seconds + 5)
                 # Their status waits behind what they did not read.
                 ended = [code for code in await asyncio.gather(*map(_read_on, calls)) if code]
                 growth_mb = server.rss_mb() - rss_mb

@@ -240,6 +240,25 @@ async def test_a_reader_that_takes_nothing_is_ended_with_its_position(
         assert not [name for name in stream_tasks() if ledger.id in name]
 
 
+async def test_who_takes_no_more_of_a_snapshot_is_told_no_position(
+    server: Server, ledger: Ledger, pair: tuple[Account, Account]
+) -> None:
+    """After one the rest of the snapshot would be lost; after the snapshot's end nothing is."""
+    for takes, position in ((0, {}), (1, {}), (2, {"position": "2"})):
+        taken: list[WatchBalancesResponse] = []
+
+        async def take_some(message: bytes, taken: list[WatchBalancesResponse] = taken, takes: int = takes) -> None:
+            if len(taken) == takes:
+                await asyncio.Event().wait()
+            taken.append(WatchBalancesResponse.FromString(message))
+
+        async with new_hub(server.dsn, stall_seconds=0.2) as hub:
+            with pytest.raises(SlowSubscriber) as caught:
+                await hub.deliver(Watch(ledger.id, snapshot=True, heartbeat_seconds=0.1), take_some)
+        assert [message.WhichOneof("message") for message in taken] == ["snapshot", "snapshot_complete"][:takes]
+        assert caught.value.metadata == position
+
+
 async def test_a_stopping_hub_waits_for_nobody(server: Server, ledger: Ledger) -> None:
     async def never(message: bytes) -> None:
         await asyncio.Event().wait()

@@ -8,10 +8,22 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ledger_client import Account, BalanceStream, Event, Ledger, LedgerClient, commands, credit, debit
+from ledger_client import (
+    Account,
+    BalanceStream,
+    Event,
+    Ledger,
+    LedgerClient,
+    Snapshot,
+    WatchMessage,
+    commands,
+    credit,
+    debit,
+)
 from tests.service.processes import Service, started
 
 SUBSCRIBERS, STOPPING, CHANNELS = 300, 50, 4
@@ -94,6 +106,38 @@ async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
     print(f"p99 {before * 1e3:.0f} ms before, {after * 1e3:.0f} ms after; {grown_mib:+.0f} MiB")
     assert after <= max(2 * before, DELAY_SECONDS)
     assert grown_mib <= MEMORY_MIB
+
+
+@pytest.mark.parametrize("asked", [{"snapshot": True}, {"after_position": 0}], ids=["in the snapshot", "in the log"])
+async def test_who_reads_on_after_having_been_ended_has_lost_nothing(
+    database: str, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(started(tmp_path, database_url=database, stall_seconds=0.5))
+        client = await stack.enter_async_context(LedgerClient(service.address, options=SMALL_WINDOWS))
+        ledger = await client.create_ledger("books")
+        wanted = [commands.create_account(str(n), normal_balance="credit", currency="USD") for n in range(2_500)]
+        accounts = list((await client.batch_create_accounts(ledger.id, wanted)).accounts)
+        last = await flood(client, ledger, accounts[:ACCOUNTS], [])
+        async with client.watch_balances(ledger.id, heartbeat_interval=1, **asked) as stream:
+            # The first response is here, and no other is read.
+            async with asyncio.timeout(20):
+                while not any(line.get("reason") == "SLOW_SUBSCRIBER" for line in service.logged()):
+                    await asyncio.sleep(0.1)
+            # Longer than the service tries to tell it.
+            await asyncio.sleep(2.5)
+            messages: list[WatchMessage] = []
+            async with asyncio.timeout(20):
+                while (stream.position or 0) < last:
+                    messages.append(await anext(stream))
+    if "snapshot" in asked:
+        snapshot, *_ = messages
+        assert isinstance(snapshot, Snapshot)
+        assert snapshot.accounts.keys() == {account.id for account in accounts}
+    else:
+        moved = [message.position for message in messages if isinstance(message, Event)]
+        assert moved == list(range(last - FLOOD_TRANSACTIONS + 1, last + 1))
+    assert [line for line in service.logged() if line["level"] == "error"] == []
 
 
 async def new_books(client: LedgerClient) -> tuple[Ledger, list[Account]]:

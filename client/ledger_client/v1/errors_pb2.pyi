@@ -169,8 +169,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "OVERLOADED"}. Do: repeat with the same request_id, after the RetryInfo's delay.
     """
     ERROR_REASON_SLOW_SUBSCRIBER: _ErrorReason.ValueType  # 71
-    """RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
-    Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
+    """RESOURCE_EXHAUSTED. The subscriber took no message for a set time, 4 s by default. Without a position it stopped within
+    the snapshot, of which there is no rest.
+    Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
+    with last, or this one if that was all; without one, watch again with a snapshot.
     """
     ERROR_REASON_CATEGORY_NOT_FOUND: _ErrorReason.ValueType  # 100
     """NOT_FOUND. No such category in this ledger, or it is deleted.
@@ -351,8 +353,10 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 70
 Example: {"reason": "OVERLOADED"}. Do: repeat with the same request_id, after the RetryInfo's delay.
 """
 ERROR_REASON_SLOW_SUBSCRIBER: ErrorReason.ValueType  # 71
-"""RESOURCE_EXHAUSTED. The subscriber takes messages too slowly.
-Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: read faster, resume from the position.
+"""RESOURCE_EXHAUSTED. The subscriber took no message for a set time, 4 s by default. Without a position it stopped within
+the snapshot, of which there is no rest.
+Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
+with last, or this one if that was all; without one, watch again with a snapshot.
 """
 ERROR_REASON_CATEGORY_NOT_FOUND: ErrorReason.ValueType  # 100
 """NOT_FOUND. No such category in this ledger, or it is deleted.

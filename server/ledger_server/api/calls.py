@@ -148,7 +148,8 @@ async def _abort(
         async with asyncio.timeout(ABORT_SECONDS):
             await context.abort(code, message, trailers)
     except TimeoutError:
-        raise grpc.aio.AbortError from None
+        # gRPC takes an AbortError that is not its own for a bug.
+        raise asyncio.CancelledError from None
 
 
 def _milliseconds_since(started: float) -> float:

@@ -52,7 +52,6 @@ POLL_INTERVAL_SECONDS = 0.005
 CATCH_UPS_MAX = 3
 CATCH_UP_EVENTS_MAX = 1_000
 CATCH_UP_BYTES_MAX = 256 * 1024
-STALL_SECONDS = 30.0
 # How long a message on its way may still take when the server is told to stop.
 DRAIN_SECONDS = 0.5
 
@@ -64,9 +63,7 @@ class _StalledError(Exception):
 class Hub:
     """Where streams are opened, and where commits are announced."""
 
-    def __init__(
-        self, dsn: str, pool: Pool, *, with_doorbell: bool = True, stall_seconds: float = STALL_SECONDS
-    ) -> None:
+    def __init__(self, dsn: str, pool: Pool, *, with_doorbell: bool = True, stall_seconds: float = 4.0) -> None:
         self._dsn = dsn
         self._pool = pool
         # Tailers and the poll have connections of their own: a stream must not wait behind somebody's long list.
@@ -144,6 +141,7 @@ class Hub:
         position = head.position if watch.after_position is None else watch.after_position
         subscription = Subscription(watch, position, head.time)
         tailer = self._enter(watch.ledger_id, head, subscription)
+        is_opened = not watch.snapshot
         try:
             if watch.snapshot:
                 async with aclosing(self._snapshot(watch, subscription, head)) as parts:
@@ -151,7 +149,7 @@ class Hub:
                         yield message
             else:
                 yield messages.heartbeat(position, head.epoch, head.time, head.position - position)
-            heard_at = time.monotonic()
+            is_opened, heard_at = True, time.monotonic()
             while True:
                 if subscription.error is not None:
                     raise subscription.error
@@ -175,13 +173,18 @@ class Hub:
         except _StalledError:
             if subscription.error is not None:
                 raise subscription.error from None
-            raise SlowSubscriber(
-                f"nothing was taken for {self._stall_seconds:g} s; watch again from the last position",
-                metadata={"position": str(subscription.position)},
-                retry_seconds=1.0,
-            ) from None
+            raise self._slow(subscription.position if is_opened else None) from None
         finally:
             self._leave(tailer, subscription)
+
+    def _slow(self, position: int | None) -> SlowSubscriber:
+        """From a position nothing is lost; there is none within a snapshot, whose rest is nowhere else."""
+        again = "with a new snapshot" if position is None else "from the last position"
+        return SlowSubscriber(
+            f"nothing was taken for {self._stall_seconds:g} s; watch again {again}",
+            metadata={} if position is None else {"position": str(position)},
+            retry_seconds=1.0,
+        )
 
     async def _start(self, watch: Watch) -> Head:
         async with self._reading():
