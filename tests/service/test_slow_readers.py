@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -33,8 +34,8 @@ WATCHED = 12
 WRITES_PER_SECOND = 30
 # What the ones who stop do not read: several megabytes for each of them.
 FLOOD_TRANSACTIONS = 600
-# Of a delay that is hardly one, twice as much says nothing.
-DELAY_SECONDS = 0.5
+# Of a delay that is hardly one, twice as much says nothing: this is a turn of the scheduler on a busy machine.
+DELAY_SECONDS = 0.05
 MEMORY_MIB = 50
 
 
@@ -61,10 +62,11 @@ class Reader:
                 self.position = message.position
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("rounds", "seconds"), [(3, 1), pytest.param(7, 5, marks=pytest.mark.long)])
 async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
-    database: str, tmp_path: Path, seconds: float
+    database: str, tmp_path: Path, rounds: int, seconds: float
 ) -> None:
+    """With and without, in turn: what else the machine does is then on both sides, and medians leave hiccups out."""
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(started(tmp_path, database_url=database, log_level="error"))
         client = await stack.enter_async_context(LedgerClient(service.address))
@@ -83,27 +85,31 @@ async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
             )
             for n in range(SUBSCRIBERS)
         ]
-        reading = [asyncio.create_task(reader.read()) for reader in readers]
-        attentive = readers[STOPPING:]
-        await flood(client, ledger, accounts, attentive)
-        before = await delays(client, ledger, accounts, attentive, seconds)
-        memory_mib = rss_mib(service)
-
-        for reader in readers[:STOPPING]:
-            reader.stops = True
-        flooded = await flood(client, ledger, accounts, attentive)
-        assert all(task.done() for task in reading[:STOPPING])
-        after = await delays(client, ledger, accounts, attentive, seconds)
-        grown_mib = rss_mib(service) - memory_mib
-        # Who stopped has lost nothing by it, or the client would say so.
-        late = readers[0]
-        async with asyncio.timeout(60):
-            while late.position < flooded:
-                late.position = (await anext(late.stream)).position
-        for task in reading:
+        reading = {n: asyncio.create_task(reader.read()) for n, reader in enumerate(readers)}
+        stopping, attentive = readers[:STOPPING], readers[STOPPING:]
+        await flood(client, ledger, accounts, readers)
+        memory_mib = 0.0
+        with_all, without_some = list[float](), list[float]()
+        for number in range(rounds):
+            with_all.append(await delays(client, ledger, accounts, attentive, seconds))
+            memory_mib = memory_mib or rss_mib(service)
+            for reader in stopping:
+                reader.stops = True
+            flooded = await flood(client, ledger, accounts, attentive, 100 if number else FLOOD_TRANSACTIONS)
+            assert all(reading[n].done() for n in range(STOPPING))
+            without_some.append(await delays(client, ledger, accounts, attentive, seconds))
+            grown_mib = rss_mib(service) - memory_mib
+            # Who stopped has lost nothing by it, or the client would say so.
+            for n, reader in enumerate(stopping):
+                assert reader.position < flooded
+                reader.stops = False
+                reading[n] = asyncio.create_task(reader.read())
+            await until_read(stopping, flooded)
+        for task in reading.values():
             task.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
-    print(f"p99 {before * 1e3:.0f} ms before, {after * 1e3:.0f} ms after; {grown_mib:+.0f} MiB")
+        await asyncio.gather(*reading.values(), return_exceptions=True)
+    before, after = median(with_all), median(without_some)
+    print(f"p99 {before * 1e3:.0f} ms with all reading, {after * 1e3:.0f} ms with some not; {grown_mib:+.0f} MiB")
     assert after <= max(2 * before, DELAY_SECONDS)
     assert grown_mib <= MEMORY_MIB
 
@@ -177,17 +183,27 @@ async def delays(
     return found[int(0.99 * (len(found) - 1))]
 
 
-async def flood(client: LedgerClient, ledger: Ledger, accounts: Sequence[Account], readers: Sequence[Reader]) -> int:
+async def flood(
+    client: LedgerClient,
+    ledger: Ledger,
+    accounts: Sequence[Account],
+    readers: Sequence[Reader],
+    transactions: int = FLOOD_TRANSACTIONS,
+) -> int:
     """Many events, each about all accounts and so some kilobytes long; returns the last when the readers have it."""
     pairs = zip(accounts[::2], accounts[1::2], strict=True)
     entries = [line for one, other in pairs for line in (debit(one, 1), credit(other, 1))]
-    for _ in range(FLOOD_TRANSACTIONS // 100):
+    for _ in range(transactions // 100):
         writes = [commands.create_transaction(entries, status="posted") for _ in range(100)]
         last = (await client.batch_write_transactions(ledger.id, writes)).results[-1].transaction.position
-    async with asyncio.timeout(60):
-        while any(reader.position < last for reader in readers):
-            await asyncio.sleep(0.02)
+    await until_read(readers, last)
     return last
+
+
+async def until_read(readers: Sequence[Reader], position: int) -> None:
+    async with asyncio.timeout(60):
+        while any(reader.position < position for reader in readers):
+            await asyncio.sleep(0.02)
 
 
 def rss_mib(service: Service) -> float:
