@@ -162,12 +162,12 @@ async def _decide_and_write(
             book.digest = rows.digest
             if writing is not None:
                 await writing
-            if rows:
+            if rows and start + CHUNK_COMMANDS < len(commands):
                 writing = asyncio.create_task(rows.write(connection))
                 # The statement is on its way before the next chunk takes the processor.
                 await asyncio.sleep(0)
-        if writing is not None:
-            await writing
+            elif rows:
+                await rows.write(connection)
     except BaseException:
         if writing is not None:
             await asyncio.wait([writing])
