@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from itertools import groupby, pairwise, zip_longest
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,9 +18,10 @@ from uuid import UUID
 import asyncpg
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import Event, EventKind
+from ledger_client.v1.streams_pb2 import EventKind
 from ledger_server.auditing import Auditor, Finding, KnownDigest, Verdict, Verification
 from ledger_server.storage.pool import read_pool
+from tests.stored_events import GENESIS, chained, read_event
 
 PENDING, POSTED, ARCHIVED = 1, 2, 3
 DEBIT, CREDIT = 1, 2
@@ -166,7 +166,7 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
         events=await rows("events", "position"),
         checkpoint=next(
             ((row["position"], row["digest"]) for row in await rows("log_checkpoints", "position")),
-            (0, sha256(b"").digest()),
+            (0, GENESIS),
         ),
         requests=await rows("requests", "request_id"),
         monitors=await rows("monitors", "created_position"),
@@ -211,7 +211,7 @@ def _chain(books: Books) -> Iterator[str]:
             return
         if time is not None and event["time"] < time:
             yield f"event {number} is of a time before that of the event before it"
-        if sha256(digest + event["payload"]).digest() != event["digest"]:
+        if chained(digest, event) != event["digest"]:
             yield f"the hash chain breaks at event {number}"
         digest, time = event["digest"], event["time"]
     if start and not books.events:
@@ -450,9 +450,7 @@ def _events(books: Books) -> Iterator[str]:
             if str(after["transaction_id"]) not in written[after["position"]]:
                 yield f"account {account_id} version {after['lock_version']} was not moved by its transaction"
     for row in books.events:
-        event = Event.FromString(row["payload"])
-        if event.position != row["position"]:
-            yield f"event {row['position']} says it is {event.position}"
+        event = read_event(row)
         # Those of categories follow those of accounts.
         told = [(c.account_id, c.lock_version, _of(c.before), _of(c.after)) for c in event.changes if c.account_id]
         if told != touched.pop(row["position"], []):
@@ -519,7 +517,7 @@ def _monitors(books: Books) -> Iterator[str]:
     # What was deleted, and where.
     subjects: dict[str, int] = {}
     for event_row in books.events:
-        event = Event.FromString(event_row["payload"])
+        event = read_event(event_row)
         said = (event.position, event.monitor.id, event.monitor.triggered)
         if event.kind in EDGES:
             told.append(said)

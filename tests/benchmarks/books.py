@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from ledger_client.v1.streams_pb2 import Event, EventKind
+from ledger_client.v1.streams_pb2 import EventKind
+from tests.stored_events import read_event
 
 EDGES = (EventKind.EVENT_KIND_MONITOR_TRIGGERED, EventKind.EVENT_KIND_MONITOR_RESOLVED)
 
@@ -61,9 +62,9 @@ async def edges_after(connection: asyncpg.Connection[asyncpg.Record], ledger_id:
     if not await connection.fetchval("SELECT monitor_count FROM ledgers WHERE ledger_id = $1", ledger_id):
         return 0
     rows = await connection.fetch(
-        "SELECT payload FROM events WHERE ledger_id = $1 AND position > $2", ledger_id, position
+        "SELECT position, time, payload FROM events WHERE ledger_id = $1 AND position > $2", ledger_id, position
     )
-    return sum(Event.FromString(row["payload"]).kind in EDGES for row in rows)
+    return sum(read_event(row).kind in EDGES for row in rows)
 
 
 async def audit(

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from tests.benchmarks.measure import RAMP_SECONDS, Run, percentile
 from tests.benchmarks.orders import ACCOUNTS, orders
 from tests.benchmarks.processes import Cpu, Processes, Server, ready_address, running_server
 from tests.benchmarks.workloads import TIMEOUT_SECONDS, Workloads
+from tests.stored_events import read_event
 
 DELAY_TPS = 1_000
 DELAY_CALLS_MAX = 256
@@ -27,7 +29,7 @@ TICK_SECONDS = 0.01
 BARE_EVENTS = 50_000
 STEP_EVENTS = 1_000
 COUNT = "SELECT count(*) FROM events WHERE ledger_id = $1"
-SIZE = "SELECT avg(octet_length(payload)) FROM events WHERE ledger_id = $1"
+NEWEST = "SELECT * FROM events WHERE ledger_id = $1 ORDER BY position DESC LIMIT 1000"
 COST_SUBSCRIBERS = 100
 CHANNELS = 4
 FANOUT_SUBSCRIBERS = ACCOUNTS
@@ -232,8 +234,8 @@ class Streams:
             missing = count + ACCOUNTS - await connection.fetchval(COUNT, self._workloads.ledger_id)
             if missing > 0:
                 await self._workloads.fill(f"catchup-{count}", missing)
-            size: float = await connection.fetchval(SIZE, self._workloads.ledger_id)
-            return round(size)
+            rows = await connection.fetch(NEWEST, self._workloads.ledger_id)
+            return round(fmean(read_event(row).ByteSize() for row in rows))
         finally:
             await connection.close()
 

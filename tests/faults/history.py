@@ -19,6 +19,7 @@ from enum import Enum
 import asyncpg
 
 from ledger_client.v1.streams_pb2 import Event
+from tests.stored_events import read_event
 
 
 class Outcome(Enum):
@@ -87,14 +88,14 @@ async def read_recorded(dsn: str, ledger_id: str) -> Recorded:
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             events = await connection.fetch(
-                "SELECT payload FROM events WHERE ledger_id = $1 ORDER BY position", ledger_id
+                "SELECT position, time, payload FROM events WHERE ledger_id = $1 ORDER BY position", ledger_id
             )
             keys = await connection.fetch(
                 "SELECT transaction_id::text, description FROM transactions WHERE ledger_id = $1", ledger_id
             )
     finally:
         await connection.close()
-    return Recorded([Event.FromString(row[0]) for row in events], {row[0]: row[1] for row in keys})
+    return Recorded([read_event(row) for row in events], {row[0]: row[1] for row in keys})
 
 
 def compare(history: History, recorded: Recorded) -> Verdict:

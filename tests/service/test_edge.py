@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 
 from ledger_client import (
     DeadlineExceeded,
-    Event,
     Internal,
     InvalidField,
     Ledger,
@@ -44,6 +43,7 @@ from tests.service.raw import (
     rows_of,
 )
 from tests.service.refusing import Books, new_books
+from tests.stored_events import read_event
 
 SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -185,8 +185,8 @@ async def test_the_actor_of_each_command_is_in_its_event(client: LedgerClient, l
     await client.create_transaction(ledger.id, lines)
     await client.with_options(actor="").create_transaction(ledger.id, lines)
     async with connected(server.dsn) as tables:
-        rows = await tables.fetch("SELECT payload FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
-    actors = [Event.FromString(row["payload"]).actor for row in rows]
+        rows = await tables.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
+    actors = [read_event(row).actor for row in rows]
     assert actors == ["Ada", "bob@example.com", "bob@example.com", "Ada", "anonymous", "anonymous"]
 
 

@@ -20,6 +20,7 @@ from tests.guarantees import GUARANTEES, Recording, Session, broken
 from tests.service.commit_proxy import commits_held
 from tests.service.link import Link, linked
 from tests.service.processes import Service, started
+from tests.stored_events import read_event
 
 WRITERS = 16
 SUBSCRIBERS = 10
@@ -266,7 +267,7 @@ async def disturb(links: list[Link], services: list[Service], cuts: int, chance:
 async def history_of(dsn: str, ledger: Ledger) -> list[Event]:
     connection = await asyncpg.connect(dsn)
     try:
-        statement = "SELECT payload FROM events WHERE ledger_id = $1 ORDER BY position"
-        return [Event.FromString(row["payload"]) for row in await connection.fetch(statement, ledger.id)]
+        statement = "SELECT * FROM events WHERE ledger_id = $1 ORDER BY position"
+        return [read_event(row) for row in await connection.fetch(statement, ledger.id)]
     finally:
         await connection.close()

@@ -41,11 +41,11 @@ async def transfers(client: LedgerClient, a: Account, b: Account, count: int) ->
     return response.results[-1].transaction.position
 
 
-async def age(connection: Any, ledger: Ledger, up_to: int) -> None:
-    """Makes the oldest events older than a month; the service's own verification would tell, from their payloads."""
+async def age(connection: Any, ledger: Ledger, up_to: int, days: int = 31) -> None:
+    """Makes the oldest events older by more than a month, which verification would tell, from their digests."""
     for table, column in (("events", "time"), ("account_versions", "written_at")):
         await connection.execute(
-            f"UPDATE {table} SET {column} = {column} - interval '31 days' WHERE ledger_id = $1 AND position <= $2",
+            f"UPDATE {table} SET {column} = {column} - interval '{days} days' WHERE ledger_id = $1 AND position <= $2",
             ledger.id,
             up_to,
         )
@@ -85,6 +85,8 @@ async def test_old_events_go_and_the_rest_can_be_watched_and_verified(
         # Writers go on behind a log of which only the newest event is left.
         await age(connection, ledger, last)
         await until_oldest_is(connection, ledger, last)
+        # As it was when its digest was made.
+        await age(connection, ledger, last, days=-31)
         assert await audit.own_findings(database) == []
         await transfers(client, a, b, 1)
         assert await audit.own_findings(database) == []

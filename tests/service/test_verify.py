@@ -35,6 +35,7 @@ from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from tests import audit
 from tests.conftest import Server, as_user, new_database
 from tests.service.processes import started
+from tests.stored_events import read_event, rehash, write_payload
 
 UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
 NIL_ID = "00000000-0000-0000-0000-000000000000"
@@ -164,7 +165,7 @@ TAMPERINGS = {
     ),
     "an event edited": (
         "UPDATE events SET payload = payload || '\\x7a00'::bytea WHERE ledger_id = $1 AND position = 5",
-        ("events", {"position": "5"}, "digest, of the one before it and its payload"),
+        ("events", {"position": "5"}, "digest, of the one before it, its time and its payload"),
     ),
     "an event deleted": (
         "DELETE FROM events WHERE ledger_id = $1 AND position = 5",
@@ -175,7 +176,7 @@ TAMPERINGS = {
         UPDATE events SET position = 1011 - position WHERE ledger_id = $1 AND position IN (5, 6);
         UPDATE events SET position = position - 1000 WHERE ledger_id = $1 AND position > 1000;
         """,
-        ("events", {"position": "5"}, "digest, of the one before it and its payload"),
+        ("events", {"position": "5"}, "digest, of the one before it, its time and its payload"),
     ),
     "an event inserted": (
         """
@@ -394,7 +395,7 @@ async def test_a_history_that_was_written_anew_is_found_by_the_digest_that_was_k
 ) -> None:
     ledger = await new_books(client)
     kept = await client.get_log_digest(ledger.id)
-    await rehash(connection, ledger, 4, lambda event: setattr(event, "actor", "somebody else"))
+    await rewrite(connection, ledger, 4, lambda event: setattr(event, "actor", "somebody else"))
     assert (await client.verify_ledger(ledger.id)).sound, "the books alone cannot know"
     (finding,) = (await client.verify_ledger(ledger.id, known_digest=kept)).findings
     assert (finding.table, finding.key) == ("events", {"position": "12"})
@@ -402,22 +403,17 @@ async def test_a_history_that_was_written_anew_is_found_by_the_digest_that_was_k
     assert finding.expected == kept.digest.hex()
 
 
-async def rehash(connection: Connection, ledger: Ledger, position: int, change: Callable[[Event], None]) -> None:
+async def rewrite(connection: Connection, ledger: Ledger, position: int, change: Callable[[Event], None]) -> None:
     """Changes an event, and every digest after it, the head's too."""
-    rows = await connection.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
-    digest = sha256(b"").digest()
-    for row in rows:
-        payload = row["payload"]
-        if row["position"] == position:
-            event = Event.FromString(payload)
-            change(event)
-            payload = event.SerializeToString()
-        digest = sha256(digest + payload).digest()
-        await connection.execute(
-            "UPDATE events SET payload = $3, digest = $4 WHERE ledger_id = $1 AND position = $2",
-            *(ledger.id, row["position"], payload, digest),
-        )
-    await connection.execute("UPDATE ledgers SET digest = $2 WHERE ledger_id = $1", ledger.id, digest)
+    row = await connection.fetchrow("SELECT * FROM events WHERE ledger_id = $1 AND position = $2", ledger.id, position)
+    assert row is not None
+    event = read_event(row)
+    change(event)
+    await connection.execute(
+        "UPDATE events SET payload = $3 WHERE ledger_id = $1 AND position = $2",
+        *(ledger.id, position, write_payload(event)),
+    )
+    await rehash(connection, ledger.id)
 
 
 async def test_it_ends_after_as_many_findings_as_asked_for(client: LedgerClient, connection: Connection) -> None:

@@ -37,6 +37,7 @@ from ledger_client.v1.transactions_pb2 import EntryInput
 from tests.audit import findings
 from tests.conftest import Server
 from tests.service.raw import held, lane_is_waiting, rows_of
+from tests.stored_events import read_event
 
 PENDING = TransactionStatus.TRANSACTION_STATUS_PENDING
 POSTED = TransactionStatus.TRANSACTION_STATUS_POSTED
@@ -82,8 +83,8 @@ class Desk:
         return (await self.client.get_ledger(self.id)).position
 
     async def events(self) -> list[Event]:
-        rows = await self.tables.fetch("SELECT payload FROM events WHERE ledger_id = $1 ORDER BY position", self.id)
-        return [Event.FromString(row["payload"]) for row in rows]
+        rows = await self.tables.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", self.id)
+        return list(map(read_event, rows))
 
 
 @pytest.fixture(scope="module")

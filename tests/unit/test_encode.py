@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from ledger_client.v1.balances_pb2 import Balance, Balances
 from ledger_client.v1.streams_pb2 import Event
-from ledger_server.domain.book import Effect
-from ledger_server.domain.commands import CreateLedger
-from ledger_server.domain.model import Account, AccountVersion, BalanceChange, EventKind
+from ledger_server.domain.model import Account, AccountVersion
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
-from ledger_server.events.encode import balances_to_bytes, event_to_bytes, varint
+from ledger_server.events.encode import balances_to_bytes, varint
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ACCOUNT_ID = "01a1fbce-9b62-769d-b063-a61ea7c7039b"
@@ -61,22 +59,6 @@ def balances_by_protobuf(version: AccountVersion) -> Balances:
 @given(versions())
 def test_balances_are_the_bytes_that_protobuf_makes(version: AccountVersion) -> None:
     assert balances_to_bytes(version) == balances_by_protobuf(version).SerializeToString()
-
-
-@given(versions(), versions(), st.integers(1, 2**62))
-def test_an_event_holds_its_changes_whole(before: AccountVersion, after: AccountVersion, position: int) -> None:
-    command = CreateLedger(ledger_id=ACCOUNT_ID, actor="me", name="", description="", metadata={})
-    changes = [BalanceChange(before, after, NOW)] * 2
-    effect = Effect(command, EventKind.TRANSACTION_POSTED, position, NOW, changes=changes)
-
-    event = Event.FromString(event_to_bytes(effect, "request"))
-
-    assert (event.position, event.actor, event.request_id) == (position, "me", "request")
-    assert event.time.ToDatetime(UTC) == NOW
-    assert [change.account_id for change in event.changes] == [ACCOUNT_ID, ACCOUNT_ID]
-    assert [change.lock_version for change in event.changes] == [after.lock_version] * 2
-    assert event.changes[0].before == balances_by_protobuf(before)
-    assert event.changes[1].after == balances_by_protobuf(after)
 
 
 @given(st.integers(0, 2**63 - 1))

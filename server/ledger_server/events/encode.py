@@ -1,4 +1,4 @@
-"""Events as bytes: `ledger.v1.Event`, serialized once, when its command is written.
+"""Events and balances as bytes.
 
 Balances make up most of an event and of the answer to a write, each version of an account is sent several times,
 and making message objects of them took half of the server's time per command. So they are put together here, byte by
@@ -8,7 +8,7 @@ byte, and remembered with the version; a test compares them with what protobuf m
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import sha256
+from functools import cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,9 +18,7 @@ from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKin
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
 from ledger_server.domain.monitors import edge_kind
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-GENESIS_DIGEST = sha256(b"").digest()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def varint(number: int) -> bytes:
@@ -40,7 +38,7 @@ _SMALL_VARINTS = [bytes([number]) for number in range(0x80)]
 
 def timestamp_to(time: datetime) -> Timestamp:
     """Exact to the microsecond, unlike going through floats."""
-    since = time - _EPOCH
+    since = time - EPOCH
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
 
 
@@ -62,28 +60,34 @@ def balances_to_bytes(version: AccountVersion | CategoryVersion) -> bytes:
 
 def encode_balances(normal_balance: NormalBalance, currency: str, currency_exponent: int, counters: Counters) -> bytes:
     """The three balances that these counters make: a serialized `ledger.v1.Balances`."""
-    unit = (currency, currency_exponent)
-    tail = _TAILS.get(unit) or _TAILS.setdefault(unit, _encode_tail(*unit))
-    posted = _encode_balance(*balance(BalanceKind.POSTED, normal_balance, counters), tail)
+    tail = encode_unit(currency, currency_exponent)
+    posted = _digits(*balance(BalanceKind.POSTED, normal_balance, counters))
     if not (counters.pending_debits or counters.pending_credits):
-        return b"\x0a%b\x12%b\x1a%b" % (posted, posted, posted)
-    pending = _encode_balance(*balance(BalanceKind.PENDING, normal_balance, counters), tail)
-    available = _encode_balance(*balance(BalanceKind.AVAILABLE, normal_balance, counters), tail)
-    return b"\x0a%b\x12%b\x1a%b" % (pending, posted, available)
+        return three_alike(*posted, tail)
+    pending = _encode_balance(*_digits(*balance(BalanceKind.PENDING, normal_balance, counters)), tail)
+    available = _encode_balance(*_digits(*balance(BalanceKind.AVAILABLE, normal_balance, counters)), tail)
+    return b"\x0a%b\x12%b\x1a%b" % (pending, _encode_balance(*posted, tail), available)
 
 
-def _encode_balance(credits: int, debits: int, amount: int, tail: bytes) -> bytes:
+def three_alike(credits: bytes, debits: bytes, amount: bytes, tail: bytes) -> bytes:
+    """Balances of what has nothing pending, by their digits and what `encode_unit` made of their unit."""
+    posted = _encode_balance(credits, debits, amount, tail)
+    return b"\x0a%b\x12%b\x1a%b" % (posted, posted, posted)
+
+
+def _digits(credits: int, debits: int, amount: int) -> tuple[bytes, bytes, bytes]:
+    return b"%d" % credits, b"%d" % debits, b"%d" % amount
+
+
+def _encode_balance(c: bytes, d: bytes, a: bytes, tail: bytes) -> bytes:
     """A Balance behind its length. Each amount is shorter than 128 digits for as long as the sun shines."""
-    c, d, a = b"%d" % credits, b"%d" % debits, b"%d" % amount
     body = b"\x0a%c%b\x12%c%b\x1a%c%b%b" % (len(c), c, len(d), d, len(a), a, tail)
     return varint(len(body)) + body
 
 
-# A Balance's currency and exponent, which are few.
-_TAILS: dict[tuple[str, int], bytes] = {}
-
-
-def _encode_tail(currency: str, currency_exponent: int) -> bytes:
+@cache
+def encode_unit(currency: str, currency_exponent: int) -> bytes:
+    """What a Balance ends with: its currency and exponent, which are few."""
     return balances_pb2.Balance(currency=currency, currency_exponent=currency_exponent).SerializeToString()
 
 
@@ -91,11 +95,9 @@ _ACCOUNT_KINDS = {EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED, EventKin
 
 
 def event_to_bytes(effect: Effect, request_id: str) -> bytes:
-    """The event of an effect. `request_id` is the batch's for a command of a batch."""
+    """The event of an effect without position and time. `request_id` is the batch's for a command of a batch."""
     transaction = effect.transaction
     event = streams_pb2.Event(
-        position=effect.position,
-        time=timestamp_to(effect.time),
         transaction_id=transaction.id if transaction is not None else "",
         kind=int(effect.kind),  # type: ignore[arg-type]
         actor=effect.command.actor,
@@ -136,11 +138,9 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     return b"".join(parts)
 
 
-def edge_to_bytes(effect: Effect, reading: MonitorReading, position: int, request_id: str) -> bytes:
-    """The event of a monitor that an effect triggered, resolved or ended."""
+def edge_to_bytes(effect: Effect, reading: MonitorReading, request_id: str) -> bytes:
+    """The event of a monitor that an effect triggered, resolved or ended, without position and time."""
     event = streams_pb2.Event(
-        position=position,
-        time=timestamp_to(effect.time),
         kind=int(edge_kind(reading.monitor)),  # type: ignore[arg-type]
         actor=effect.command.actor,
         request_id=request_id,
@@ -194,8 +194,3 @@ def _name_member(event: streams_pb2.Event, effect: Effect) -> None:
 def delimited(message: bytes) -> bytes:
     """A message behind its length, as it stands within another."""
     return varint(len(message)) + message
-
-
-def chain(digest: bytes, payload: bytes) -> bytes:
-    """The digest of an event, covering its payload and, through the digest before it, all history."""
-    return sha256(digest + payload).digest()

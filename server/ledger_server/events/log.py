@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import count
 from typing import NamedTuple
 
 import asyncpg
@@ -17,6 +18,7 @@ import asyncpg
 from ledger_server.domain.errors import AccountNotFound, EpochChanged, PositionInFuture, PositionPruned
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.refusals import categories_not_found, ledger_not_found
+from ledger_server.events.stored import unpack
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
@@ -34,6 +36,7 @@ class Head(NamedTuple):
 class Page(NamedTuple):
     """Events that follow a position without a gap, the last one's number and time, and the head at that moment."""
 
+    # As subscribers get them.
     payloads: list[bytes]
     last_position: int
     last_time: datetime
@@ -117,21 +120,22 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
     if row is None:
         raise ledger_not_found(ledger_id)
     head = Head(row["head"], row["epoch"], row["time"], row["is_deleted"])
-    payloads = row["payloads"] or []
-    if not payloads and head.position == after_position:
+    stored = row["payloads"] or []
+    if not stored and head.position == after_position:
         return Page([], after_position, head.time, head)
-    last_position = after_position + len(payloads)
+    last_position = after_position + len(stored)
     # Positions are dense: as many events as numbers, the first and the last as counted.
-    if not payloads or row["first_position"] != after_position + 1 or row["last_position"] != last_position:
+    if not stored or row["first_position"] != after_position + 1 or row["last_position"] != last_position:
         async with answering(pool) as connection:
             oldest = await connection.fetchval(sql.read_oldest_position, ledger_id)
         if head.position > after_position and (oldest is None or oldest > after_position + 1):
             raise _pruned(after_position, head.position + 1 if oldest is None else oldest)
         raise LogBrokenError(
-            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(payloads)} events, "
+            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(stored)} events, "
             f"{row['first_position']} to {row['last_position']}"
         )
-    return Page(payloads, last_position, row["last_time"], head)
+    payloads = list(map(unpack, count(after_position + 1), row["times"], stored))
+    return Page(payloads, last_position, row["times"][-1], head)
 
 
 def seen_at(page: Page) -> datetime:

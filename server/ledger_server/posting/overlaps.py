@@ -13,6 +13,7 @@ from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Overlap, SummedOverlaps
 from ledger_server.domain.money import Counters
 from ledger_server.events.messages import touched_accounts
+from ledger_server.events.stored import unpack
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import counters_from
@@ -103,7 +104,8 @@ async def read_touched(connection: Connection, ledger_id: str, after: int, until
     rows = await connection.fetch(sql.read_chain, ledger_id, after, last, PART_BYTES)
     if not rows or rows[0]["position"] != after + 1:
         raise OverlapNotSummed("the log was pruned meanwhile")
-    return {account_id for row in rows for account_id in touched_accounts(row["payload"])}, rows[-1]["position"]
+    events = [unpack(row["position"], row["time"], row["payload"]) for row in rows]
+    return {account_id for event in events for account_id in touched_accounts(event)}, rows[-1]["position"]
 
 
 async def caught_up(

@@ -9,7 +9,7 @@ from datetime import datetime
 from ledger_server.domain.book import Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
-from ledger_server.events.encode import GENESIS_DIGEST, chain, edge_to_bytes, event_to_bytes
+from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
 from ledger_server.posting.category_rows import CategoryRows, write_custom_currencies
 from ledger_server.posting.columns import NULL, columns, literals, or_null, quoted, quoted_or_null
 from ledger_server.posting.metadata_pairs import MetadataPairs
@@ -61,7 +61,7 @@ class Rows:
         )
 
     def add_effect(self, effect: Effect, request_id: str) -> None:
-        self._add_event(effect.position, event_to_bytes(effect, request_id))
+        self._add_event(effect.position, pack_event(effect, request_id))
         if effect.monitor is not None or effect.edges:
             self._add_monitors(effect, request_id)
         if effect.ledger is not None:
@@ -134,12 +134,12 @@ class Rows:
 
     def _add_event(self, position: int, payload: bytes) -> None:
         self.position = position
-        self.digest = chain(self.digest, payload)
+        self.digest = chain(self.digest, self.now, payload)
         self._events.append((str(position), payload, self.digest))
 
     def _add_monitors(self, effect: Effect, request_id: str) -> None:
         for position, reading in enumerate(effect.edges, effect.position + 1):
-            self._add_event(position, edge_to_bytes(effect, reading, position, request_id))
+            self._add_event(position, pack_edge(effect, reading, request_id))
         self._monitors = self._monitors or MonitorRows(self.ledger_id)
         self._monitors.add_effect(effect)
 

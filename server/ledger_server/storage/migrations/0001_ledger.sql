@@ -264,9 +264,9 @@ CREATE TABLE events (
     ledger_id uuid        NOT NULL,
     position  bigint      NOT NULL,
     time      timestamptz NOT NULL,
-    -- ledger.v1.Event, serialized once, as every subscriber will get it.
+    -- All of ledger.v1.Event that does not follow from the rest; see events/stored.py.
     payload   bytea       NOT NULL,
-    -- sha256(digest of the event before || payload).
+    -- sha256(digest of the event before || time, in microseconds since 1970, as eight bytes || payload).
     digest    bytea       NOT NULL,
     CONSTRAINT events_pkey PRIMARY KEY (ledger_id, position),
     CONSTRAINT event_position_positive CHECK (position > 0),

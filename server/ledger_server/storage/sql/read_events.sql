@@ -5,12 +5,12 @@
 SELECT
     l.position AS head, l.epoch, greatest(statement_timestamp(), l.event_time) AS time,
     l.deleted_at IS NOT NULL AS is_deleted,
-    page.first_position, page.last_position, page.last_time, page.payloads
+    page.first_position, page.last_position, page.times, page.payloads
 FROM ledgers l
 CROSS JOIN (
     SELECT
-        min(position) AS first_position, max(position) AS last_position, max(time) AS last_time,
-        array_agg(payload ORDER BY position) AS payloads
+        min(position) AS first_position, max(position) AS last_position,
+        array_agg(time ORDER BY position) AS times, array_agg(payload ORDER BY position) AS payloads
     FROM (
         SELECT
             position, time, payload,

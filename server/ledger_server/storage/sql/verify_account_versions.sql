@@ -188,7 +188,9 @@ CROSS JOIN LATERAL (
             'its event',
             CASE WHEN v.position > pruned.position THEN v.position::text END,
             CASE
-                WHEN position(convert_to(v.account_id::text, 'UTF8') IN e.payload) > 0 THEN v.position::text
+                -- A transaction's event has ids as bytes, other events have them as text; see events/stored.py.
+                WHEN position(uuid_send(v.account_id) IN e.payload) > 0
+                    OR position(convert_to(v.account_id::text, 'UTF8') IN e.payload) > 0 THEN v.position::text
                 WHEN e.position IS NOT NULL THEN 'an event that does not tell of it'
             END
         )

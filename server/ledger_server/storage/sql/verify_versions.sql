@@ -125,9 +125,12 @@ CROSS JOIN LATERAL (
             'the transaction that its event names',
             coalesce(part.transaction_id, w.transaction_id)::text,
             CASE
-                WHEN e.position IS NULL OR position(
-                    convert_to(coalesce(part.transaction_id, w.transaction_id)::text, 'UTF8') IN e.payload
-                ) > 0 THEN coalesce(part.transaction_id, w.transaction_id)::text
+                -- As bytes or as text; see events/stored.py.
+                WHEN e.position IS NULL
+                    OR position(uuid_send(coalesce(part.transaction_id, w.transaction_id)) IN e.payload) > 0
+                    OR position(
+                        convert_to(coalesce(part.transaction_id, w.transaction_id)::text, 'UTF8') IN e.payload
+                    ) > 0 THEN coalesce(part.transaction_id, w.transaction_id)::text
                 ELSE 'another'
             END
         ),
