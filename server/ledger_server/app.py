@@ -14,6 +14,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.retention import Pruner, pruning
 from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.request_retention import forgetting
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.posting.worker import Worker
 from ledger_server.reading import Reader
@@ -68,6 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             Lanes(workers, pool, hub.committed, folding.ask).running() as lanes,
             sweeping(pool, lanes),
             pruning(databases.pruning.dsn, settings.event_retention),
+            forgetting(databases.pruning.dsn, settings.request_retention),
             serving(
                 LedgerService(lanes, Reader(pool, folding.ask), hub),
                 LedgerAdminService(Auditor(pool), Pruner(databases.pruning.dsn)),
@@ -104,7 +106,7 @@ def _postgres(settings: Settings) -> AbstractAsyncContextManager[EmbeddedPostgre
 
 
 async def _prepare(databases: Databases, settings: Settings) -> Prepared:
-    will_prune = settings.event_retention is not None
+    will_prune = settings.event_retention is not None or settings.request_retention is not None
     return await prepare(databases, may_lose_data=settings.may_lose_data, will_prune=will_prune)
 
 

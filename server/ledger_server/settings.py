@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+REQUEST_RETENTION_MIN = timedelta(days=7)
+
 
 class SettingsError(Exception):
     """A setting is wrong; the message names it and says what would be right."""
@@ -32,6 +34,7 @@ class Settings:
     event_retention: how long events can be watched, at least; default: for ever. In the environment seconds, or a
         number of `s`, `m`, `h` or `d`, as in `30d`.
     stall_seconds: how long a stream's reader may take nothing until its stream is ended with SLOW_SUBSCRIBER.
+    request_retention: how long a request_id is remembered, 7 days at least, or a 24th longer; default: for ever.
     drain_seconds: how long calls under way may go on once the server is told to stop.
     """
 
@@ -52,6 +55,7 @@ class Settings:
     log_level: str = "info"
     event_retention: timedelta | None = None
     stall_seconds: float = 4.0
+    request_retention: timedelta | None = None
     drain_seconds: float = 10.0
 
     @classmethod
@@ -89,6 +93,10 @@ class Settings:
             raise SettingsError("LEDGER_LANES and LEDGER_READERS must be at least 1")
         if not self.stall_seconds:
             raise SettingsError("LEDGER_STALL_SECONDS must be more than 0")
+        if self.request_retention is not None and self.request_retention < REQUEST_RETENTION_MIN:
+            raise SettingsError(
+                "LEDGER_REQUEST_RETENTION must be at least 7d: a request_id that is forgotten has an effect again"
+            )
         if self.log_format not in ("auto", "pretty", "json"):
             raise SettingsError("LEDGER_LOG_FORMAT must be auto, pretty or json")
         if self.log_level not in ("debug", "info", "warning", "error"):
@@ -173,5 +181,6 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "ready_file": _path,
     "event_retention": _retention,
     "stall_seconds": _seconds,
+    "request_retention": _retention,
     "drain_seconds": _seconds,
 }

@@ -28,6 +28,7 @@ def test_every_kind_of_value_is_read() -> None:
             "LEDGER_STALL_SECONDS": "1.5",
             "LEDGER_DRAIN_SECONDS": "0.5",
             "LEDGER_EVENT_RETENTION": "30d",
+            "LEDGER_REQUEST_RETENTION": "7d",
             "LEDGER_LOG_FORMAT": "json",
             "LEDGER_READY_FILE": "",
             "PATH": "/usr/bin",
@@ -43,6 +44,7 @@ def test_every_kind_of_value_is_read() -> None:
         stall_seconds=1.5,
         drain_seconds=0.5,
         event_retention=timedelta(days=30),
+        request_retention=timedelta(days=7),
         log_format="json",
     )
 
@@ -102,6 +104,7 @@ def test_who_can_reach_an_address(listen: str, is_loopback: bool) -> None:
             pytest.param({"LEDGER_EVENT_RETENTION": value}, "is not a time such as", id=f"no time: {value}")
             for value in ("d", "0", "-1d", "1.5h", "30 days", "99999d", "9999999999d")
         ),
+        pytest.param({"LEDGER_REQUEST_RETENTION": "6d"}, "must be at least 7d", id="forgetting too soon"),
         pytest.param({"LEDGER_LOG_FORMAT": "xml"}, "LEDGER_LOG_FORMAT must be", id="an unknown log format"),
         pytest.param({"LEDGER_LOG_LEVEL": "loud"}, "LEDGER_LOG_LEVEL must be", id="an unknown log level"),
     ],

@@ -22,6 +22,7 @@ from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pruning import pruning_rounds
 
 log = structlog.get_logger()
 
@@ -39,28 +40,13 @@ async def pruning(dsn: str, retention: timedelta | None) -> AsyncIterator[None]:
     if retention is None:
         yield
         return
-    task = asyncio.create_task(_prune_for_ever(dsn, retention), name="pruning")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
+    async def prune(connection: Connection) -> None:
+        await _prune_ledgers(connection, retention)
 
-async def _prune_for_ever(dsn: str, retention: timedelta) -> None:
     interval_seconds = min(max(retention.total_seconds() / 100, INTERVAL_SECONDS_MIN), INTERVAL_SECONDS_MAX)
-    while True:
-        try:
-            connection = await connect_lane(dsn)
-            try:
-                while True:
-                    await _prune_ledgers(connection, retention)
-                    await asyncio.sleep(interval_seconds)
-            finally:
-                connection.terminate()
-        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-            log.info("pruning_failed", error=type(error).__name__)
-        await asyncio.sleep(interval_seconds)
+    async with pruning_rounds("pruning", dsn, interval_seconds, prune):
+        yield
 
 
 async def _prune_ledgers(connection: Connection, retention: timedelta) -> None:

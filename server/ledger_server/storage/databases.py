@@ -72,17 +72,21 @@ async def prepare(databases: Databases, *, may_lose_data: bool, will_prune: bool
         applied = await migrate(databases.migration.dsn, decisions)
     if will_prune and not await may_prune(databases.pruning.dsn):
         raise DatabaseUrlError(
-            "LEDGER_EVENT_RETENTION is set, and the service's role may not delete events: give one for that in "
-            "LEDGER_PRUNING_DATABASE_URL"
+            "LEDGER_EVENT_RETENTION or LEDGER_REQUEST_RETENTION is set, and the service's role may not delete events: "
+            "give one for that in LEDGER_PRUNING_DATABASE_URL"
         )
     return Prepared(applied, risks)
 
 
 async def may_prune(dsn: str) -> bool:
-    """Whether this role may remove events."""
+    """Whether this role may remove events and request ids."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
     try:
-        return bool(await connection.fetchval("SELECT has_table_privilege('events', 'DELETE')"))
+        return bool(
+            await connection.fetchval(
+                "SELECT has_table_privilege('events', 'DELETE') AND has_table_privilege('requests', 'DELETE')"
+            )
+        )
     finally:
         await connection.close()
 

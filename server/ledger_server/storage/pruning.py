@@ -1,0 +1,47 @@
+"""What all pruning has in common: rounds in the background, on a connection of its own, which outlive the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import structlog
+
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+
+log = structlog.get_logger()
+
+INTERVAL_SECONDS_MAX = 60.0
+
+Round = Callable[[Connection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def pruning_rounds(name: str, dsn: str, interval_seconds: float, prune: Round) -> AsyncIterator[None]:
+    """One round after the other within the block, as the role of `dsn`, with a pause in between.
+
+    After a failure the next round begins within a minute, from its beginning.
+    """
+    task = asyncio.create_task(_prune_for_ever(dsn, interval_seconds, prune), name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _prune_for_ever(dsn: str, interval_seconds: float, prune: Round) -> None:
+    while True:
+        try:
+            connection = await connect_lane(dsn)
+            try:
+                while True:
+                    await prune(connection)
+                    await asyncio.sleep(interval_seconds)
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
+            log.info("pruning_failed", error=type(error).__name__)
+        await asyncio.sleep(min(interval_seconds, INTERVAL_SECONDS_MAX))
