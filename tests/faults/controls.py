@@ -51,16 +51,18 @@ async def impatient(
     dsn: Callable[[], str],
     addresses: Sequence[str],
     fault: Callable[[], Awaitable[object]],
+    *,
     times: int = 20,
+    timeout: float = 5.0,
 ) -> None:
-    """Callers who take a new request_id to ask again what is unknown: some of it must happen twice."""
+    """Callers who take a new request_id to ask again what is unknown, or late: some of it must happen twice."""
     for count in range(1, times + 1):
         async with new_traffic(addresses, count) as traffic:
             over = asyncio.Event()
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 for n in range(16):
                     client = traffic.clients[n % len(traffic.clients)]
-                    group.create_task(_write_impatiently(client, traffic.accounts, traffic.history, over))
+                    group.create_task(_write_impatiently(client, traffic.accounts, traffic.history, over, timeout))
                 await traffic.history.reaches(100)
                 await fault()
                 over.set()
@@ -72,7 +74,7 @@ async def impatient(
 
 
 async def _write_impatiently(
-    client: LedgerClient, accounts: Sequence[Account], history: History, over: asyncio.Event
+    client: LedgerClient, accounts: Sequence[Account], history: History, over: asyncio.Event, timeout: float
 ) -> None:
     while not over.is_set():
         call = Call(f"impatient-{new_request_id()}", "")
@@ -82,7 +84,7 @@ async def _write_impatiently(
             entries = [debit(accounts[0], 1), credit(accounts[1], 1)]
             try:
                 written = await client.create_transaction(
-                    history.ledger_id, entries, description=call.key, request_id=call.request_id, timeout=5
+                    history.ledger_id, entries, description=call.key, request_id=call.request_id, timeout=timeout
                 )
             except LedgerError:
                 await asyncio.sleep(0.05)

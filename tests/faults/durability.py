@@ -1,4 +1,4 @@
-"""Rows 6 and 7: PostgreSQL and the servers end at once, in every way there is."""
+"""Rows 6, 7 and 10: PostgreSQL and the servers end at once, in every way there is, or PostgreSQL may lose data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tests.faults.report import Result
 from tests.faults.rounds import fault_rounds
 from tests.faults.rows import row
 from tests.faults.stage import Database, Stage
-from tests.faults.traffic import Traffic
+from tests.faults.traffic import Traffic, new_traffic
+from tests.service.pooler import dropping_proxy
+from tests.service.processes import refused
 
 
 @row("6", "PostgreSQL stopped with -m immediate", rounds=50)
@@ -83,6 +85,29 @@ async def server_killed(stage: Stage, rounds: int) -> Result:
 
     await fault_rounds(stage, result, rounds, lambda: database.dsn, addresses, fault)
     await controls.impatient(result, lambda: database.dsn, addresses, fault)
+    return result
+
+
+@row("10", "unsafe settings of PostgreSQL refused at start", rounds=4)
+async def unsafe_settings(stage: Stage, rounds: int) -> Result:
+    """All of them, in a short run too; the control is the same PostgreSQL as it should be."""
+    result = Result()
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        database = await stage.database(setting, directory=None, **{setting: "off"})
+        said = await refused(stage.directory, database_url=database.dsn, may_lose_data=0)
+        result.expect(f"{setting} is off" in said, f"with {setting} off it said: {said}")
+        result.rounds += 1
+        await database.close()
+    database = await stage.database()
+    async with dropping_proxy(database.dsn, stage.directory) as dropping:
+        said = await refused(stage.directory, database_url=dropping, may_lose_data=0)
+        result.expect("default_transaction_isolation = read committed" in said, f"without isolation it said: {said}")
+        result.rounds += 1
+    server = await stage.server(database.dsn, may_lose_data=0)
+    async with new_traffic([server.address], stage.seed) as traffic, traffic.running(4):
+        await traffic.until_acknowledged(100)
+    result.acknowledged = traffic.acknowledged
+    result.control = "as it should be it is served"
     return result
 
 

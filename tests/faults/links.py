@@ -11,6 +11,7 @@ import asyncpg
 
 from ledger_client import LedgerClient, LedgerError, Overloaded, Unavailable
 from ledger_client.errors import DeadlineExceeded
+from tests.faults import controls
 from tests.faults.proxy import Proxy, proxied
 from tests.faults.report import Result
 from tests.faults.rounds import under_traffic
@@ -47,11 +48,18 @@ async def forgotten(stage: Stage, rounds: int) -> Result:
     result, (database, proxy, server) = Result(), await _linked(stage)
     for _ in range(rounds):
         async with under_traffic(stage, result, lambda: database.dsn, [server.address]) as traffic:
+            # The control: one who waits for an answer as long as it takes.
+            patient = await asyncpg.connect(proxy.dsn())
             proxy.swallow()
             fell_at = time.monotonic()
+            waiting = asyncio.create_task(patient.fetchval("SELECT 1"))
             await asyncio.sleep(1)
             proxy.heal()
             result.recovered.append(await traffic.recovered_after(fell_at))
+            result.expect(not waiting.done(), "the control was answered")
+            result.control = "a connection without time limits still waits when we have recovered"
+            patient.terminate()
+            await asyncio.gather(waiting, return_exceptions=True)
     # Nobody says that they are gone: a statement's time has to pass, and PostgreSQL's for an idle transaction.
     result.expect(max(result.recovered) <= 35, f"it took {max(result.recovered):.1f} s to recover")
     return result
@@ -162,6 +170,7 @@ async def _told_in_time(result: Result, server: Server, traffic: Traffic) -> Non
         answers = await asyncio.gather(*(ask() for _ in range(500)))
         took = time.monotonic() - began
     refused = [answer for answer in answers if answer is not None]
+    result.expect(bool(refused), "the control: all reads were answered, so connections were left")
     wrong = [e for e in refused if not isinstance(e, Unavailable | Overloaded | DeadlineExceeded)]
     result.control = f"{len(refused)} of 500 reads refused in {took:.1f} s"
     result.expect(took <= 5 + 1.0, f"500 reads took {took:.1f} s with a deadline of 5")
@@ -208,7 +217,42 @@ async def bad_link(stage: Stage, rounds: int) -> Result:
             proxy.heal()
             result.recovered.append(await traffic.recovered_after(time.monotonic()))
     result.expect(max(result.recovered) <= 5, f"it took {max(result.recovered):.1f} s to recover")
+    await _is_bad(result, proxy)
+
+    async def late() -> None:
+        proxy.delay_seconds = 0.2
+        await asyncio.sleep(2)
+        proxy.heal()
+
+    # Callers who do not wait that long, and ask again under a new id.
+    await controls.impatient(result, lambda: database.dsn, [server.address], late, timeout=0.5)
     return result
+
+
+async def _is_bad(result: Result, proxy: Proxy) -> None:
+    """Each kind of link is as bad as it says, for somebody who does nothing but use it."""
+    connection = await asyncpg.connect(proxy.dsn())
+
+    async def slowest(count: int, size: int = 1) -> float:
+        took = []
+        for _ in range(count):
+            began = time.monotonic()
+            await connection.fetchval(f"SELECT repeat('x', {size})")
+            took.append(time.monotonic() - began)
+        return max(took)
+
+    proxy.delay_seconds = 0.2
+    late = await slowest(2)
+    proxy.heal()
+    proxy.loss = 0.01
+    lossy = await slowest(1_000)
+    proxy.heal()
+    proxy.bytes_per_second = 125_000
+    narrow = await slowest(1, 125_000)
+    proxy.heal()
+    connection.terminate()
+    result.note = f"a bare statement took {late:.1f}, at worst {lossy:.1f}, and for 125 kB {narrow:.1f} s"
+    result.expect(late >= 0.4 and lossy >= 0.2 and narrow >= 1, f"the link was too good: {result.note}")
 
 
 @row("26", "database down for 60 s", rounds=1)

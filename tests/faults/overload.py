@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from tests import audit
 from tests.faults.history import History, compare, read_recorded
 from tests.faults.load import Orders, Report, generate
 from tests.faults.report import Result
+from tests.faults.rounds import ACKNOWLEDGED_MIN
 from tests.faults.rows import row
 from tests.faults.stage import Database, Server, Stage
 from tests.faults.traffic import Traffic, new_traffic
@@ -72,9 +77,32 @@ async def closed_loop(stage: Stage, rounds: int) -> Result:
                 most, many = await bench.run(callers=64), await bench.run(callers=1_000)
             result.rounds += 1
             result.note = f"{many.rate / most.rate:.2f} × the goodput of 64, p99 {many.p99_ms / 1e3:.1f} s"
+            result.expect(most.acknowledged >= ACKNOWLEDGED_MIN, f"only {most.acknowledged} acknowledged")
             result.expect(many.rate >= GOODPUT_MIN * most.rate, result.note)
+        # The control: a server that works half of the time only.
+        async with _stopped_half_of_the_time(server):
+            half = await bench.run(callers=1_000)
+        result.control = f"{half.rate / most.rate:.2f} × of a server that was stopped half of the time"
+        result.expect(half.rate < GOODPUT_MIN * most.rate, f"the control: {result.control}")
         await bench.check()
     return result
+
+
+@asynccontextmanager
+async def _stopped_half_of_the_time(server: Server) -> AsyncIterator[None]:
+    async def stop_and_go() -> None:
+        while True:
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                os.kill(server.pid, number)
+                await asyncio.sleep(0.5)
+
+    task = asyncio.create_task(stop_and_go())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        os.kill(server.pid, signal.SIGCONT)
 
 
 @row("O2", "open loop at twice the maximum", rounds=3)
@@ -101,9 +129,14 @@ async def open_loop(stage: Stage, rounds: int) -> Result:
                 f"goodput {over.rate / most.rate:.2f} × the maximum, +{growth_mb:.0f} MB, "
                 f"after 5 s {after.rate / before.rate:.2f} × before"
             )
-            result.control = f"{sum(over.said.values())} refused"
+            result.expect(before.acknowledged >= ACKNOWLEDGED_MIN, f"only {before.acknowledged} acknowledged")
+            result.note += f", {sum(over.said.values())} refused"
             result.expect(growth_mb <= GROWTH_MB_MAX, f"{growth_mb:.0f} MB more")
             result.expect(after.rate >= GOODPUT_MIN * before.rate, result.note)
             result.expect(bool(over.said), "nothing was refused, so it was no overload")
+        async with _stopped_half_of_the_time(server):
+            half = await bench.run(callers=64)
+        result.control = f"{half.rate / before.rate:.2f} × of a server that was stopped half of the time"
+        result.expect(half.rate < GOODPUT_MIN * before.rate, f"the control: {result.control}")
         await bench.check()
     return result

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,10 +24,13 @@ from tests.faults.rounds import check
 from tests.faults.rows import row
 from tests.faults.stage import Server, Stage
 from tests.faults.traffic import Traffic, new_traffic
-from tests.service.raw import INTERNALS, Answer, ask_bytes, request_id
+from tests.service.raw import INTERNALS, Answer, Refusal, ask_bytes, request_id
 
 RESETS = 20_000
 HALF_OPEN = 2_000
+VICTIMS_P99_MS = 1_000.0
+# With fewer calls of theirs a round proves nothing.
+VICTIMS_CALLS_MIN = 200
 SERVICE = "/ledger.v1.LedgerService/"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS, _HEADERS, _RST_STREAM = 4, 1, 3
@@ -83,14 +88,28 @@ async def rapid_reset(stage: Stage, rounds: int) -> Result:
             result.recovered.append(await traffic.recovered_after(time.monotonic()))
         result.rounds += 1
         result.note = f"victims' p99 {told.p99_ms:.0f} ms, +{growth_mb:.0f} MB"
-        result.control = f"{sent} resets in {took:.1f} s"
+        result.note += f", {sent} resets in {took:.1f} s"
         result.expect(sent >= RESETS // 2, f"only {sent} resets were sent")
         result.expect(not told.failures, f"{len(told.failures)} victims failed: {told.failures[:1]}")
-        result.expect(told.p99_ms <= 1_000, result.note)
+        result.expect(len(told.seconds) >= VICTIMS_CALLS_MIN, f"only {len(told.seconds)} calls of victims")
+        result.expect(told.p99_ms <= VICTIMS_P99_MS, result.note)
         result.expect(growth_mb <= 50, result.note)
     await traffic.settle()
     await check(result, traffic, dsn, has_stream=False)
+    await _harmed_victims(result, server, traffic)
     return result
+
+
+async def _harmed_victims(result: Result, server: Server, traffic: Traffic) -> None:
+    """The control: victims of a server that does nothing for a while are seen to be harmed."""
+    async with victims(traffic) as told:
+        await asyncio.sleep(0.2)
+        os.kill(server.pid, signal.SIGSTOP)
+        await asyncio.sleep(3 * VICTIMS_P99_MS / 1e3)
+        os.kill(server.pid, signal.SIGCONT)
+        await asyncio.sleep(0.2)
+    result.control = f"victims' p99 {told.p99_ms:.0f} ms of a server that was stopped"
+    result.expect(told.p99_ms > VICTIMS_P99_MS, f"the control: {result.control}")
 
 
 async def _served(stage: Stage) -> tuple[Server, Traffic, str]:
@@ -176,11 +195,14 @@ async def half_open(stage: Stage, rounds: int) -> Result:
         last = max(ends, default=began) - began
         result.rounds += 1
         result.note = f"victims' p99 {told.p99_ms:.0f} ms, +{server.rss_mb() - rss_mb:.0f} MB"
-        result.control = f"{len(ends)} closed, the last after {last:.1f} s"
+        result.note += f", {len(ends)} closed, the last after {last:.1f} s"
+        result.expect(len(told.seconds) >= VICTIMS_CALLS_MIN, f"only {len(told.seconds)} calls of victims")
+        result.expect(told.p99_ms <= VICTIMS_P99_MS, result.note)
         result.expect(len(ends) + failed == HALF_OPEN, f"{len(left)} are still open after 20 s")
         result.expect(last <= 10, f"the last was closed after {last:.1f} s")
         result.expect(failed <= HALF_OPEN // 10, f"{failed} could not connect")
         result.expect(not told.failures, f"{len(told.failures)} victims failed: {told.failures[:1]}")
+    await _harmed_victims(result, server, traffic)
     return result
 
 
@@ -205,8 +227,14 @@ async def mutated(stage: Stage, rounds: int) -> Result:
     result.rounds = rounds
     result.note = ", ".join(f"{count} {code}" for code, count in sorted(codes.items(), key=lambda item: -item[1])[:5])
     refused = rounds - codes.get("OK", 0)
-    result.control = f"{refused} refused"
-    result.expect(refused > rounds // 4, "too few of them were refused")
+    result.expect(refused > rounds // 4, f"only {refused} of them were refused")
+    # The control: what must never be answered.
+    seen = Result()
+    for code, message in (("INTERNAL", "internal error"), ("INVALID_ARGUMENT", "asyncpg.DataError in edge.py")):
+        refusal = Refusal(code, message, "", "", {}, {}, [], retries_after=False, details_bytes=0)
+        _judge(seen, "the control", b"", Answer(None, refusal, {}), {})
+    result.control = f"{len(seen.findings)} findings of two wrong answers"
+    result.expect(len(seen.findings) == 2, "the control was taken for right")
     result.findings += (await audit.findings(dsn, traffic.history.ledger_id))[:5]
     async with traffic.running(4):
         await traffic.until_acknowledged(100)

@@ -18,7 +18,7 @@ from ledger_server.settings import Settings
 from tests.faults.history import Recorded, read_recorded
 from tests.faults.proxy import proxied
 from tests.faults.report import Result
-from tests.faults.rounds import check, under_traffic
+from tests.faults.rounds import ACKNOWLEDGED_MIN, check, under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Stage
 from tests.faults.traffic import SETTLE_SECONDS, Traffic, new_traffic
@@ -40,10 +40,13 @@ class Watcher:
         self.position = 0
         self._client, self._ledger_id = client, ledger_id
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, after_position: int | None = 0) -> None:
+        """Until cancelled; None: from now on."""
         stream = self._client.watch_balances(
-            self._ledger_id, account_ids=self.recording.account_ids, after_position=0, heartbeat_interval=0.5
+            self._ledger_id,
+            account_ids=self.recording.account_ids,
+            after_position=after_position,
+            heartbeat_interval=0.5,
         )
         async with stream:
             async for message in stream:
@@ -161,6 +164,8 @@ async def stalled(stage: Stage, rounds: int) -> Result:
             result.note = f"others' p99 {late_ms:.0f} ms, +{growth_mb:.0f} MB"
             result.control = f"{len(ended)} of {STALLED} ended with RESOURCE_EXHAUSTED"
             result.expect(len(ended) == STALLED, f"only {result.control}")
+            result.expect(traffic.acknowledged >= ACKNOWLEDGED_MIN, f"only {traffic.acknowledged} acknowledged")
+            result.expect(len(lateness) >= ACKNOWLEDGED_MIN, f"the others were told of {len(lateness)} only")
             result.expect(set(ended) <= {grpc.StatusCode.RESOURCE_EXHAUSTED}, f"{set(ended)}")
             result.expect(growth_mb <= 100, f"+{growth_mb:.0f} MB")
     return result
@@ -219,16 +224,25 @@ async def herd(stage: Stage, rounds: int) -> Result:
             watchers = [
                 Watcher(clients[n % 30], traffic.history.ledger_id, [traffic.accounts[n % 10].id]) for n in range(HERD)
             ]
+            forgetful = Watcher(clients[0], traffic.history.ledger_id, [])
             async with watching(watchers):
-                await until_at(watchers, 1)
+                async with watching([forgetful]):
+                    await until_at([*watchers, forgetful], 1)
                 await server.kill()
                 await server.start()
                 up_at = time.monotonic()
                 head = (await clients[0].get_ledger(traffic.history.ledger_id, timeout=30)).position
                 await until_at(watchers, head + 1)
                 result.recovered.append(time.monotonic() - up_at)
+                # The control: one who comes back without the position it was at.
+                async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                    task = group.create_task(forgetful.run(after_position=None))
+                    await until_at([forgetful], head + 2)
+                    task.cancel()
             recorded = await read_recorded(database.dsn, traffic.history.ledger_id)
             for watcher in watchers:
                 result.findings += watcher.findings(recorded)[:1]
+            result.control = "; ".join(said[:40] for said in forgetful.findings(recorded)[-1:])
+            result.expect(bool(result.control), "the control lost nothing by forgetting its position")
         result.expect(max(result.recovered) <= 10, f"it took {max(result.recovered):.1f} s until all were back")
     return result

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 import pytest
 
 from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
 from tests.conftest import POSTGRES_BIN, new_database
+from tests.service.pooler import dropping_proxy
 from tests.service.processes import refused, started
 
 
@@ -52,28 +48,3 @@ async def test_a_pooler_that_drops_what_a_session_asks_for_is_refused(
     async with new_database(postgres) as dsn, dropping_proxy(dsn, tmp_path) as dropping:
         said = await refused(tmp_path, database_url=dropping)
     assert "default_transaction_isolation = read committed, although the service asks for serializable" in said
-
-
-@asynccontextmanager
-async def dropping_proxy(dsn: str, directory: Path) -> AsyncIterator[str]:
-    """The DSN of a way to the database that takes a user and a database from a session, as some poolers do."""
-    socket_directory = dsn.partition("host=")[2].partition("&")[0]
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_unix_connection(f"{socket_directory}/.s.PGSQL.5432")
-        (length,) = struct.unpack("!i", await reader.readexactly(4))
-        message = await reader.readexactly(length - 4)
-        words = message[4:].rstrip(b"\0").split(b"\0")
-        kept = [n for n in range(0, len(words), 2) if words[n] in (b"user", b"database", b"client_encoding")]
-        parameters = b"".join(words[n] + b"\0" + words[n + 1] + b"\0" for n in kept) + b"\0"
-        there_writer.write(struct.pack("!i", 8 + len(parameters)) + message[:4] + parameters)
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
-
-    async with await asyncio.start_unix_server(connect, directory / ".s.PGSQL.5432"):
-        yield dsn.replace(socket_directory, quote(str(directory), safe="/"))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-    writer.close()
