@@ -31,21 +31,26 @@ from tests.faults import (  # noqa: F401  (their rows enter themselves)
 )
 from tests.faults.report import Result, to_markdown, to_table
 from tests.faults.rows import ROWS, Row
-from tests.faults.stage import staged
+from tests.faults.stage import make_template, staged
 
 # On the disk, where fsync means something; /tmp is memory on many machines.
 ROOT = Path(__file__).parents[2]
 ROW_SECONDS_MAX = 1_800.0
 
 
-async def run_row(row: Row, rounds: int, seed: int, root: Path, console: Console, *, is_short: bool) -> Result:
+async def run_row(
+    row: Row, rounds: int, seed: int, root: Path, console: Console, *, is_short: bool, template: Path
+) -> Result:
     """One row, on a stage of its own. Whatever goes wrong becomes a finding."""
     directory = root / f"row-{row.number}"
     directory.mkdir(mode=0o711)
     began, result = time.monotonic(), Result()
     console.print(f"row {row.number}: {row.fault}, {rounds} × …", highlight=False)
     try:
-        async with asyncio.timeout(ROW_SECONDS_MAX), staged(directory, seed, console.print, is_short=is_short) as stage:
+        async with (
+            asyncio.timeout(ROW_SECONDS_MAX),
+            staged(directory, seed, console.print, is_short=is_short, template=template) as stage,
+        ):
             result = await row.run(stage, rounds)
     except Exception as error:  # noqa: BLE001
         console.print(traceback.format_exc(), highlight=False, markup=False)
@@ -53,6 +58,7 @@ async def run_row(row: Row, rounds: int, seed: int, root: Path, console: Console
     result.seconds = time.monotonic() - began
     for finding in result.findings:
         console.print(f"    {finding}", style="red", highlight=False, markup=False)
+    console.print(f"    {result.seconds:.0f} s", highlight=False)
     if not result.findings:
         shutil.rmtree(directory, ignore_errors=True)
     return result
@@ -68,10 +74,10 @@ async def run_rows(rows: list[Row], arguments: argparse.Namespace, console: Cons
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
     )
     console.print(about, highlight=False)
-    results = []
+    template, results = await make_template(root / "template"), []
     for row in rows:
         rounds = arguments.rounds or row.rounds_of(is_short=is_short)
-        result = await run_row(row, rounds, arguments.seed, root, console, is_short=is_short)
+        result = await run_row(row, rounds, arguments.seed, root, console, is_short=is_short, template=template)
         results.append((row.number, row.fault, result))
         arguments.output.write_text(to_markdown(results, about))
     console.print(to_table(results))

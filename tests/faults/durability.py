@@ -84,7 +84,7 @@ async def server_killed(stage: Stage, rounds: int) -> Result:
         return fell_at
 
     await fault_rounds(stage, result, rounds, lambda: database.dsn, addresses, fault)
-    await controls.impatient(result, lambda: database.dsn, addresses, fault)
+    await controls.impatient(result, lambda: database.dsn, addresses, fault, timeout=0.05)
     return result
 
 

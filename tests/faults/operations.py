@@ -162,7 +162,7 @@ async def rolling_restart(stage: Stage, rounds: int) -> Result:
                 await traffic.until_acknowledged(50)
             failed = [call for call in traffic.history.calls[first:] if call.said and call.outcome is Outcome.UNKNOWN]
             result.expect(not failed, f"{len(failed)} calls failed: {[call.said for call in failed[:2]]}")
-    await controls.impatient(result, lambda: database.dsn, addresses, servers[0].kill_and_start)
+    await controls.impatient(result, lambda: database.dsn, addresses, servers[0].kill_and_start, timeout=0.05)
     return result
 
 
