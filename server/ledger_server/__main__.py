@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -29,7 +28,7 @@ import asyncpg
 
 from ledger_server.api.listening import ListenError
 from ledger_server.app import App, begin_new_epoch, migrate_only, running
-from ledger_server.log import configure_logging
+from ledger_server.log import configure_logging, say
 from ledger_server.security.tls import CertificateError
 from ledger_server.settings import Settings, SettingsError
 from ledger_server.storage.databases import DatabaseUrlError
@@ -68,7 +67,7 @@ async def serve(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop_on, number)
     await asyncio.wait({service})
     if service.cancelled():
-        _say("stopped before it served")
+        say("stopped before it served")
         return 0
     return service.result()
 
@@ -78,20 +77,20 @@ async def _serve(settings: Settings, started: asyncio.Event, stop: asyncio.Event
         started.set()
         if settings.ready_file:
             _write_whole(settings.ready_file, _address(settings, app))
-        _say(*_announcement(settings, app))
+        say(*_announcement(settings, app))
         try:
             exit_code = await _until_stopped(stop, app)
         finally:
             _remove_ready_file(settings)
         if exit_code is not None and app.postgres:
-            _say(
+            say(
                 f"PostgreSQL ended by itself (exit code {exit_code}), so the service stops too",
                 f"its log is {app.postgres.log_file}; everything acknowledged is on disk, and a new start recovers it",
             )
             stop.set()
         else:
-            _say("draining … (Ctrl-C again exits at once)")
-    _say("stopped")
+            say("draining … (Ctrl-C again exits at once)")
+    say("stopped")
     return 0 if exit_code is None else 1
 
 
@@ -107,7 +106,7 @@ async def _until_stopped(stop: asyncio.Event, app: App) -> int | None:
 def _exit_at_once(settings: Settings) -> NoReturn:
     """Leaves everything as it is; the embedded PostgreSQL is told by the kernel, and stops by itself."""
     _remove_ready_file(settings)
-    _say("exiting at once; calls under way were not answered")
+    say("exiting at once; calls under way were not answered")
     os._exit(_INTERRUPTED)
 
 
@@ -145,12 +144,6 @@ def _remove_ready_file(settings: Settings) -> None:
         settings.ready_file.unlink(missing_ok=True)
 
 
-def _say(*lines: str) -> None:
-    # Whoever read them may have left.
-    with contextlib.suppress(OSError):
-        print(*(f"ledger: {line}" for line in lines), sep="\n", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
@@ -161,7 +154,7 @@ def main() -> None:
             case ["migrate"]:
                 _migrate(settings)
             case ["new-epoch"]:
-                _say(f"{asyncio.run(begin_new_epoch(settings))} ledgers have a new epoch")
+                say(f"{asyncio.run(begin_new_epoch(settings))} ledgers have a new epoch")
             case _:
                 sys.exit("usage: python -m ledger_server [migrate | new-epoch]")
     except _EXPECTED_ERRORS as error:
@@ -183,7 +176,7 @@ def _migrate(settings: Settings) -> None:
             "LEDGER_DATABASE_URL is not set; the embedded PostgreSQL is migrated when the service starts"
         )
     applied = asyncio.run(migrate_only(settings))
-    _say(f"{applied} migrations applied" if applied else "the database is up to date")
+    say(f"{applied} migrations applied" if applied else "the database is up to date")
 
 
 def _run(settings: Settings) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import logging
+import os
+import select
 import sys
 from typing import TextIO, cast
 
@@ -14,11 +15,13 @@ from structlog.typing import Processor
 
 # How long lines wait to be written together.
 GATHER_SECONDS = 0.02
+# What is kept while nobody takes it; further lines are dropped, and counted.
+KEPT_CHARACTERS_MAX = 256 * 1024
 
 
 def configure_logging(log_format: str, level: str) -> None:
     """Sets up structlog for the process; `log_format` is `auto`, `pretty` or `json`."""
-    stream = cast(TextIO, _Lossy(sys.stderr))
+    stream = cast(TextIO, _STANDARD_ERROR)
     is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
     render: Processor = structlog.dev.ConsoleRenderer() if is_pretty else structlog.processors.JSONRenderer()
     processors: list[Processor] = [
@@ -51,33 +54,77 @@ def _configure_libraries(stream: TextIO, processors: list[Processor], render: Pr
 
 
 class _Lossy:
-    """Standard error for log lines, gathered for a moment: a line that cannot be written is dropped.
+    """Standard error for log lines, gathered for a moment, which never waits: what cannot be written is dropped.
 
-    The reader of a pipe leaves, a terminal is closed, a disk is full: none of it may change the answer to a call whose
-    write is already committed. And each write on its own lets go of the interpreter's lock, for which gRPC's threads
-    then compete: 30 us a call.
+    The reader of a pipe sleeps or leaves, a terminal is closed, a disk is full: none of it may change the answer to a
+    call whose write is already committed, or keep others waiting. And each write on its own lets go of the
+    interpreter's lock, for which gRPC's threads then compete: 30 us a call.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._lines: list[str] = []
-        atexit.register(self._write_gathered)
+        self._size = self._dropped = 0
+        self._left = b""
+        self._due_in: asyncio.AbstractEventLoop | None = None
+        atexit.register(self.write_gathered)
 
     def write(self, text: str) -> int:
+        if self._size > KEPT_CHARACTERS_MAX:
+            self._dropped += 1
+            return len(text)
         self._lines.append(text)
-        if len(self._lines) == 1:
-            try:
-                asyncio.get_running_loop().call_later(GATHER_SECONDS, self._write_gathered)
-            except RuntimeError:
-                self._write_gathered()
+        self._size += len(text)
+        if not self._write_soon():
+            self.write_gathered()
         return len(text)
 
     def flush(self) -> None:
         """Called after every line; see write."""
 
-    def _write_gathered(self) -> None:
-        text = "".join(self._lines)
+    def _write_soon(self) -> bool:
+        """False if there is no loop to do it."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        # One that was due in a loop that has ended is due no more.
+        if self._due_in is not loop:
+            self._due_in = loop
+            loop.call_later(GATHER_SECONDS, self.write_gathered)
+        return True
+
+    def write_gathered(self) -> None:
+        """Writes what is taken at once; the rest soon, if there is a loop."""
+        self._due_in = None
+        try:
+            self._left = _write_without_waiting(self._left + "".join(self._lines).encode())
+        except (OSError, ValueError):
+            self._left = b""
         self._lines.clear()
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
+        self._size = len(self._left)
+        if self._dropped and not self._left:
+            count, self._dropped = self._dropped, 0
+            self.write(f'{{"event": "log_lines_dropped", "count": {count}}}\n')
+        elif self._left:
+            self._write_soon()
+
+
+_STANDARD_ERROR = _Lossy()
+
+
+def say(*lines: str) -> None:
+    """Lines for people, on standard error, behind what was logged before."""
+    for line in lines:
+        _STANDARD_ERROR.write(f"ledger: {line}\n")
+    _STANDARD_ERROR.write_gathered()
+
+
+def _write_without_waiting(data: bytes) -> bytes:
+    """Writes as much as is taken at once; returns the rest. The file stays a blocking one, as others may share it."""
+    number = sys.stderr.fileno()
+    writable = select.poll()
+    writable.register(number, select.POLLOUT)
+    while data and any(event & select.POLLOUT for _, event in writable.poll(0)):
+        # A pipe that takes anything takes so much.
+        data = data[os.write(number, data[: select.PIPE_BUF]) :]
+    return data

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import json
 import os
 import signal
 import socket
@@ -362,6 +364,41 @@ async def test_it_listens_with_tls_on_ipv6_on_a_socket_file_and_without_tls_if_a
     assert "(TLS)" in services[0].said()[0]
     assert "(no TLS)" in services[1].said()[0]
     assert services[2].said()[0].startswith(f"serving gRPC on unix:{tmp_path}/socket")
+
+
+async def test_nobody_waits_for_a_reader_of_the_log_who_sleeps(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4_096)
+    async with new_database(postgres) as dsn, starting(tmp_path, theirs, database_url=dsn) as service:
+        os.close(theirs)
+        await service.until_ready()
+        async with LedgerClient(service.address, timeout=5) as client:
+            ledger = await client.create_ledger("Test")
+            for _ in range(60):
+                await asyncio.gather(*(client.get_ledger(ledger.id) for _ in range(50)))
+            os.kill(service.pid, signal.SIGTERM)
+            assert await service.stopped() == 0
+    os.close(ours)
+
+
+async def test_log_lines_that_nobody_took_are_counted(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    read = bytearray()
+    async with new_database(postgres) as dsn, starting(tmp_path, theirs, database_url=dsn) as service:
+        os.close(theirs)
+        await service.until_ready()
+        async with LedgerClient(service.address, timeout=5) as client:
+            ledger = await client.create_ledger("Test")
+            for _ in range(60):
+                await asyncio.gather(*(client.get_ledger(ledger.id) for _ in range(50)))
+            asyncio.get_running_loop().add_reader(ours, lambda: read.extend(os.read(ours, 65_536)))
+            await until(lambda: b"log_lines_dropped" in read, 5)
+    asyncio.get_running_loop().remove_reader(ours)
+    os.close(ours)
+    lines = [json.loads(line) for line in read.decode().splitlines() if line.startswith("{")]
+    told = [line for line in lines if line.get("rpc") == "GetLedger"]
+    (dropped,) = [line["count"] for line in lines if line["event"] == "log_lines_dropped"]
+    assert len(told) + dropped == 3_000
 
 
 async def test_ctrl_c_under_load_answers_what_is_under_way_and_ends_streams(

@@ -56,10 +56,13 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 async def new_books(client: LedgerClient) -> Ledger:
     """A ledger in which much happened that can happen to a transaction, in twelve commands."""
     ledger = await client.create_ledger(name="Test")
-    cash = await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD", external_id="cash")
+    cash = await client.create_account(
+        ledger.id, "Cash", normal_balance="debit", currency="USD", external_id="cash", metadata={"kind": "cash"}
+    )
     owner = await client.create_account(ledger.id, "Owner", normal_balance="credit", currency="USD")
     entries = [debit(cash, 10), credit(owner, 10)]
-    posted = await client.create_transaction(ledger.id, entries, status="posted", external_id="posted")
+    order = {"order": "17", "note": "x" * 200}
+    posted = await client.create_transaction(ledger.id, entries, status="posted", external_id="posted", metadata=order)
     edited = await client.create_transaction(ledger.id, entries, external_id="edited")
     await client.update_transaction(ledger.id, edited, entries=[debit(cash, 7), credit(owner, 7)])
     await client.post_transaction(ledger.id, edited)
@@ -88,7 +91,7 @@ async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
     assert first.digest == await client.get_log_digest(ledger.id)
     assert first.digest.position == 12
     assert told[0].check == "events"
-    assert told[0].checks_total == 11
+    assert told[0].checks_total == 12
     await client.create_account(ledger.id, "Later", normal_balance="debit", currency="USD")
     again = await client.verify_ledger(ledger.id, known_digest=first.digest)
     assert (again.sound, again.digest.position) == (True, 13)
@@ -204,6 +207,32 @@ TAMPERINGS = {
     "a reversal forgotten": (
         "UPDATE entry_reversals SET reversed = 0 WHERE ledger_id = $1",
         ("entry_reversals", {}, "reversed"),
+    ),
+    "metadata of a transaction edited": (
+        f"""
+        UPDATE transactions SET metadata = jsonb_build_object('order', '18', 'note', 'y')
+        WHERE ledger_id = $1 AND transaction_id = {POSTED}
+        """,
+        ("transactions", {}, "the pair of note in metadata_pairs"),
+    ),
+    "metadata of an account edited": (
+        f"UPDATE accounts SET metadata = jsonb_build_object('kind', 'gold') WHERE account_id = {CASH}",
+        ("accounts", {}, "the pair of kind in metadata_pairs"),
+    ),
+    "a pair of metadata deleted": (
+        "DELETE FROM metadata_pairs WHERE ledger_id = $1 AND key = 'order'",
+        ("transactions", {}, "the pair of order in metadata_pairs"),
+    ),
+    "a pair of metadata inserted": (
+        """
+        INSERT INTO metadata_pairs SELECT ledger_id, noun, 'gold', 'yes', created_position FROM metadata_pairs
+        WHERE ledger_id = $1 AND key = 'order'
+        """,
+        ("metadata_pairs", {"key": "gold", "noun": "1"}, "the metadata that it is of"),
+    ),
+    "metadata removed": (
+        "UPDATE accounts SET metadata = '{}' WHERE ledger_id = $1",
+        ("metadata_pairs", {"key": "kind", "noun": "2"}, "the metadata that it is of"),
     ),
     "a reversal not counted at all": (
         "DELETE FROM entry_reversals WHERE ledger_id = $1",
@@ -543,10 +572,10 @@ async def test_the_command_line_says_whether_the_books_are_sound(
     status, out, _ = await ctl(server, "--ledger", ledger.id)
     assert status == 0
     sound, line = out.splitlines()
-    assert sound == "sound: 80 rows at position 12"
+    assert sound == "sound: 83 rows at position 12"
     digest = line.removeprefix("digest ")
     status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
-    assert (status, out) == (0, f"sound: 80 rows at position 12, and by the digest given\n{line}\n")
+    assert (status, out) == (0, f"sound: 83 rows at position 12, and by the digest given\n{line}\n")
     await cut_tail(connection, ledger, 11)
     status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
     said, summary = out.splitlines()

@@ -22,6 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class LogDigest(_message.Message):
     """The digest of a log up to a position: it covers every event up to there, so whoever changes one must change it too.
+    Events tell of money and of who did what; names, descriptions, external ids and metadata are not among it.
     Kept elsewhere than in the database it proves that nobody did. GetLogDigest and VerifyLedger give it.
     """
 
@@ -161,7 +162,7 @@ class VerifyProgress(_message.Message):
     FRACTION_FIELD_NUMBER: _builtins.int
     check: _builtins.str
     """The check under way, by the table that is walked: `events`, `accounts`, `account_versions`, `transactions`,
-    `transaction_versions`, `entries`, `account_timelines`, `entry_reversals`, `requests`, `monitors`,
+    `transaction_versions`, `entries`, `account_timelines`, `entry_reversals`, `requests`, `metadata_pairs`, `monitors`,
     `categories` …
     """
     checks_done: _builtins.int

@@ -2,14 +2,17 @@
 
 | check                | a row is held against                                                                      |
 |----------------------|--------------------------------------------------------------------------------------------|
-| accounts             | its version 0, the event that created it, its currency, the history of its limits          |
+| accounts             | its version 0, the event that created it, its currency, the history of its limits, the     |
+|                      | pairs of its metadata                                                                      |
 | account_versions     | the version before it and the entries written and discarded at its position; its event     |
-| transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance      |
+| transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance; the |
+|                      | pairs of its metadata                                                                      |
 | transaction_versions | the same, of the versions that were replaced                                               |
 | entries              | the version of a transaction that wrote it, of an account that counts it, what it reverses |
 | account_timelines    | the versions that are folded into it                                                       |
 | entry_reversals      | what stands of the entries that reverse it                                                 |
 | requests             | the version that it wrote                                                                  |
+| metadata_pairs       | the metadata of the object that they stand for                                             |
 | monitors             | what its condition, the last it was given, makes of what it is on, as both stand now       |
 
 Rows of positions after the one that the verification began at are left out, so it may take hours beside writers. The
@@ -50,9 +53,14 @@ class TableCheck(NamedTuple):
 
 
 CHECKS = (
-    TableCheck("accounts", sql.walk_accounts, [sql.verify_accounts], (NIL_ID,)),
+    TableCheck("accounts", sql.walk_accounts, [sql.verify_accounts, sql.verify_metadata_of_accounts], (NIL_ID,)),
     TableCheck("account_versions", sql.walk_account_versions, [sql.verify_account_versions], (NIL_ID, 0)),
-    TableCheck("transactions", sql.walk_transactions, [sql.verify_versions, sql.verify_dropped_accounts], (NIL_ID, 0)),
+    TableCheck(
+        "transactions",
+        sql.walk_transactions,
+        [sql.verify_versions, sql.verify_dropped_accounts, sql.verify_metadata_of_transactions],
+        (NIL_ID, 0),
+    ),
     TableCheck(
         "transaction_versions",
         sql.walk_transaction_versions,
@@ -63,6 +71,7 @@ CHECKS = (
     TableCheck("account_timelines", sql.walk_timelines, [sql.verify_timelines], (NIL_ID,), (RUN_VERSIONS_MAX,)),
     TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
+    TableCheck("metadata_pairs", sql.walk_metadata_pairs, [sql.verify_metadata_pairs], (0, "", "", 0)),
     TableCheck("monitors", sql.walk_monitors, [sql.verify_monitors], (NIL_ID,)),
 )
 
