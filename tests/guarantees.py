@@ -3,24 +3,30 @@
 | guarantee    | what it says                                                                        |
 |--------------|-------------------------------------------------------------------------------------|
 | ordered      | positions never go back, and no account's lock_version does                         |
-| unique       | no event comes twice, whatever was cut in between                                   |
-| reliable     | between two events that came, none that passes the filter is missing                |
-| atomic       | all that an event changed comes at once                                             |
+| unique       | no event comes twice, whatever was cut in between; joins once in a stream           |
+| reliable     | between two events that came, none that passes the filter is missing, nor a join    |
+| atomic       | all that an event changed comes at once, and all who join, as they stand            |
 | resumable    | a stream begins with the first event after the position it was asked to begin after |
 | bookmarkable | a heartbeat's position: everything up to it has come, and nothing up to it will     |
 | filtered     | nothing comes that does not pass the filter                                         |
 
-Each returns what is wrong, as sentences. They share no code with the service.
+Each returns what is wrong, as sentences. They share no code with the service: who is under a category they know from
+the history too. Who comes under a watched one is announced by a snapshot at the position before.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
-from ledger_client.v1.streams_pb2 import Event, Heartbeat
+from ledger_client import Snapshot
+from ledger_client.v1.streams_pb2 import AccountBalances, BalanceChange, Event, EventKind, Heartbeat
+
+Message = Event | Heartbeat | Snapshot
 
 
 @dataclass
@@ -28,7 +34,7 @@ class Session:
     """One stream: where it was asked to begin, and what came, in order."""
 
     after_position: int
-    messages: list[Event | Heartbeat] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     @property
     def events(self) -> list[Event]:
@@ -37,13 +43,14 @@ class Session:
 
 @dataclass
 class Recording:
-    """What one subscriber got, over all its sessions. No account_ids: the whole ledger."""
+    """What one subscriber got, over all its sessions. No account_ids and no category_ids: the whole ledger."""
 
     account_ids: frozenset[str] = frozenset()
+    category_ids: frozenset[str] = frozenset()
     sessions: list[Session] = field(default_factory=list)
 
     @property
-    def messages(self) -> list[Event | Heartbeat]:
+    def messages(self) -> list[Message]:
         return [message for session in self.sessions for message in session.messages]
 
     @property
@@ -52,16 +59,57 @@ class Recording:
 
     def passing(self, history: Sequence[Event]) -> list[Event]:
         """What of the history passes the filter, as it should come."""
-        return [passed for passed in (self._pass(event) for event in history) if passed.changes]
+        walk = zip(history, memberships(history, self.category_ids), strict=True)
+        return [passed for passed in (self._pass(event, members) for event, members in walk) if passed.changes]
 
-    def _pass(self, event: Event) -> Event:
+    def passes(self, change: BalanceChange, members: Members) -> bool:
+        if not self.account_ids and not self.category_ids:
+            return True
+        if change.category_id:
+            return change.category_id in self.category_ids
+        return change.account_id in self.account_ids or change.account_id in members.under
+
+    def _pass(self, event: Event, members: Members) -> Event:
         passed = Event()
         passed.CopyFrom(event)
-        if self.account_ids:
-            chosen = [change for change in event.changes if change.account_id in self.account_ids]
-            del passed.changes[:]
-            passed.changes.extend(chosen)
+        chosen = [change for change in event.changes if self.passes(change, members)]
+        del passed.changes[:]
+        passed.changes.extend(chosen)
         return passed
+
+
+class Members(NamedTuple):
+    """The accounts under some categories after an event, and those that came under one by it."""
+
+    under: frozenset[str]
+    joined: frozenset[str]
+
+
+def memberships(history: Sequence[Event], category_ids: frozenset[str]) -> Iterator[Members]:
+    """For each event in turn. An account is created in no other category than those that it is said to join."""
+    parents: dict[str, set[str]] = defaultdict(set)
+    accounts: set[str] = set()
+    under: frozenset[str] = frozenset()
+    for event in history:
+        before, member_id = under, event.member_account_id or event.member_category_id
+        match event.kind:
+            case EventKind.EVENT_KIND_ACCOUNT_CREATED:
+                accounts.add(event.account_id)
+                parents[event.account_id].update(event.joined_or_left_category_ids)
+            case EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED:
+                parents[member_id].add(event.category_id)
+            case EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED:
+                parents[member_id].discard(event.category_id)
+            case _:
+                yield Members(under, frozenset())
+                continue
+        under = frozenset(id_ for id_ in accounts if _is_under(id_, parents, category_ids))
+        yield Members(under, under - before)
+
+
+def _is_under(id_: str, parents: dict[str, set[str]], category_ids: frozenset[str]) -> bool:
+    above = parents.get(id_, set())
+    return bool(above & category_ids) or any(_is_under(each, parents, category_ids) for each in above)
 
 
 Guarantee = Callable[[Recording, Sequence[Event]], Iterator[str]]
@@ -72,11 +120,21 @@ def ordered(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
     for one, other in pairwise(recording.events):
         if other.position < one.position:
             yield f"{other.position} came after {one.position}"
-    for event in recording.events:
-        for change in event.changes:
-            if change.lock_version < last.get(change.account_id, 0):
-                yield f"lock_version {change.lock_version} came after {last[change.account_id]}"
-            last[change.account_id] = change.lock_version
+    for session in recording.sessions:
+        for before, after in pairwise(session.messages):
+            if after.position < before.position:
+                yield f"{after.position} came after {before.position}"
+    for message in recording.messages:
+        for account_id, lock_version in _lock_versions(message):
+            if lock_version < last.get(account_id, 0):
+                yield f"lock_version {lock_version} came after {last[account_id]}"
+            last[account_id] = lock_version
+
+
+def _lock_versions(message: Message) -> list[tuple[str, int]]:
+    if isinstance(message, Event):
+        return [(change.account_id, change.lock_version) for change in message.changes if change.account_id]
+    return [(id_, each.lock_version) for id_, each in message.accounts.items()] if isinstance(message, Snapshot) else []
 
 
 def unique(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
@@ -85,6 +143,9 @@ def unique(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
         if event.position in seen:
             yield f"{event.position} came twice"
         seen.add(event.position)
+    for session in recording.sessions:
+        announced = Counter(message.position for message in session.messages if isinstance(message, Snapshot))
+        yield from (f"a join after {position} was announced twice" for position in announced if announced[position] > 1)
 
 
 def reliable(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
@@ -92,14 +153,37 @@ def reliable(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
     for event in recording.passing(history):
         if came and min(came) < event.position < max(came) and event.position not in came:
             yield f"{event.position} never came"
+    announced = {message.position for message in recording.messages if isinstance(message, Snapshot)}
+    for event, members in zip(history, memberships(history, recording.category_ids), strict=True):
+        is_between = came and min(came) < event.position < max(came)
+        if members.joined and is_between and event.position - 1 not in announced:
+            yield f"who joins by {event.position} was not announced"
 
 
 def atomic(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
     expected = {event.position: event for event in recording.passing(history)}
     for event in recording.events:
         whole = expected.get(event.position)
-        if whole is not None and [c.account_id for c in event.changes] != [c.account_id for c in whole.changes]:
+        if whole is not None and _subjects(event) != _subjects(whole):
             yield f"{event.position} came in part"
+    due: dict[int, dict[str, AccountBalances | None]] = {}
+    balances: dict[str, AccountBalances] = {}
+    for event, members in zip(history, memberships(history, recording.category_ids), strict=True):
+        due[event.position - 1] = {id_: balances.get(id_) for id_ in members.joined}
+        for change in event.changes:
+            if change.account_id:
+                balances[change.account_id] = AccountBalances(
+                    account_id=change.account_id, lock_version=change.lock_version, balances=change.after
+                )
+    for message in recording.messages:
+        if isinstance(message, Snapshot):
+            for id_, standing in due.get(message.position, {}).items():
+                if id_ not in message.accounts or standing not in (None, message.accounts[id_]):
+                    yield f"account {id_}, which joins after {message.position}, was not announced as it stood"
+
+
+def _subjects(event: Event) -> list[str]:
+    return [change.account_id or change.category_id for change in event.changes]
 
 
 def resumable(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
@@ -128,12 +212,17 @@ def bookmarkable(recording: Recording, history: Sequence[Event]) -> Iterator[str
 
 
 def filtered(recording: Recording, history: Sequence[Event]) -> Iterator[str]:
-    for event in recording.events:
-        if not event.changes:
-            yield f"{event.position} changed nothing"
-        for change in event.changes:
-            if recording.account_ids and change.account_id not in recording.account_ids:
-                yield f"{event.position} came with account {change.account_id}"
+    members = dict(zip((e.position for e in history), memberships(history, recording.category_ids), strict=True))
+    for message in recording.messages:
+        if isinstance(message, Event):
+            if not message.changes:
+                yield f"{message.position} changed nothing"
+            for change in message.changes:
+                if not recording.passes(change, members[message.position]):
+                    yield f"{message.position} came with {change.account_id or change.category_id}"
+        if isinstance(message, Snapshot):
+            there = members[message.position + 1].under
+            yield from (f"{id_} was announced after {message.position}" for id_ in message.accounts if id_ not in there)
 
 
 GUARANTEES: tuple[Guarantee, ...] = (ordered, unique, reliable, atomic, resumable, bookmarkable, filtered)

@@ -36,7 +36,7 @@ class Watcher:
     """A subscriber that records all that comes, over whatever its client survives."""
 
     def __init__(self, client: LedgerClient, ledger_id: str, account_ids: Sequence[str]) -> None:
-        self.recording = Recording(frozenset(account_ids), [Session(0)])
+        self.recording = Recording(frozenset(account_ids), sessions=[Session(0)])
         self.position = 0
         self._client, self._ledger_id = client, ledger_id
 

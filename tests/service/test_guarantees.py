@@ -9,12 +9,27 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
-from ledger_client import Account, Event, Heartbeat, Ledger, LedgerClient, LedgerError, credit, debit, new_request_id
-from ledger_client.v1.streams_pb2 import BalanceChange
+from ledger_client import (
+    Account,
+    Balances,
+    Category,
+    Event,
+    EventKind,
+    Heartbeat,
+    Ledger,
+    LedgerClient,
+    LedgerError,
+    Snapshot,
+    credit,
+    debit,
+    new_request_id,
+)
+from ledger_client.v1.streams_pb2 import AccountBalances, BalanceChange
 from tests import audit
 from tests.guarantees import GUARANTEES, Recording, Session, broken
 from tests.service.commit_proxy import commits_held
@@ -92,8 +107,97 @@ CONTROLS: dict[str, Callable[[Recording], None]] = {
 }
 
 
+def of_category(event: Event, **more: Any) -> Event:
+    """With what it does to `top`."""
+    event.MergeFrom(Event(changes=[BalanceChange(category_id="top")], **more))
+    return event
+
+
+KIND = EventKind
+JOINS = [
+    Event(position=1, kind=KIND.EVENT_KIND_ACCOUNT_CREATED, account_id="a", joined_or_left_category_ids=["top"]),
+    Event(position=2, kind=KIND.EVENT_KIND_ACCOUNT_CREATED, account_id="b"),
+    of_category(moved(3, a=1, b=1)),
+    Event(position=4, kind=KIND.EVENT_KIND_CATEGORY_MEMBER_ADDED, category_id="inner", member_account_id="b"),
+    of_category(
+        Event(position=5, kind=KIND.EVENT_KIND_CATEGORY_MEMBER_ADDED), category_id="top", member_category_id="inner"
+    ),
+    of_category(moved(6, a=2, b=2)),
+    of_category(
+        Event(position=7, kind=KIND.EVENT_KIND_CATEGORY_MEMBER_REMOVED), category_id="top", member_account_id="a"
+    ),
+    of_category(moved(8, a=3, b=3)),
+]
+
+
+def announced(position: int, **lock_versions: int) -> Snapshot:
+    accounts = {
+        id_: AccountBalances(account_id=id_, lock_version=n, balances=Balances()) for id_, n in lock_versions.items()
+    }
+    return Snapshot(position, "", accounts)
+
+
+def faultless_joins() -> Recording:
+    """Of a category that one account is born in and leaves, and another joins through a category."""
+    recording = Recording(category_ids=frozenset(["top"]))
+    passing = {event.position: event for event in recording.passing(JOINS)}
+    assert [[change.account_id for change in passing[n].changes] for n in (3, 6, 8)] == [
+        ["a", ""],
+        ["a", "b", ""],
+        ["b", ""],
+    ]
+    recording.sessions = [
+        Session(0, [Heartbeat(position=0), announced(0, a=0), passing[3], announced(4, b=1), passing[5]]),
+        Session(5, [Heartbeat(position=5), passing[6], passing[7], passing[8], Heartbeat(position=8)]),
+    ]
+    return deepcopy(recording)
+
+
+def announce_late(recording: Recording) -> None:
+    messages = recording.sessions[0].messages
+    messages.append(messages.pop(-2))
+
+
+def announce_twice(recording: Recording) -> None:
+    messages = recording.sessions[0].messages
+    messages.insert(3, messages[3])
+
+
+def announce_nobody(recording: Recording) -> None:
+    del recording.sessions[0].messages[3]
+
+
+def announce_others(recording: Recording) -> None:
+    recording.sessions[0].messages[3] = announced(4)
+
+
+def announce_an_older_state(recording: Recording) -> None:
+    recording.sessions[0].messages[3] = announced(4, b=0)
+
+
+def announce_a_stranger(recording: Recording) -> None:
+    recording.sessions[0].messages[3] = announced(4, b=1, c=0)
+
+
+def keep_who_left(recording: Recording) -> None:
+    recording.sessions[1].events[2].changes.add(account_id="a", lock_version=3)
+
+
+JOIN_CONTROLS: list[tuple[str, Callable[[Recording], None]]] = [
+    ("ordered", announce_late),
+    ("unique", announce_twice),
+    ("reliable", announce_nobody),
+    ("atomic", announce_others),
+    ("atomic", announce_an_older_state),
+    ("filtered", announce_a_stranger),
+    ("filtered", keep_who_left),
+    *((name, control) for name, control in CONTROLS.items() if control is not let_through),
+]
+
+
 def test_a_faultless_recording_is_found_so() -> None:
     assert broken(faultless(), HISTORY) == {}
+    assert broken(faultless_joins(), JOINS) == {}
 
 
 @pytest.mark.parametrize("guarantee", [guarantee.__name__ for guarantee in GUARANTEES])
@@ -101,6 +205,15 @@ def test_each_guarantee_is_seen_to_be_broken(guarantee: str) -> None:
     recording = faultless()
     CONTROLS[guarantee](recording)
     assert guarantee in broken(recording, HISTORY)
+
+
+@pytest.mark.parametrize(("guarantee", "control"), JOIN_CONTROLS)
+def test_each_guarantee_of_a_category_is_seen_to_be_broken(
+    guarantee: str, control: Callable[[Recording], None]
+) -> None:
+    recording = faultless_joins()
+    control(recording)
+    assert guarantee in broken(recording, JOINS)
 
 
 async def test_a_reader_by_sequence_loses_events_and_order(database: str) -> None:
@@ -169,16 +282,28 @@ async def test_every_subscriber_gets_the_history_whatever_breaks(database: str, 
         ]
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        filters = [frozenset[str]() if n % 2 else frozenset(a.id for a in accounts[:2]) for n in range(SUBSCRIBERS)]
+        top, inner = [
+            await clients[0].create_category(ledger.id, name, normal_balance="credit", currency="USD")
+            for name in ("top", "inner")
+        ]
+        filters = [
+            Recording(),
+            Recording(account_ids=frozenset(account.id for account in accounts[:2])),
+            Recording(category_ids=frozenset([top.id])),
+            Recording(category_ids=frozenset([top.id, inner.id]), account_ids=frozenset([accounts[0].id])),
+        ]
         async with asyncio.timeout(60 + cuts), asyncio.TaskGroup() as group:
             watching = [
-                group.create_task(watch(link.address, ledger, chosen, head, random.Random(seed + n)))
-                for n, (link, chosen) in enumerate(zip(links, filters, strict=True))
+                group.create_task(
+                    watch(link.address, ledger, deepcopy(filters[n % len(filters)]), head, random.Random(seed + n))
+                )
+                for n, link in enumerate(links)
             ]
             writing = [
                 group.create_task(write(clients[n % 2], accounts, over, random.Random(seed - n)))
                 for n in range(WRITERS)
             ]
+            writing.append(group.create_task(regroup(clients[0], accounts, top, inner, over, random.Random(seed))))
             await disturb(links, services, cuts, random.Random(seed))
             over.set_result(None)
             accepted = [written for written_by_one in await asyncio.gather(*writing) for written in written_by_one]
@@ -194,35 +319,42 @@ async def test_every_subscriber_gets_the_history_whatever_breaks(database: str, 
     assert len(by_request) == len(history), "a write had two effects"
     assert all(by_request[request_id] == position for request_id, position in accepted)
     assert await audit.findings(database) == []
+    joins = sum(isinstance(message, Snapshot) for recording in recordings for message in recording.messages)
     sessions = sum(len(recording.sessions) for recording in recordings)
     print(
-        f"{len(history)} events, {cuts} cuts, {sessions} sessions, {proxy.held} commits held, "
+        f"{len(history)} events, {cuts} cuts, {sessions} sessions, {joins} joins told, {proxy.held} commits held, "
         f"{proxy.cut_before} and {proxy.cut_after} killed before and after"
     )
     # With less than this the run would prove nothing.
     assert len(accepted) > 10 * cuts
     assert sum(link.cut_count for link in links) >= cuts
     assert sessions > 2 * SUBSCRIBERS
+    assert joins > cuts / 2
     assert proxy.cut_before
     assert proxy.cut_after
 
 
 async def watch(
-    address: str, ledger: Ledger, account_ids: frozenset[str], head: asyncio.Future[int], chance: random.Random
+    address: str, ledger: Ledger, recording: Recording, head: asyncio.Future[int], chance: random.Random
 ) -> Recording:
     """A subscriber that leaves now and then and comes back with what it had stored, until it stands at the head."""
-    recording, position, epoch = Recording(account_ids), 0, ""
+    position, epoch = 0, ""
     async with LedgerClient(address) as client:
         while not (head.done() and position >= head.result()):
             session = Session(position)
             recording.sessions.append(session)
             stream = client.watch_balances(
-                ledger.id, account_ids=account_ids, after_position=position, epoch=epoch, heartbeat_interval=0.1
+                ledger.id,
+                account_ids=recording.account_ids,
+                category_ids=recording.category_ids,
+                after_position=position,
+                epoch=epoch,
+                heartbeat_interval=0.1,
             )
             async with stream:
                 for _ in range(chance.randrange(10, 400)):
                     message = await anext(stream)
-                    assert isinstance(message, Event | Heartbeat)
+                    assert isinstance(message, Event | Heartbeat | Snapshot)
                     session.messages.append(message)
                     position, epoch = message.position, stream.epoch
                     if head.done() and position >= head.result():
@@ -248,6 +380,35 @@ async def write(
             except LedgerError:
                 await asyncio.sleep(0.05)
         accepted.append((request_id, written.position))
+    return accepted
+
+
+async def regroup(
+    client: LedgerClient,
+    accounts: list[Account],
+    top: Category,
+    inner: Category,
+    over: asyncio.Future[None],
+    chance: random.Random,
+) -> list[tuple[str, int]]:
+    """Puts accounts into categories and takes them out, and one category into the other; as `write`."""
+    accepted, members = [], set[tuple[str, str]]()
+    while not over.done():
+        request_id, category = new_request_id(), chance.choice([top, inner])
+        member: dict[str, Any] = {"account": chance.choice(accounts)}
+        if category is top and chance.random() < 0.3:
+            member = {"member_category": inner}
+        edge = (category.id, next(iter(member.values())).id)
+        call = client.remove_category_member if edge in members else client.add_category_member
+        while True:
+            try:
+                written = await call(top.ledger_id, category, request_id=request_id, **member)
+                break
+            except LedgerError:
+                await asyncio.sleep(0.05)
+        members ^= {edge}
+        accepted.append((request_id, written.position))
+        await asyncio.sleep(chance.uniform(0, 0.05))
     return accepted
 
 
