@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client import (
     Account,
     BalanceMonitor,
+    Category,
     Direction,
     Entry,
     ExternalId,
@@ -23,6 +24,7 @@ from ledger_client import (
     Outcome,
     Transaction,
     account_condition,
+    category_condition,
     commands,
     condition,
     credit,
@@ -33,18 +35,23 @@ from ledger_client import (
 from ledger_client.inputs import EntryPart, limits, operator_sign, part_of
 from ledger_client.v1.accounts_pb2 import AccountStatus, BalanceLimits
 from ledger_client.v1.balances_pb2 import Balances
+from ledger_client.v1.categories_pb2 import CategoryCondition
 from ledger_client.v1.monitors_pb2 import MonitorCondition as MonitorConditionMessage
 from ledger_client.v1.transactions_pb2 import AccountCondition, EntryInput, TransactionResult
 from tests.model.operations import (
     NOBODY,
+    AddMember,
     Archive,
     Batch,
     Call,
+    CategoryCommand,
     Condition,
     Create,
     CreateAccount,
+    CreateCategory,
     CreateMonitor,
     Day,
+    DeleteCategory,
     DeleteMonitor,
     Demand,
     Limit,
@@ -55,9 +62,11 @@ from tests.model.operations import (
     PartialPost,
     Patch,
     Post,
+    RemoveMember,
     Reverse,
     Update,
     UpdateAccount,
+    UpdateCategory,
     UpdateLedger,
     UpdateMonitor,
     Write,
@@ -79,6 +88,7 @@ _COUNTED = {
     "ACCOUNT_NOT_FOUND",
     "ACCOUNT_NOT_OPEN",
     "AMOUNT_EXCEEDED",
+    "CATEGORY_NOT_FOUND",
     "CONDITION_FAILED",
     "LIMIT_EXCEEDED",
     "LOCK_VERSION_MISMATCH",
@@ -118,12 +128,15 @@ class ServiceLedger:
         read = await self.client.batch_get_accounts(self.id, [self._ids[key] for key in keys])
         return read.position, [self._account_view(account) for account in read.accounts]
 
+    async def categories(self) -> list[View]:
+        """All categories as they stand, oldest first."""
+        return [self._category_view(category) async for category in self.client.categories(self.id)]
+
     def id_of(self, key: str) -> str:
         return self._ids[key]
 
     async def balances_as_of(self, question: Question) -> list[View]:
         """The accounts' lock_versions and balances as of a time."""
-        ids = [self._ids[key] for key in question.accounts]
         time: Any = {
             "effective_at_lower_bound": _time(question.lower),
             "effective_at_upper_bound": _time(question.upper),
@@ -131,6 +144,10 @@ class ServiceLedger:
             "as_of_position": question.position,
             "known_at": question.known_at,
         }
+        if question.category is not None:
+            category = await self.client.get_category(self.id, self._ids[question.category], **time)
+            return [{"balances": _balances(category.balances)}]
+        ids = [self._ids[key] for key in question.accounts]
         if len(ids) > 1:
             read = await self.client.batch_get_accounts(self.id, ids, **time)
             return [_balances_view(account) for account in read.accounts]
@@ -164,7 +181,7 @@ class ServiceLedger:
 
     # Questions.
 
-    async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Transaction | BalanceMonitor:
+    async def _unary(self, call: Call, outcome: Outcome) -> Ledger | Account | Category | Transaction | BalanceMonitor:
         client, request_id, validate_only = self.client, call.request_id, call.validate_only
         match call.body:
             case UpdateLedger() as body:
@@ -189,6 +206,7 @@ class ServiceLedger:
                     external_id=body.external_id,
                     metadata=dict(body.metadata),
                     limits=_limits(body.limits),
+                    categories=[self._ids[key] for key in body.categories],
                     request_id=request_id,
                     outcome=outcome,
                 )
@@ -207,6 +225,8 @@ class ServiceLedger:
                 )
             case CreateMonitor() | UpdateMonitor() | DeleteMonitor() as body:
                 return await self._about_monitor(body, request_id, outcome)
+            case CreateCategory() | UpdateCategory() | DeleteCategory() | AddMember() as body:
+                return await self._about_category(body, request_id, outcome)
             case Create() as body:
                 fields = self._create_fields(body) | {"request_id": request_id, "validate_only": validate_only}
                 return await client.create_transaction(self.id, self._lines(body.lines), outcome=outcome, **fields)
@@ -217,7 +237,7 @@ class ServiceLedger:
                 fields = self._post_fields(body) | {"request_id": request_id, "validate_only": validate_only}
                 return await client.post_transaction(self.id, self._ref(body.transaction), outcome=outcome, **fields)
             case PartialPost() as body:
-                fields = _part_fields(body) | {"request_id": request_id, "validate_only": validate_only}
+                fields = self._part_fields(body) | {"request_id": request_id, "validate_only": validate_only}
                 parts = self._parts(body.transaction, body.parts)
                 return await client.partial_post_transaction(
                     self.id, self._ref(body.transaction), parts, outcome=outcome, **fields
@@ -267,6 +287,44 @@ class ServiceLedger:
             self.id, self._ids[body.monitor], version=body.version, request_id=request_id, outcome=outcome
         )
 
+    async def _about_category(self, body: CategoryCommand, request_id: str, outcome: Outcome) -> Category:
+        client = self.client
+        common: Any = {"request_id": request_id, "outcome": outcome}
+        match body:
+            case CreateCategory():
+                return await client.create_category(
+                    self.id,
+                    body.name,
+                    normal_balance=body.normal_balance,
+                    currency=body.currency,
+                    currency_exponent=body.exponent,
+                    description=body.description,
+                    external_id=body.external_id,
+                    metadata=dict(body.metadata),
+                    parents=[self._ids[key] for key in body.parents],
+                    **common,
+                )
+            case UpdateCategory():
+                return await client.update_category(
+                    self.id,
+                    self._ref(body.category),
+                    name=body.name,
+                    description=body.description,
+                    external_id=body.external_id,
+                    **common,
+                    **_patch_fields(body.metadata),
+                )
+            case DeleteCategory():
+                return await client.delete_category(self.id, self._ref(body.category), **common)
+        change = client.remove_category_member if isinstance(body, RemoveMember) else client.add_category_member
+        return await change(
+            self.id,
+            self._ref(body.category),
+            account=None if body.account is None else self._ref(body.account),
+            member_category=None if body.member is None else self._ref(body.member),
+            **common,
+        )
+
     async def _batch(self, call: Call, batch: Batch, expected: Answer, outcome: Outcome) -> Answer:
         response = await self.client.batch_write_transactions(
             self.id,
@@ -303,7 +361,7 @@ class ServiceLedger:
             case PartialPost() as body:
                 parts = self._parts(body.transaction, body.parts)
                 return commands.partial_post_transaction(
-                    self._ref(body.transaction), parts, request_id=request_id, **_part_fields(body)
+                    self._ref(body.transaction), parts, request_id=request_id, **self._part_fields(body)
                 )
             case Reverse() as body:
                 ref = self._ref(body.transaction)
@@ -325,6 +383,7 @@ class ServiceLedger:
             "metadata": dict(body.metadata),
             "archive_on_condition_failure": body.archive_on_condition_failure,
             "expires_at": _time(body.expires),
+            "category_conditions": self._category_conditions(body),
         }
 
     def _update_fields(self, body: Update) -> Any:
@@ -337,7 +396,8 @@ class ServiceLedger:
         changed = {name: value for name, value in given.items() if value is not None}
         if body.expires is not None:
             changed["expires_at"] = _time(body.expires[0])
-        return changed | _patch_fields(body.metadata) | {"version": body.version}
+        conditions = {"category_conditions": self._category_conditions(body)}
+        return changed | _patch_fields(body.metadata) | {"version": body.version} | conditions
 
     def _post_fields(self, body: Post) -> Any:
         return {
@@ -346,11 +406,28 @@ class ServiceLedger:
             "effective_at": _time(body.effective),
             "metadata": dict(body.metadata),
             "conditions": self._demands(body.demands),
+            "category_conditions": self._category_conditions(body),
         }
 
     def _reverse_fields(self, body: Reverse) -> Any:
         given = {} if body.parts is None else {"entries": self._parts(body.transaction, body.parts)}
-        return _part_fields(body) | {"status": body.status, "conditions": self._demands(body.demands)} | given
+        return self._part_fields(body) | {"status": body.status, "conditions": self._demands(body.demands)} | given
+
+    def _part_fields(self, body: PartialPost | Reverse) -> Any:
+        return {
+            "version": body.version,
+            "description": body.description,
+            "external_id": body.external_id,
+            "effective_at": _time(body.effective),
+            "metadata": dict(body.metadata),
+            "category_conditions": self._category_conditions(body),
+        }
+
+    def _category_conditions(self, body: Create | Update | Post | PartialPost | Reverse) -> list[CategoryCondition]:
+        return [
+            category_condition(self._ref(demand.category), *map(_condition, demand.conditions))
+            for demand in body.category_demands
+        ]
 
     def _demands(self, demands: Iterable[Demand]) -> list[AccountCondition]:
         return [
@@ -405,7 +482,7 @@ class ServiceLedger:
 
     # Answers.
 
-    def _view(self, message: Ledger | Account | Transaction | BalanceMonitor, expected: Answer) -> View:
+    def _view(self, message: Ledger | Account | Category | Transaction | BalanceMonitor, expected: Answer) -> View:
         if isinstance(expected, Done):
             self._learn(message.id, expected.view.get("key"))
         match message:
@@ -415,6 +492,8 @@ class ServiceLedger:
                 return view | {"position": message.position, "closed": closed}
             case Account():
                 return self._account_view(message) | {"position": message.position}
+            case Category():
+                return self._category_view(message) | {"position": message.position}
             case BalanceMonitor():
                 return self._monitor_view(message) | {"position": message.position}
         return self.transaction_view(message)
@@ -438,6 +517,20 @@ class ServiceLedger:
             "balances": _balances(account.balances),
             "status": _ACCOUNT_STATUSES[account.status],
             "limits": _limits_view(account.limits),
+        }
+
+    def _category_view(self, category: Category) -> View:
+        return {
+            "key": self._keys.get(category.id),
+            "name": category.name,
+            "description": category.description,
+            "normal_balance": "debit" if category.normal_balance == NormalBalance.NORMAL_BALANCE_DEBIT else "credit",
+            "currency": category.currency,
+            "exponent": category.currency_exponent,
+            "external_id": category.external_id,
+            "metadata": dict(category.metadata),
+            "is_deleted": category.HasField("deleted_at"),
+            "balances": _balances(category.balances),
         }
 
     def _monitor_view(self, monitor: BalanceMonitor) -> View:
@@ -559,16 +652,6 @@ def _limits_view(message: BalanceLimits) -> View:
         for kind, limit in (("posted", message.posted), ("pending", message.pending), ("available", message.available))
     }
     return {kind: bound for kind, bound in bounds.items() if bound != (None, None)}
-
-
-def _part_fields(body: PartialPost | Reverse) -> Any:
-    return {
-        "version": body.version,
-        "description": body.description,
-        "external_id": body.external_id,
-        "effective_at": _time(body.effective),
-        "metadata": dict(body.metadata),
-    }
 
 
 def _time(day: Day | None) -> datetime | None:

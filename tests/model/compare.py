@@ -11,7 +11,7 @@ _LEAN = ("key", "version", "status", "position")
 
 
 async def step(model: ModelLedger, service: ServiceLedger, call: Call) -> None:
-    """One call: equal answers, and equal balances of all accounts at an equal position afterwards."""
+    """One call: equal answers, and equal balances of all accounts and categories at an equal position afterwards."""
     expected = model.call(call)
     seen = await service.call(call, expected)
     if isinstance(call.body, Batch) and not call.body.full and isinstance(expected, list):
@@ -21,6 +21,9 @@ async def step(model: ModelLedger, service: ServiceLedger, call: Call) -> None:
     position, accounts = await service.accounts(keys) if keys else (0, [])
     assert position == model.state.position
     assert accounts == [model.state.account_view(key) for key in keys]
+    if model.state.categories:
+        living = model.state.living_categories()
+        assert await service.categories() == [model.state.category_view(key) for key in living]
 
 
 def _lean(answer: Answer) -> Done | Refused:

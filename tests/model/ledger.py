@@ -10,17 +10,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tests.model import categories
 from tests.model.operations import (
     PAST,
+    AddMember,
     Archive,
     Batch,
     Body,
     Call,
+    CategoryDemand,
     Condition,
     Create,
     CreateAccount,
+    CreateCategory,
     CreateMonitor,
     Day,
+    DeleteCategory,
     DeleteMonitor,
     Demand,
     Limit,
@@ -30,17 +35,16 @@ from tests.model.operations import (
     Pairs,
     Part,
     PartialPost,
-    Patch,
     Post,
     Reverse,
     Update,
     UpdateAccount,
+    UpdateCategory,
     UpdateLedger,
     UpdateMonitor,
 )
-from tests.model.state import Answer, Done, Entry, Monitor, Refused, State, Version, View
+from tests.model.state import Answer, Done, Entry, Monitor, Refusal, Refused, State, Version, View, patched
 
-ISO_EXPONENTS = {"USD": 2, "EUR": 2, "JPY": 0}
 AMOUNT_MAX = 10**36 - 1
 SIGNS = {
     "<": operator.lt,
@@ -60,14 +64,6 @@ CLOSED_TO = {
 }
 # What is not stored under the request id when it is the answer.
 NOT_STORED = {"INVALID_FIELD", "UNBALANCED", "REQUEST_ID_REUSED"}
-
-
-class Refusal(Exception):
-    """Ends the command that is being applied."""
-
-    def __init__(self, reason: str, count: int | None = None) -> None:
-        super().__init__(reason)
-        self.refused = Refused(reason, count)
 
 
 class ModelLedger:
@@ -152,6 +148,8 @@ class ModelLedger:
         match body:
             case CreateMonitor() | UpdateMonitor() | DeleteMonitor():
                 return self._apply_to_monitor(body)
+            case CreateCategory() | UpdateCategory() | DeleteCategory() | AddMember():
+                return categories.apply(self.state, body)
             case UpdateLedger():
                 return self._update_ledger(body)
             case CreateAccount():
@@ -176,15 +174,14 @@ class ModelLedger:
 
     def _update_ledger(self, body: UpdateLedger) -> View:
         closed = self.state.ledger["closed"] if body.closed_before is None else body.closed_before[0]
-        self.state.ledger = _edited(self.state.ledger, body) | {"closed": closed}
+        self.state.ledger = self.state.edited(self.state.ledger, body) | {"closed": closed}
         self.state.position += 1
         return self.state.ledger | {"position": self.state.position}
 
     def _create_account(self, body: CreateAccount) -> View:
-        fixed = ISO_EXPONENTS.get(body.currency, self.state.exponents.get(body.currency))
-        exponent = body.exponent if fixed is None else fixed
-        if exponent is None or body.exponent not in (None, exponent):
-            raise Refusal("INVALID_FIELD")
+        exponent = self.state.exponent(body.currency, body.exponent)
+        for category in categories.find(self.state, [Name(key) for key in body.categories]):
+            categories.check_currency(self.state, category, body.currency)
         self._check_account_external_id(body.external_id, None)
         key = f"a{len(self.state.accounts)}"
         self.state.exponents[body.currency] = exponent
@@ -199,17 +196,18 @@ class ModelLedger:
             "status": "open",
             "limits": _limits(body.limits),
         }
+        categories.join(self.state, key, body.categories)
         self.state.position += 1
         return self.state.account_view(key) | {"position": self.state.position}
 
     def _update_account(self, body: UpdateAccount) -> View:
-        (key,) = self._find_accounts([body.account])
+        (key,) = self.state.find_accounts([body.account])
         if body.status == "closed":
             pending = [amount for (status, _), amount in self.state.sums(key).items() if status == "pending"]
             if any(pending) or self.state.balances(key)["posted"][2] != 0:
                 raise Refusal("ACCOUNT_NOT_EMPTY")
         self._check_account_external_id(body.external_id or "", key)
-        view = _edited(self.state.accounts[key], body)
+        view = self.state.edited(self.state.accounts[key], body)
         if body.status is not None:
             view["status"] = body.status
         if body.limits is not None:
@@ -234,7 +232,7 @@ class ModelLedger:
         return self._delete_monitor(body)
 
     def _create_monitor(self, body: CreateMonitor) -> View:
-        (account,) = self._find_accounts([body.account])
+        (account,) = self.state.find_accounts([body.account])
         self.state.position += 1
         key = f"m{len(self.state.monitors)}"
         triggered = self._is_triggered(body.condition, account, False)
@@ -252,7 +250,7 @@ class ModelLedger:
             version=old.version + 1,
             description=body.description,
             condition=body.condition or old.condition,
-            metadata=_patched(old.metadata, body.metadata),
+            metadata=patched(old.metadata, body.metadata),
         )
         if new.condition != old.condition:
             # Judged anew.
@@ -289,6 +287,7 @@ class ModelLedger:
 
     def _create(self, body: Create) -> View:
         entries = self._entries(body.lines)
+        categories.find_demanded(self.state, body.category_demands)
         self._check_balanced(entries)
         self._check_expiry(body.expires)
         self._check_external_id(body.external_id, None)
@@ -308,7 +307,7 @@ class ModelLedger:
         )
         before = self.state.copy()
         try:
-            return self._write([_written(new)], body.lines)
+            return self._write([_written(new)], body.lines, body.category_demands)
         except Refusal as refusal:
             is_about_balances = refusal.refused.reason in ("CONDITION_FAILED", "LIMIT_EXCEEDED")
             if not is_about_balances or not body.archive_on_condition_failure:
@@ -319,6 +318,7 @@ class ModelLedger:
     def _update(self, body: Update) -> View:
         old = self._find_transaction(body.transaction)
         entries = self._entries(body.lines or ())
+        categories.find_demanded(self.state, body.category_demands)
         self._check_balanced(entries)
         self._check_editable(old, body)
         if body.lines is not None:
@@ -336,18 +336,19 @@ class ModelLedger:
             external_id=old.external_id if body.external_id is None else body.external_id,
             effective=old.effective if body.effective is None else body.effective,
             expires=old.expires if body.expires is None else body.expires[0],
-            metadata=_patched(old.metadata, body.metadata),
+            metadata=patched(old.metadata, body.metadata),
         )
         if body.lines is not None:
             new = _written(replace(new, entries=entries))
         elif new.effective != old.effective:
             new = _written(new)
-        return self._write([new], body.lines or ())
+        return self._write([new], body.lines or (), body.category_demands)
 
     def _post(self, body: Post) -> View:
         old = self._find_transaction(body.transaction)
         demands: list[Line | Demand] = [*(body.lines or ()), *body.demands]
-        self._find_accounts([demand.account for demand in demands])
+        self.state.find_accounts([demand.account for demand in demands])
+        categories.find_demanded(self.state, body.category_demands)
         entries = old.entries if body.lines is None else self._entries(body.lines)
         self._check_balanced(entries)
         self._check_pending(old)
@@ -366,7 +367,7 @@ class ModelLedger:
             entries=entries,
         )
         self._check_period(new.effective)
-        return self._write([_written(new)], demands)
+        return self._write([_written(new)], demands, body.category_demands)
 
     def _archive(self, body: Archive) -> View:
         old = self._find_transaction(body.transaction)
@@ -384,6 +385,7 @@ class ModelLedger:
     def _partial_post(self, body: PartialPost) -> View:
         old = self._find_transaction(body.transaction)
         parts = self._parts(old, body.parts)
+        categories.find_demanded(self.state, body.category_demands)
         posted = [_part_of(old.entries[n], part) for n, part in parts]
         self._check_balanced(posted)
         self._check_pending(old)
@@ -408,7 +410,7 @@ class ModelLedger:
         rest = replace(old, version=old.version + 1, entries=tuple(remaining))
         if not remaining:
             rest = replace(rest, status="archived", archived_reason="fully_posted", entries=old.entries)
-        return self._write([replace(new, part_of=old.key), _written(rest)], demands)
+        return self._write([replace(new, part_of=old.key), _written(rest)], demands, body.category_demands)
 
     def _reverse(self, body: Reverse) -> View:
         old = self._find_transaction(body.transaction)
@@ -416,7 +418,8 @@ class ModelLedger:
             parts = [(n, Part(entry.amount)) for n, entry in enumerate(old.entries)]
         else:
             parts = self._parts(old, body.parts)
-        self._find_accounts([demand.account for demand in body.demands])
+        self.state.find_accounts([demand.account for demand in body.demands])
+        categories.find_demanded(self.state, body.category_demands)
         self._check_balanced([_part_of(old.entries[n], part) for n, part in parts])
         if old.status != "posted":
             raise Refusal("TRANSACTION_NOT_POSTED")
@@ -440,7 +443,7 @@ class ModelLedger:
         if body.status == "posted":
             self._check_period(effective)
         new = self._derived(body, body.status, effective, entries)
-        return self._write([replace(new, reverses=old.key)], demands)
+        return self._write([replace(new, reverses=old.key)], demands, body.category_demands)
 
     def _derived(
         self, body: PartialPost | Reverse, status: Any, effective: Day | None, entries: Iterable[Entry]
@@ -460,7 +463,13 @@ class ModelLedger:
 
     # Writing, and judging what came out.
 
-    def _write(self, versions: list[Version], demands: Sequence[Line | Demand], refusable: bool = True) -> View:
+    def _write(
+        self,
+        versions: list[Version],
+        demands: Sequence[Line | Demand],
+        category_demands: Sequence[CategoryDemand] = (),
+        refusable: bool = True,
+    ) -> View:
         """Makes the versions current ones; the first is the answer."""
         before = self.state.copy()
         accounts: set[str] = set()
@@ -474,7 +483,7 @@ class ModelLedger:
             self.state.moves.append((self.state.position + 1, frozenset(accounts)))
         if refusable:
             self._check_limits(before)
-            self._check_conditions(demands)
+            self._check_conditions(demands, category_demands)
         self.state.position += 1
         for version in versions:
             finished = replace(version, position=self.state.position)
@@ -499,37 +508,26 @@ class ModelLedger:
         if broken:
             raise Refusal("LIMIT_EXCEEDED", broken)
 
-    def _check_conditions(self, demands: Sequence[Line | Demand]) -> None:
+    def _check_conditions(self, demands: Sequence[Line | Demand], category_demands: Sequence[CategoryDemand]) -> None:
+        accounts = self.state.find_accounts([demand.account for demand in demands])
+        subjects = [*accounts, *categories.find_demanded(self.state, category_demands)]
         failed = [
             condition
-            for demand in demands
+            for subject, demand in zip(subjects, [*demands, *category_demands], strict=True)
             for condition in demand.conditions
-            if not self._holds(condition, self._find_accounts([demand.account])[0])
+            if not self._holds(condition, subject)
         ]
         if failed:
             raise Refusal("CONDITION_FAILED", len(failed))
 
-    def _holds(self, condition: Condition, account: str) -> bool:
-        amount = self.state.balances(account)[condition.balance][2]
+    def _holds(self, condition: Condition, subject: str) -> bool:
+        amount = self.state.balances(subject)[condition.balance][2]
         return bool(SIGNS[condition.sign](amount, condition.amount))
 
     # Refusals before anything is written.
 
-    def _find_accounts(self, names: Sequence[Name]) -> list[str]:
-        found = [self._find_account(name) for name in names]
-        missing = {name for name, key in zip(names, found, strict=True) if key is None}
-        if missing:
-            raise Refusal("ACCOUNT_NOT_FOUND", len(missing))
-        return [key for key in found if key is not None]
-
-    def _find_account(self, name: Name) -> str | None:
-        for key, account in self.state.accounts.items():
-            if key == name.key or (name.external_id and account["external_id"] == name.external_id):
-                return key
-        return None
-
     def _entries(self, lines: Sequence[Line]) -> tuple[Entry, ...]:
-        keys = self._find_accounts([line.account for line in lines])
+        keys = self.state.find_accounts([line.account for line in lines])
         return tuple(
             Entry(key, line.direction, line.amount, line.metadata) for line, key in zip(lines, keys, strict=True)
         )
@@ -553,7 +551,7 @@ class ModelLedger:
                 numbers = [n]
             else:
                 assert part.account is not None
-                (key,) = self._find_accounts([part.account])
+                (key,) = self.state.find_accounts([part.account])
                 side = (key, part.direction)
                 numbers = [n for n, entry in enumerate(old.entries) if (entry.account, entry.direction) == side]
             if not numbers:
@@ -607,7 +605,7 @@ class ModelLedger:
         wrong = [
             demand
             for demand in demands
-            if demand.lock_version not in (None, self.state.lock_version(self._find_accounts([demand.account])[0]))
+            if demand.lock_version not in (None, self.state.lock_version(self.state.find_accounts([demand.account])[0]))
         ]
         if wrong:
             raise Refusal("LOCK_VERSION_MISMATCH", len(wrong))
@@ -683,25 +681,6 @@ def _sum(lines: Iterable[Line | Entry], direction: str) -> int:
 
 def _limits(limits: Sequence[Limit]) -> View:
     return {limit.balance: (limit.min, limit.max) for limit in limits if (limit.min, limit.max) != (None, None)}
-
-
-def _edited(view: View, body: UpdateLedger | UpdateAccount) -> View:
-    """The object with those fields changed that the request gives."""
-    given = {name: getattr(body, name, None) for name in ("name", "description", "external_id")}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return view | changes | {"metadata": dict(_patched(tuple(view["metadata"].items()), body.metadata))}
-
-
-def _patched(pairs: Pairs, patch: Patch | None) -> Pairs:
-    if patch is None:
-        return pairs
-    result = {} if patch.replaces else dict(pairs)
-    for key, value in patch.pairs:
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = value
-    return tuple(sorted(result.items()))
 
 
 def _merged(pairs: Pairs, more: Pairs) -> Pairs:

@@ -1,4 +1,4 @@
-"""What can be asked of a ledger, as values that name objects by the model's own keys: a0, a1 … and t0, t1 …"""
+"""What can be asked of a ledger, as values that name objects by the model's own keys: a0, a1 …, t0 … and c0 …"""
 
 from __future__ import annotations
 
@@ -71,6 +71,13 @@ class Demand(NamedTuple):
     conditions: tuple[Condition, ...]
 
 
+class CategoryDemand(NamedTuple):
+    """Conditions of a command on a category."""
+
+    category: Name
+    conditions: tuple[Condition, ...]
+
+
 class Patch(NamedTuple):
     """New metadata, or some keys of it; None removes a key."""
 
@@ -96,6 +103,7 @@ class CreateAccount:
     external_id: str = ""
     metadata: Pairs = ()
     limits: tuple[Limit, ...] = ()
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Create:
     metadata: Pairs = ()
     archive_on_condition_failure: bool = False
     expires: Day | None = None
+    category_demands: tuple[CategoryDemand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class Update:
     effective: Day | None = None
     metadata: Patch | None = None
     expires: Change | None = None
+    category_demands: tuple[CategoryDemand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,7 @@ class Post:
     effective: Day | None = None
     metadata: Pairs = ()
     demands: tuple[Demand, ...] = ()
+    category_demands: tuple[CategoryDemand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +170,7 @@ class PartialPost:
     external_id: str = ""
     effective: Day | None = None
     metadata: Pairs = ()
+    category_demands: tuple[CategoryDemand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +186,7 @@ class Reverse:
     effective: Day | None = None
     metadata: Pairs = ()
     demands: tuple[Demand, ...] = ()
+    category_demands: tuple[CategoryDemand, ...] = ()
 
 
 class MonitorCondition(NamedTuple):
@@ -208,6 +221,48 @@ class DeleteMonitor:
     version: int | None
 
 
+@dataclass(frozen=True)
+class CreateCategory:
+    """`parents`: the categories that it is put into."""
+
+    name: str
+    normal_balance: NormalBalance
+    currency: str
+    exponent: int | None = None
+    description: str = ""
+    external_id: str = ""
+    metadata: Pairs = ()
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UpdateCategory:
+    category: Name
+    name: str | None = None
+    description: str | None = None
+    external_id: str | None = None
+    metadata: Patch | None = None
+
+
+@dataclass(frozen=True)
+class DeleteCategory:
+    category: Name
+
+
+@dataclass(frozen=True)
+class AddMember:
+    """An account or a category; exactly one of them."""
+
+    category: Name
+    account: Name | None = None
+    member: Name | None = None
+
+
+@dataclass(frozen=True)
+class RemoveMember(AddMember):
+    pass
+
+
 Write = Create | Update | Post | Archive | PartialPost | Reverse
 
 
@@ -221,7 +276,8 @@ class Batch:
 
 
 MonitorCommand = CreateMonitor | UpdateMonitor | DeleteMonitor
-Body = UpdateLedger | CreateAccount | UpdateAccount | MonitorCommand | Write | Batch
+CategoryCommand = CreateCategory | UpdateCategory | DeleteCategory | AddMember
+Body = UpdateLedger | CreateAccount | UpdateAccount | MonitorCommand | CategoryCommand | Write | Batch
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _DAYS = (0, 1, 2, 3, 300, FUTURE - 1, FUTURE, FUTURE + 1)
 
 
 class Question(NamedTuple):
-    """Balances of some accounts, of what was effective in a window of days or up to one, and of what was known.
+    """Balances of some accounts, or of one category: what was effective in a window of days or up to one, and known.
 
     Knowledge is given in one of three ways: `lock_version`, of a single account, `position`, or `known_at`.
     """
@@ -28,11 +28,13 @@ class Question(NamedTuple):
     lock_version: int | None = None
     position: int | None = None
     known_at: datetime | None = None
+    category: str | None = None
 
 
 def random_question(random: Random, state: State, times: Sequence[datetime]) -> Question:
     """A question; `times` are those of the ledger's events, in order, the first at position 1."""
-    keys = list(state.accounts)
+    keys, living = list(state.accounts), state.living_categories()
+    category = random.choice(living) if living and random.random() < 0.4 else None
     accounts = tuple(random.sample(keys, random.choice([1, 1, 1, 2, len(keys)])))
     effective: dict[str, Any] = random.choice(
         [
@@ -46,13 +48,17 @@ def random_question(random: Random, state: State, times: Sequence[datetime]) -> 
     position = random.randint(0, state.position)
     time = times[max(position, 1) - 1] + timedelta(microseconds=random.choice([-1, 0, 0, 1]))
     known: list[dict[str, Any]] = [{}, {"position": position}, {"known_at": time}]
+    if category is not None:
+        accounts = ()
     if len(accounts) == 1:
         known.append({"lock_version": random.randint(0, state.lock_version(accounts[0]))})
-    return Question(accounts, **effective, **random.choice(known))
+    return Question(accounts, **effective, **random.choice(known), category=category)
 
 
 def answer(question: Question, state: State, times: Sequence[datetime]) -> list[View]:
-    """The lock_version and balances of each account."""
+    """The lock_version and balances of each account, or the balances of the category."""
+    if question.category is not None:
+        return [{"balances": _balances(question.category, question, state, _position(question, state, times))}]
     return [_answer(account, question, state, times) for account in question.accounts]
 
 
@@ -66,13 +72,9 @@ def history(account: str, state: State, created_position: int) -> list[View]:
 
 
 def _answer(account: str, question: Question, state: State, times: Sequence[datetime]) -> View:
-    position = state.position
+    position = _position(question, state, times)
     moves = [position for position, moved in state.moves if account in moved]
-    if question.position is not None:
-        position = question.position
-    elif question.known_at is not None:
-        position = sum(time <= question.known_at for time in times)
-    elif question.lock_version is not None:
+    if question.lock_version is not None:
         position = moves[question.lock_version - 1] if question.lock_version else 0
     return {
         "lock_version": sum(move <= position for move in moves),
@@ -80,16 +82,27 @@ def _answer(account: str, question: Question, state: State, times: Sequence[date
     }
 
 
-def _balances(account: str, question: Question, state: State, position: int) -> dict[str, tuple[int, int, int]]:
+def _position(question: Question, state: State, times: Sequence[datetime]) -> int:
+    """The last position that was known."""
+    if question.position is not None:
+        return question.position
+    return state.position if question.known_at is None else sum(time <= question.known_at for time in times)
+
+
+def _balances(key: str, question: Question, state: State, position: int) -> dict[str, tuple[int, int, int]]:
+    """Of an account, or of a category with those that were under it at the position."""
+    accounts = {key}
+    if key in state.categories:
+        accounts = state.under(key, next(members for start, members in state.memberships[::-1] if start <= position))
     sums = {(status, direction): 0 for status in ("posted", "pending") for direction in ("debit", "credit")}
     for versions in state.versions.values():
         known = [version for version in versions if version.position <= position]
         if not known or known[-1].status == "archived":
             continue
         for entry in known[-1].entries:
-            if entry.account == account and _counts(question, known[-1].effective):
+            if entry.account in accounts and _counts(question, known[-1].effective):
                 sums[known[-1].status, entry.direction] += entry.amount
-    return state.balances_of(account, sums)
+    return state.balances_of(key, sums)
 
 
 def _counts(question: Question, effective: Day | None) -> bool:

@@ -16,16 +16,20 @@ from tests.model.operations import (
     NOBODY,
     PAST,
     AccountStatus,
+    AddMember,
     Archive,
     BalanceKind,
     Batch,
     Body,
     Call,
+    CategoryDemand,
     Condition,
     Create,
     CreateAccount,
+    CreateCategory,
     CreateMonitor,
     Day,
+    DeleteCategory,
     DeleteMonitor,
     Demand,
     Limit,
@@ -37,11 +41,13 @@ from tests.model.operations import (
     PartialPost,
     Patch,
     Post,
+    RemoveMember,
     Reverse,
     Sign,
     Status,
     Update,
     UpdateAccount,
+    UpdateCategory,
     UpdateLedger,
     UpdateMonitor,
     Write,
@@ -74,8 +80,25 @@ OPENING: Sequence[Body] = [
     ),
 ]
 
+# Behind it, where there are categories: diamonds of both normalities, and one account that is under three ways.
+OPENING_CATEGORIES: Sequence[Body] = [
+    CreateCategory("Top", "credit", "USD", external_id="top"),
+    CreateCategory("Left", "credit", "USD", parents=("c0",)),
+    CreateCategory("Right", "debit", "USD", parents=("c0",), external_id="right"),
+    CreateCategory("Bottom", "credit", "USD", parents=("c1", "c2")),
+    CreateCategory("Euros", "debit", "EUR"),
+    CreateCategory("Lone", "debit", "USD"),
+    AddMember(Name("c0"), account=Name("a1")),
+    AddMember(Name("c1"), account=Name("a1")),
+    AddMember(Name("c3"), account=Name("a1")),
+    AddMember(Name("c2"), account=Name("a0")),
+    AddMember(Name("c5"), account=Name("a2")),
+    AddMember(Name("c4"), account=Name("a3")),
+]
+
 _AMOUNTS = (1, 0, 5, 100, 1000, 10**36 - 1)
 _ACCOUNT_EXTERNAL_IDS = ("", "cash", "owner", "sales", "new")
+_CATEGORY_EXTERNAL_IDS = ("", "", "top", "right", "new")
 _EXTERNAL_IDS = ("", "", "", "x", "y", "z")
 
 
@@ -96,27 +119,27 @@ def seeds(steps: int) -> SearchStrategy[list[int]]:
     return st.lists(st.integers(0, 2**32 - 1), min_size=steps, max_size=steps)
 
 
-def calls_of(seeds: Sequence[int], model: ModelLedger, repeats: bool = True) -> Iterator[Call]:
+def calls_of(seeds: Sequence[int], model: ModelLedger, is_stored: bool = True) -> Iterator[Call]:
     """The call of each step, made for the model as it then stands. The same number makes another call elsewhere.
 
-    Without `repeats` no request_id is ever used twice.
+    Unless what is called stores anything, no request_id is ever used twice, and there are no categories.
     """
     for n, seed in enumerate(seeds):
         if seed:
-            yield Chooser(Random(f"{n} {seed}"), model, repeats).call()
+            yield Chooser(Random(f"{n} {seed}"), model, is_stored).call()
 
 
 class Chooser:
     """Chooses the parts of calls."""
 
-    def __init__(self, random: Random, model: ModelLedger, repeats: bool) -> None:
+    def __init__(self, random: Random, model: ModelLedger, is_stored: bool) -> None:
         self.random = random
-        self.repeats = repeats
+        self.is_stored = is_stored
         self.state = model.state
 
     def call(self) -> Call:
         new_id = f"r{len(self.state.requests)}-{self.state.position}"
-        if self.repeats and self.state.requests and self.one_in(8):
+        if self.is_stored and self.state.requests and self.one_in(8):
             return self._repetition(new_id)
         body = self._body(new_id)
         is_write = isinstance(body, Write | Batch)
@@ -154,6 +177,14 @@ class Chooser:
             self._update_monitor,
             self._delete_monitor,
         ]
+        if self.is_stored:
+            makers += [
+                *[self._create_category] * 2,
+                self._update_category,
+                self._delete_category,
+                *[self._add_member] * 5,
+                *[self._remove_member] * 3,
+            ]
         return self.choose(makers)()
 
     # Ledger and accounts.
@@ -178,6 +209,7 @@ class Chooser:
             external_id=self.choose(_ACCOUNT_EXTERNAL_IDS),
             metadata=self.choose(_METADATA),
             limits=self._limits(0) if self.one_in(2) else (),
+            categories=self._parents(),
         )
 
     def _update_account(self) -> UpdateAccount:
@@ -239,6 +271,75 @@ class Chooser:
         resolve_value = value + self.choose([0, 3, -3, 200, -200]) if self.one_in(2) else None
         return MonitorCondition(field, sign, value, resolve_value)
 
+    # Categories.
+
+    def _create_category(self) -> CreateCategory:
+        currency, exponent = self.choose([("USD", None), ("USD", None), ("EUR", 2), ("PTS", 0), ("NEW", None)])
+        return CreateCategory(
+            "Category",
+            self.choose(["debit", "credit"]),
+            currency,
+            exponent,
+            external_id=self.choose(_CATEGORY_EXTERNAL_IDS),
+            metadata=self.choose(_METADATA),
+            parents=self._parents(),
+        )
+
+    def _update_category(self) -> UpdateCategory:
+        return UpdateCategory(
+            self._category(),
+            name=self.choose([None, "Renamed"]),
+            description=self.choose([None, "", "of something"]),
+            external_id=self.choose(["", *_CATEGORY_EXTERNAL_IDS]),
+            metadata=self.choose(_PATCHES),
+        )
+
+    def _delete_category(self) -> DeleteCategory:
+        return DeleteCategory(self._category())
+
+    def _add_member(self) -> AddMember:
+        if self.one_in(2):
+            return AddMember(self._category(), account=self._account())
+        return AddMember(self._category(), member=self._category())
+
+    def _remove_member(self) -> RemoveMember:
+        """Mostly of one that is in."""
+        members = sorted(self.state.members)
+        if not members or self.one_in(5):
+            added = self._add_member()
+            return RemoveMember(added.category, added.account, added.member)
+        category, member = self.choose(members)
+        if member in self.state.accounts:
+            return RemoveMember(self._name_of_category(category), account=self._name_of_account(member))
+        return RemoveMember(self._name_of_category(category), member=self._name_of_category(member))
+
+    def _parents(self) -> tuple[str, ...]:
+        living = self.state.living_categories() if self.is_stored else []
+        return tuple(self.random.sample(living, min(len(living), self.choose([0, 0, 0, 1, 2]))))
+
+    def _category(self) -> Name:
+        living = self.state.living_categories()
+        if not living or self.one_in(12):
+            # Deleted ones are nobody too.
+            return self.choose([Name(NOBODY), Name(external_id="new"), *map(Name, self.state.categories)])
+        return self._name_of_category(self.choose(living))
+
+    def _name_of_category(self, key: str) -> Name:
+        external_id = self.state.categories[key]["external_id"]
+        return Name(external_id=external_id) if external_id and self.one_in(2) else Name(key)
+
+    def _category_demands(self) -> tuple[CategoryDemand, ...]:
+        """Mostly none; some on a category that nothing moves."""
+        if not self.is_stored or not self.one_in(4):
+            return ()
+        return tuple(self._category_demand() for _ in range(self.choose([1, 1, 2])))
+
+    def _category_demand(self) -> CategoryDemand:
+        name = self._category()
+        living = [key for key in self.state.living_categories() if key == name.key]
+        key = living[0] if living else self.choose(list(self.state.accounts))
+        return CategoryDemand(name, tuple(self._condition(key) for _ in range(self.choose([1, 1, 2]))))
+
     # Transactions.
 
     def _create(self) -> Create:
@@ -251,6 +352,7 @@ class Chooser:
             metadata=self.choose(_METADATA),
             archive_on_condition_failure=self.one_in(3),
             expires=self.choose([None] * 12 + [FUTURE, FUTURE, PAST]),
+            category_demands=self._category_demands(),
         )
 
     def _update(self) -> Update:
@@ -276,6 +378,7 @@ class Chooser:
             if "expires" in changes
             else None,
             metadata=self.choose(_PATCHES) or (Patch(True, (("k", "5"),)) if "metadata" in changes else None),
+            category_demands=self._category_demands(),
         )
 
     def _post(self) -> Post:
@@ -287,6 +390,7 @@ class Chooser:
             effective=self.choose(_DAYS),
             metadata=self.choose(_METADATA),
             demands=tuple(self._demand() for _ in range(self.choose([0, 0, 1, 2]))),
+            category_demands=self._category_demands(),
         )
 
     def _archive(self) -> Archive:
@@ -303,6 +407,7 @@ class Chooser:
             external_id=self.choose(_EXTERNAL_IDS),
             effective=self.choose(_DAYS),
             metadata=self.choose(_METADATA),
+            category_demands=self._category_demands(),
         )
 
     def _reverse(self, by_number: bool = True) -> Reverse:
@@ -318,6 +423,7 @@ class Chooser:
             effective=self.choose(_DAYS),
             metadata=self.choose(_METADATA),
             demands=tuple(self._demand() for _ in range(self.choose([0, 0, 0, 1]))),
+            category_demands=self._category_demands(),
         )
 
     def _batch(self, new_id: str) -> Batch:
@@ -326,7 +432,7 @@ class Chooser:
         for n in range(self.choose([2, 1, 3, 5])):
             item = self._item()
             item_id = "" if atomic else f"{new_id}.{n}"
-            if self.repeats and not atomic and self.one_in(8):
+            if self.is_stored and not atomic and self.one_in(8):
                 # The id of a neighbour, or of an earlier call.
                 item_id = self.choose([f"{new_id}.0", *self.state.requests])
             items.append((item_id, item))

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import Any, NamedTuple
 
-from tests.model.operations import Body, Day, Direction, MonitorCondition, Pairs, Status
+from tests.model.operations import (
+    Body,
+    Day,
+    Direction,
+    MonitorCondition,
+    Name,
+    Pairs,
+    Patch,
+    Status,
+    UpdateAccount,
+    UpdateCategory,
+    UpdateLedger,
+)
 
 View = dict[str, Any]
+
+ISO_EXPONENTS = {"USD": 2, "EUR": 2, "JPY": 0}
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,14 @@ class Refused:
 
 
 Answer = Done | Refused | list[Done | Refused]
+
+
+class Refusal(Exception):
+    """Ends the command that is being applied."""
+
+    def __init__(self, reason: str, count: int | None = None) -> None:
+        super().__init__(reason)
+        self.refused = Refused(reason, count)
 
 
 class Entry(NamedTuple):
@@ -116,6 +140,10 @@ class Monitor:
     is_deleted: bool = False
 
 
+# A category and what is directly in it.
+Members = frozenset[tuple[str, str]]
+
+
 @dataclass
 class State:
     """All there is. Values are never changed in place, so a shallow copy of the containers is a copy."""
@@ -130,10 +158,49 @@ class State:
     moves: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     requests: dict[str, tuple[Body, Answer]] = field(default_factory=dict)
     monitors: dict[str, Monitor] = field(default_factory=dict)
+    categories: dict[str, View] = field(default_factory=dict)
+    # What is directly in what, a category and its member each, from a position on.
+    memberships: tuple[tuple[int, Members], ...] = ((0, frozenset()),)
+
+    @property
+    def members(self) -> Members:
+        return self.memberships[-1][1]
+
+    @members.setter
+    def members(self, members: Members) -> None:
+        """As of the command that is being applied."""
+        self.memberships = (*self.memberships, (self.position + 1, members))
 
     def copy(self) -> State:
         values: Any = {f.name: copy(getattr(self, f.name)) for f in fields(self)}
         return State(**values)
+
+    def find_accounts(self, names: Sequence[Name]) -> list[str]:
+        found = [self._find_account(name) for name in names]
+        missing = {name for name, key in zip(names, found, strict=True) if key is None}
+        if missing:
+            raise Refusal("ACCOUNT_NOT_FOUND", len(missing))
+        return [key for key in found if key is not None]
+
+    def _find_account(self, name: Name) -> str | None:
+        for key, account in self.accounts.items():
+            if key == name.key or (name.external_id and account["external_id"] == name.external_id):
+                return key
+        return None
+
+    def exponent(self, currency: str, asked: int | None) -> int:
+        """That of a new account or category."""
+        fixed = ISO_EXPONENTS.get(currency, self.exponents.get(currency))
+        exponent = asked if fixed is None else fixed
+        if exponent is None or asked not in (None, exponent):
+            raise Refusal("INVALID_FIELD")
+        return exponent
+
+    def edited(self, view: View, body: UpdateLedger | UpdateAccount | UpdateCategory) -> View:
+        """The object with those fields changed that the request gives."""
+        given = {name: getattr(body, name, None) for name in ("name", "description", "external_id")}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return view | changes | {"metadata": dict(patched(tuple(view["metadata"].items()), body.metadata))}
 
     def current(self, transaction: str) -> Version:
         return self.versions[transaction][-1]
@@ -141,21 +208,34 @@ class State:
     def all_current(self) -> list[Version]:
         return [versions[-1] for versions in self.versions.values()]
 
-    def sums(self, account: str) -> dict[tuple[str, str], int]:
-        """What stands on the account, by status and direction."""
+    def sums(self, key: str) -> dict[tuple[str, str], int]:
+        """What stands on the account, or on those under the category, by status and direction."""
         sums = {(status, direction): 0 for status in ("posted", "pending") for direction in ("debit", "credit")}
+        accounts = {key} if key in self.accounts else self.under(key, self.members)
         for version in self.all_current():
             for entry in version.entries:
-                if entry.account == account and version.status != "archived":
+                if entry.account in accounts and version.status != "archived":
                     sums[version.status, entry.direction] += entry.amount
         return sums
 
-    def balances(self, account: str) -> dict[str, tuple[int, int, int]]:
-        """(debits, credits, amount) of each of the three balances."""
-        return self.balances_of(account, self.sums(account))
+    def under(self, category: str, members: Members) -> set[str]:
+        """The accounts that are in a category, directly or through others."""
+        own = {member for parent, member in members if parent == category}
+        return {*chain.from_iterable({key} if key in self.accounts else self.under(key, members) for key in own)}
 
-    def balances_of(self, account: str, sums: dict[tuple[str, str], int]) -> dict[str, tuple[int, int, int]]:
-        credit_normal = self.accounts[account]["normal_balance"] == "credit"
+    def living_categories(self) -> list[str]:
+        """Those that are not deleted, oldest first."""
+        return [key for key, category in self.categories.items() if not category["is_deleted"]]
+
+    def category_view(self, key: str) -> View:
+        return self.categories[key] | {"key": key, "balances": self.balances(key)}
+
+    def balances(self, key: str) -> dict[str, tuple[int, int, int]]:
+        """(debits, credits, amount) of each of the three balances, of an account or a category."""
+        return self.balances_of(key, self.sums(key))
+
+    def balances_of(self, key: str, sums: dict[tuple[str, str], int]) -> dict[str, tuple[int, int, int]]:
+        credit_normal = (self.accounts.get(key) or self.categories[key])["normal_balance"] == "credit"
         posted_debits, posted_credits = sums["posted", "debit"], sums["posted", "credit"]
         all_debits = posted_debits + sums["pending", "debit"]
         all_credits = posted_credits + sums["pending", "credit"]
@@ -202,3 +282,15 @@ class State:
             for entry in version.entries
             if entry.reverses == n
         )
+
+
+def patched(pairs: Pairs, patch: Patch | None) -> Pairs:
+    if patch is None:
+        return pairs
+    result = {} if patch.replaces else dict(pairs)
+    for key, value in patch.pairs:
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return tuple(sorted(result.items()))

@@ -1,4 +1,4 @@
-"""Balances as of any time: the service answers as the model does, however its timelines are folded."""
+"""Balances of accounts and categories at any time: the service answers as the model does, however they are folded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from ledger_client import LedgerClient
+from ledger_server.reading import categories
 from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
@@ -22,7 +23,7 @@ from tests.model.compare import step
 from tests.model.ledger import ModelLedger
 from tests.model.operations import Call
 from tests.model.reads import answer, history, random_question
-from tests.model.sequences import OPENING, calls_of, seeds
+from tests.model.sequences import OPENING, OPENING_CATEGORIES, calls_of, seeds
 
 ANY_SPEED: Any = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 QUESTIONS = 100
@@ -53,7 +54,7 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
     model = ModelLedger()
     service = ServiceLedger(client, (await client.create_ledger(name="Test")).id)
     async with lane(server.dsn) as connection:
-        for n, body in enumerate(OPENING):
+        for n, body in enumerate([*OPENING, *OPENING_CATEGORIES]):
             await step(model, service, Call(f"opening-{n}", body))
         for call in calls_of(seeds, model):
             note(str(call))
@@ -64,10 +65,13 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
         times: list[datetime] = [row["time"] for row in rows]
         rows = await connection.fetch("SELECT * FROM accounts WHERE ledger_id = $1", service.id)
         created = {row["account_id"]: row["created_position"] for row in rows}
-    for _ in range(QUESTIONS):
-        question = random_question(random, model.state, times)
-        note(str(question))
-        assert await service.balances_as_of(question) == answer(question, model.state, times)
+    with pytest.MonkeyPatch.context() as patch:
+        # So few members of a category make several parts.
+        patch.setattr(categories, "PART_ACCOUNTS", 2)
+        for _ in range(QUESTIONS):
+            question = random_question(random, model.state, times)
+            note(str(question))
+            assert await service.balances_as_of(question) == answer(question, model.state, times)
     for account in model.state.accounts:
         versions = history(account, model.state, created[service.id_of(account)])
         assert await service.account_versions(account, newest_first=False) == versions

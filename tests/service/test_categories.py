@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -448,51 +447,6 @@ async def test_a_ledger_with_categories_is_sound(books: Books) -> None:
     await books.remove(two, a)
     verification = await books.client.verify_ledger(books.id)
     assert not verification.findings
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_whatever_is_done_at_random_the_sums_are_those_of_the_accounts_at_every_position(
-    books: Books, server: Server, seed: int
-) -> None:
-    dice = random.Random(seed)
-    accounts = [await books.account(dice.choice(["debit", "credit"])) for _ in range(6)]
-    categories = [await books.category() for _ in range(6)]
-
-    async def act() -> None:
-        category, other = dice.sample(categories, 2)
-        account, counterparty = dice.sample(accounts, 2)
-        match dice.randrange(12):
-            case 0 | 1:
-                await books.add(category, account)
-            case 2:
-                await books.remove(category, account)
-            case 3 | 4:
-                await books.add(category, other)
-            case 5:
-                await books.remove(category, other)
-            case 6:
-                categories.append(await books.category(other))
-                await books.client.delete_category(books.id, category)
-                categories.remove(category)
-            case 7:
-                accounts.append(await books.account(categories=[category, other]))
-            case _:
-                conditions = [category_condition(category, condition("available", ">=", dice.randrange(-50, 10)))]
-                status = dice.choice(["pending", "posted"])
-                amount = dice.randrange(20)
-                paid = await books.pay(account, counterparty, amount, status=status, category_conditions=conditions)
-                if status == "pending" and dice.random() < 0.5:
-                    await books.client.post_transaction(books.id, paid)
-
-    refused = 0
-    for _ in range(30):
-        for outcome in await asyncio.gather(*(act() for _ in range(4)), return_exceptions=True):
-            if outcome is not None:
-                assert isinstance(outcome, lc.LedgerError), outcome
-                assert not isinstance(outcome, lc.Internal), outcome
-                refused += 1
-    assert 0 < refused < 100
-    assert await audit.findings(server.dsn, books.id) == []
 
 
 async def read(stream: lc.BalanceStream, until: int) -> list[lc.WatchMessage]:

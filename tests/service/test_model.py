@@ -18,7 +18,7 @@ from tests.model.client import ServiceLedger
 from tests.model.compare import step
 from tests.model.ledger import ModelLedger
 from tests.model.operations import Call
-from tests.model.sequences import OPENING, calls_of, seeds
+from tests.model.sequences import OPENING, OPENING_CATEGORIES, calls_of, seeds
 
 ANY_SPEED: Any = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
@@ -43,7 +43,7 @@ async def play(server: Server, client: LedgerClient, seeds: list[int]) -> None:
     """One sequence on a ledger of its own."""
     model = ModelLedger()
     service = ServiceLedger(client, (await client.create_ledger(name="Test")).id)
-    for n, body in enumerate(OPENING):
+    for n, body in enumerate([*OPENING, *OPENING_CATEGORIES]):
         await step(model, service, Call(f"opening-{n}", body))
     for call in calls_of(seeds, model):
         note(str(call))

@@ -50,7 +50,7 @@ async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
     service = ServiceLedger(client, client.ledger_id)
     for n, body in enumerate(OPENING):
         await step(model, service, Call(f"opening-{n}", body))
-    for call in calls_of(seeds, model, repeats=False):
+    for call in calls_of(seeds, model, is_stored=False):
         note(str(call))
         await step(model, service, call)
     for key, versions in model.state.versions.items():
