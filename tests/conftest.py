@@ -57,10 +57,10 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
 
 
 @asynccontextmanager
-async def new_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """The DSN of a migrated database of its own, a clone of the template."""
+async def new_database(postgres: EmbeddedPostgres, template: str = "template") -> AsyncIterator[str]:
+    """The DSN of a database of its own, a clone of the template; ours is migrated, `template1` is empty."""
     name = f"test_{uuid.uuid4().hex}"
-    await _execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "template"')
+    await _execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield postgres.dsn(name)
     finally:

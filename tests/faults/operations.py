@@ -25,6 +25,7 @@ from tests.faults.rounds import under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Database, Stage
 from tests.faults.traffic import new_traffic
+from tests.schemas import schema_of
 from tests.service.processes import environment, starting
 
 
@@ -170,7 +171,7 @@ async def rolling_restart(stage: Stage, rounds: int) -> Result:
 async def interrupted(stage: Stage, rounds: int) -> Result:
     result, database = Result(), await stage.database()
     await (await stage.server(database.dsn)).close()
-    whole = await _schema(database.dsn)
+    whole = await schema_of(database.dsn)
     for number in range(max(rounds, 2)):
         await _interrupted_round(stage, result, database, f"books_{number}", whole)
     result.control = await _migrated_by_halves(database, whole)
@@ -205,7 +206,7 @@ async def _interrupted_round(
         result.recovered.append(await traffic.recovered_after(fell_at))
     for server in servers:
         await server.close()
-    different = sorted(await _schema(dsn) ^ whole)
+    different = sorted(await schema_of(dsn) ^ whole)
     result.expect(not different, f"the schema of {name} is another: {different[:3]}")
 
 
@@ -224,21 +225,5 @@ async def _migrated_by_halves(database: Database, whole: frozenset[str]) -> str:
     for statement in statements[: len(statements) // 2]:
         await connection.execute(statement)
     await connection.close()
-    missing = len(whole - await _schema(dsn))
+    missing = len(whole - await schema_of(dsn))
     return f"{missing} things missing after half of a migration without a transaction" if missing else ""
-
-
-async def _schema(dsn: str) -> frozenset[str]:
-    """Everything that migrations make: columns, indexes, constraints and the migrations themselves."""
-    connection = await asyncpg.connect(dsn)
-    rows = await connection.fetch("""
-        SELECT format('column %s.%s %s', table_name, column_name, data_type)
-        FROM information_schema.columns WHERE table_schema = 'public'
-        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
-        UNION ALL SELECT format('%s of %s: %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-    """)
-    named = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
-    done = await connection.fetch("SELECT name FROM schema_migrations") if named else []
-    await connection.close()
-    return frozenset(row[0] for row in [*rows, *done])

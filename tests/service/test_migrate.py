@@ -1,0 +1,66 @@
+"""Migrations may be interrupted at any moment, and run from several places at once: in the end the schema is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+import asyncpg
+import pytest
+
+from ledger_server import storage
+from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
+from ledger_server.storage.migrate import migrate
+from ledger_server.storage.roles import SERVICE
+from tests.conftest import new_database
+from tests.schemas import schema_of
+
+DECISIONS = {SERVICE_USER: SERVICE}
+COUNT = len([file for file in files(storage).joinpath("migrations").iterdir() if file.name.endswith(".sql")])
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+@asynccontextmanager
+async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    async with new_database(postgres, template="template1") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def whole(database: str) -> frozenset[str]:
+    return await schema_of(database)
+
+
+async def test_interrupted_anywhere_it_is_finished_by_the_next(
+    postgres: EmbeddedPostgres, whole: frozenset[str]
+) -> None:
+    seed = time.time_ns() % 2**32
+    print(f"seed {seed}")
+    chance, interruptions = random.Random(seed), 0
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    for _ in range(5):
+        async with empty_database(postgres) as dsn:
+            for _ in range(6):
+                task = asyncio.create_task(migrate(dsn, DECISIONS))
+                await asyncio.sleep(chance.uniform(0.005, 0.15))
+                ended = await connection.fetch(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger-migrate'"
+                )
+                (answer,) = await asyncio.gather(task, return_exceptions=True)
+                interruptions += bool(ended) and isinstance(answer, AWAY)
+            await migrate(dsn, DECISIONS)
+            assert await schema_of(dsn) == whole
+    await connection.close()
+    assert interruptions >= 5
+
+
+async def test_of_several_at_once_each_migration_is_made_once(
+    postgres: EmbeddedPostgres, whole: frozenset[str]
+) -> None:
+    async with empty_database(postgres) as dsn:
+        assert sum(await asyncio.gather(*(migrate(dsn, DECISIONS) for _ in range(4)))) == COUNT
+        assert await schema_of(dsn) == whole
