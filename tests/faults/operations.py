@@ -204,8 +204,11 @@ async def _interrupted_round(
         await stopping
         await servers[0].start()
         result.recovered.append(await traffic.recovered_after(fell_at))
+    # Both at once, and each is told twice.
     for server in servers:
-        await server.close()
+        os.kill(server.pid, signal.SIGTERM)
+    statuses = await asyncio.gather(*(server.end(signal.SIGTERM) for server in servers))
+    result.expect(statuses == [0, 0], f"told twice to stop they ended with {statuses}")
     different = sorted(await schema_of(dsn) ^ whole)
     result.expect(not different, f"the schema of {name} is another: {different[:3]}")
 

@@ -406,7 +406,7 @@ async def test_ctrl_c_under_load_answers_what_is_under_way_and_ends_streams(
 ) -> None:
     data = copied(first_run.data, tmp_path)
     async with (
-        started(tmp_path, data_directory=data) as service,
+        started(tmp_path, data_directory=data, drain_seconds=120) as service,
         LedgerClient(service.address, options=NO_RETRIES) as client,
     ):
         writers = await Writers.on_new_ledger(client)
@@ -432,7 +432,7 @@ async def test_ctrl_c_under_load_answers_what_is_under_way_and_ends_streams(
             await paused_import.read()
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
         # Nobody who only watches our health, or pauses, keeps us from stopping.
-        assert await service.stopped(5) == 0
+        assert await service.stopped(30) == 0
     # Who came too late is told so in a way that clients repeat, and nobody CANCELLED.
     assert len(writers.refusals) == 8
     assert {line.get("code") for line in service.logged()} <= {None, "OK", "UNAVAILABLE", "CANCELLED"}
