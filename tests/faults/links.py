@@ -12,12 +12,12 @@ import asyncpg
 from ledger_client import LedgerClient, LedgerError, Overloaded, Unavailable
 from ledger_client.errors import DeadlineExceeded
 from tests.faults import controls
-from tests.faults.proxy import Proxy, proxied
 from tests.faults.report import Result
 from tests.faults.rounds import under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Database, Server, Stage
 from tests.faults.traffic import NO_RETRIES, Traffic
+from tests.proxy import CommitCuts, Proxy, proxied
 
 
 async def _linked(stage: Stage, log_level: str = "warning") -> tuple[Database, Proxy, Server]:
@@ -68,7 +68,7 @@ async def forgotten(stage: Stage, rounds: int) -> Result:
 @row("20", "connection cut before, after, reset at COMMIT", rounds=300)
 async def cut_at_commit(stage: Stage, rounds: int) -> Result:
     result, (database, proxy, server) = Result(), await _linked(stage)
-    cuts = CommitCuts(stage, every=3)
+    cuts = CommitCuts(stage.seed, every=3)
     proxy.hook = cuts.forward
     proxy.cut()
     while sum(cuts.counts.values()) < rounds and not result.findings:
@@ -82,30 +82,6 @@ async def cut_at_commit(stage: Stage, rounds: int) -> Result:
     result.note = ", ".join(f"{count} {how}" for how, count in sorted(cuts.counts.items()))
     await _naive_retry(result, database, proxy, cuts)
     return result
-
-
-class CommitCuts:
-    """Ends one in so many of the lanes' commits."""
-
-    def __init__(self, stage: Stage, every: int) -> None:
-        self.counts = dict.fromkeys(("before", "after", "reset"), 0)
-        self.every = every
-        self._chance = stage.chance
-
-    async def forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        """A reader's COMMIT is `COMMIT;`, and of no interest."""
-        is_commit = b"COMMIT" in data and b"COMMIT;\0" not in data
-        if not is_commit or self._chance.randrange(self.every):
-            writer.write(data)
-            return
-        how = min(self.counts, key=lambda how: self.counts[how])
-        self.counts[how] += 1
-        if how != "before":
-            writer.write(data)
-            await writer.drain()
-        if how == "after":
-            await asyncio.sleep(0.01)
-        raise ConnectionResetError
 
 
 async def _naive_retry(result: Result, database: Database, proxy: Proxy, cuts: CommitCuts) -> None:

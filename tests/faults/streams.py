@@ -16,13 +16,13 @@ from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import WatchBalancesRequest, WatchBalancesResponse
 from ledger_server.settings import Settings
 from tests.faults.history import Recorded, read_recorded
-from tests.faults.proxy import proxied
 from tests.faults.report import Result
 from tests.faults.rounds import ACKNOWLEDGED_MIN, check, under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Stage
 from tests.faults.traffic import SETTLE_SECONDS, Traffic, new_traffic
 from tests.guarantees import Recording, Session, broken
+from tests.proxy import proxied
 
 SUBSCRIBERS = 8
 HERD = 300

@@ -19,7 +19,7 @@ from ledger_client import (
     debit,
 )
 from tests.conftest import Server
-from tests.service.link import linked
+from tests.proxy import proxied
 from tests.service.scripted_server import Script, changes, event, heartbeat, send, serving, snapshot_complete
 from tests.service.scripted_server import snapshot_part as part
 
@@ -69,7 +69,7 @@ async def test_it_stays_current_while_its_connection_is_cut_again_and_again(
     client: LedgerClient, server: Server, ledger: Ledger
 ) -> None:
     several = await accounts(client, ledger, 5)
-    async with linked(server.address) as link, LedgerClient(link.address) as watcher:
+    async with proxied(server.address) as link, LedgerClient(link.address) as watcher:
         async with watcher.follow_balances(ledger.id, heartbeat_interval=0.1) as followed:
             last = 0
             for _ in range(8):

@@ -26,7 +26,7 @@ from ledger_client import (
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
 from tests.audit import findings
 from tests.conftest import Server, new_server
-from tests.service.link import linked
+from tests.proxy import proxied
 
 LEDGER_OF_NOBODY = "01890000-0000-7000-8000-000000000000"
 
@@ -253,7 +253,7 @@ async def test_an_import_that_was_cancelled_goes_on_where_it_was(books: Books) -
 
 async def test_twenty_thousand_survive_lost_connections_and_lost_acknowledgements(books: Books, server: Server) -> None:
     """In the middle the server's answers get lost while it goes on writing, then the connection does."""
-    async with linked(server.address) as link, LedgerClient(link.address) as client:
+    async with proxied(server.address) as link, LedgerClient(link.address) as client:
         lost = asyncio.Queue[int]()
 
         def interfere(acknowledgement: Acknowledgement) -> None:
@@ -289,7 +289,7 @@ async def test_an_import_moves_to_another_server(database: str) -> None:
         staying = await stack.enter_async_context(new_server(database))
         direct = await stack.enter_async_context(LedgerClient(staying.address))
         books = await open_books(direct)
-        link = await stack.enter_async_context(linked(leaving.address))
+        link = await stack.enter_async_context(proxied(leaving.address))
         client = await stack.enter_async_context(LedgerClient(link.address))
         draining: list[asyncio.Task[None]] = []
 
@@ -308,7 +308,7 @@ async def test_an_import_moves_to_another_server(database: str) -> None:
 
 
 async def test_a_slow_input_is_not_torn_by_a_lost_connection(books: Books, server: Server) -> None:
-    async with linked(server.address) as link, LedgerClient(link.address) as client:
+    async with proxied(server.address) as link, LedgerClient(link.address) as client:
         acknowledged = asyncio.Event()
 
         async def slow() -> AsyncIterator[CreateTransactionRequest]:
@@ -328,7 +328,7 @@ async def test_a_slow_input_is_not_torn_by_a_lost_connection(books: Books, serve
 
 
 async def test_a_service_that_stays_away_is_given_up(books: Books) -> None:
-    async with linked("127.0.0.1:1") as link, LedgerClient(link.address) as client:
+    async with proxied("127.0.0.1:1") as link, LedgerClient(link.address) as client:
         with pytest.raises(Unavailable) as caught:
             await client.import_transactions(
                 books.ledger_id, books.transfers(10), import_id="mine", reconnect_timeout=0.3

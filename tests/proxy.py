@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 BYTES = 65_536
 # What TCP does about a lost packet, seen from above: the bytes come later.
@@ -32,6 +32,9 @@ class Proxy:
         """The share of pieces that must be sent again."""
         self.bytes_per_second = 0.0
         """Zero: no limit."""
+        self.loses_answers = False
+        """Whether what comes back is lost, while what is sent still arrives; until the next cut."""
+        self.cut_count = 0
         self.hook: Hook | None = None
         self._open = asyncio.Event()
         self._open.set()
@@ -65,6 +68,8 @@ class Proxy:
 
     def cut(self, *, with_reset: bool = False) -> None:
         """Ends all connections there are, in order or with RST; new ones work."""
+        self.cut_count += 1
+        self.loses_answers = False
         for writer in list(self._writers):
             if with_reset:
                 _reset(writer)
@@ -81,8 +86,8 @@ class Proxy:
         ends = {writer, there_writer}
         self._writers |= ends
         ways = [
-            asyncio.create_task(self._forward(reader, there_writer, ends, self.hook)),
-            asyncio.create_task(self._forward(there_reader, writer, ends, None)),
+            asyncio.create_task(self._forward(reader, there_writer, ends, self.hook or _send)),
+            asyncio.create_task(self._forward(there_reader, writer, ends, self._answer)),
         ]
         self._ways.update(ways)
         await asyncio.gather(*ways, return_exceptions=True)
@@ -107,7 +112,7 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ends: set[asyncio.StreamWriter],
-        hook: Hook | None,
+        hook: Hook,
     ) -> None:
         try:
             while data := await reader.read(BYTES):
@@ -116,16 +121,17 @@ class Proxy:
                     # Only those that exist now are forgotten; healing does not bring their bytes back.
                     await self._never.wait()
                 await self._take_time(len(data))
-                if hook is not None:
-                    await hook(data, writer)
-                else:
-                    writer.write(data)
+                await hook(data, writer)
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
             for end in ends:
                 end.transport.abort()
+
+    async def _answer(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if not self.loses_answers:
+            writer.write(data)
 
     async def _take_time(self, count: int) -> None:
         seconds = self.delay_seconds
@@ -137,6 +143,37 @@ class Proxy:
             await asyncio.sleep(seconds)
 
 
+async def _send(data: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(data)
+
+
+class CommitCuts:
+    """A hook that holds each of the lanes' commits for up to `hold_seconds`, and ends one in `every`."""
+
+    def __init__(self, seed: int, every: int, hold_seconds: float = 0.0) -> None:
+        self.counts = dict.fromkeys(("before", "after", "reset"), 0)
+        self.every = every
+        self._hold_seconds = hold_seconds
+        self._chance = random.Random(seed)
+
+    async def forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        """A reader's COMMIT is `COMMIT;`, and of no interest."""
+        is_commit = b"COMMIT" in data and b"COMMIT;\0" not in data
+        if is_commit and self._hold_seconds:
+            await asyncio.sleep(self._chance.uniform(0, self._hold_seconds))
+        if not is_commit or self._chance.randrange(self.every):
+            writer.write(data)
+            return
+        how = min(self.counts, key=lambda how: self.counts[how])
+        self.counts[how] += 1
+        if how != "before":
+            writer.write(data)
+            await writer.drain()
+        if how == "after":
+            await asyncio.sleep(0.01)
+        raise ConnectionResetError
+
+
 def _reset(writer: asyncio.StreamWriter) -> None:
     """RST instead of FIN."""
     connection = writer.get_extra_info("socket")
@@ -145,8 +182,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def socket_of(dsn: str) -> Path:
+    """The file of the socket that a DSN with a socket directory leads to."""
+    (directory,) = parse_qs(urlsplit(dsn).query)["host"]
+    return Path(directory) / ".s.PGSQL.5432"
+
+
 @asynccontextmanager
-async def proxied(upstream: Path | str, seed: int) -> AsyncIterator[Proxy]:
+async def proxied(upstream: Path | str, seed: int = 0) -> AsyncIterator[Proxy]:
     """A proxy on a free port."""
     proxy = Proxy(upstream, seed)
     server = await asyncio.start_server(proxy.connect, "127.0.0.1", 0)
