@@ -21,9 +21,11 @@ class MetadataPairs:
     def __init__(self) -> None:
         self._before: dict[_Object, Pairs] = {}
         self._after: dict[_Object, Pairs] = {}
+        # Of entries, by the position of their transaction.
+        self._entries: set[tuple[int, Pairs]] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._after)
+        return bool(self._after or self._entries)
 
     def replace(self, noun: Noun, created_position: int, before: Metadata | None, after: Metadata) -> None:
         """Notes a change of an object's metadata; `before` is None for a new object. Of several the last stays."""
@@ -33,11 +35,20 @@ class MetadataPairs:
         self._before.setdefault(key, _pairs(before or {}))
         self._after[key] = _pairs(after)
 
-    async def remove(self, connection: Connection, ledger_id: str) -> None:
-        """Removes what is no more, within the caller's transaction; no statement if there is nothing."""
+    def add_entry(self, created_position: int, metadata: Metadata) -> None:
+        """Notes the metadata of a new entry of a transaction."""
+        self._entries.add((created_position, _pairs(metadata)))
+
+    async def write_others(self, connection: Connection, ledger_id: str) -> None:
+        """What is not in `new_columns`: removes what is no more, and adds that of entries; no statement for nothing."""
         gone = _rows((key, self._before[key] - after) for key, after in self._after.items())
         if gone:
             await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 4))
+        if self._entries:
+            rows = {
+                (quoted(key), quoted(head), str(position)) for position, pairs in self._entries for key, head in pairs
+            }
+            await connection.execute(sql.insert_entry_pairs, ledger_id, *literals(list(rows), 3))
 
     def new_columns(self) -> list[str]:
         """The new pairs as columns, for write_batch.sql."""

@@ -15,6 +15,7 @@ from ledger_server.posting.columns import NULL, columns, literals, or_null, quot
 from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.posting.monitor_rows import MonitorRows
 from ledger_server.storage import sql
+from ledger_server.storage.name_grams import grams_of
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Noun, limits_to
 
@@ -122,7 +123,7 @@ class Rows:
         if self._replaced:
             await self._write_replaced(connection)
         if self._pairs:
-            await self._pairs.remove(connection, self.ledger_id)
+            await self._pairs.write_others(connection, self.ledger_id)
         if self._entry_metadata:
             edited = columns(list(self._entry_metadata.values()), 3)
             await connection.execute(sql.upsert_entry_metadata, self.ledger_id, *edited, self.now)
@@ -193,6 +194,9 @@ class Rows:
                 )
                 for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries)
             ]
+            for entry in entry_set.entries:
+                if entry.metadata:
+                    self._pairs.add_entry(transaction.created_position, entry.metadata)
 
     def _add_account_version(self, change: BalanceChange, transaction_id: str) -> None:
         _, after, effective_at, discarded = change
@@ -226,10 +230,11 @@ class Rows:
                 str(v.account.created_position),
                 str(int(v.account.status)),
                 _limits(v.account),
+                self._grams(v.account),
             )
             for v in self._new_accounts.values()
         ]
-        await connection.execute(sql.insert_accounts, self.ledger_id, *columns(rows, 11), self.now)
+        await connection.execute(sql.insert_accounts, self.ledger_id, *columns(rows, 12), self.now)
         await write_custom_currencies(connection, self.ledger_id, [v.account for v in self._new_accounts.values()])
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
@@ -243,11 +248,15 @@ class Rows:
                 str(int(a.status)),
                 _limits(a),
                 a.deleted_at and a.deleted_at.isoformat(),
+                self._grams(a),
             )
             for a in (version.account for version in self._updated_accounts.values())
         ]
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
-        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 8), self.now)
+        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 9), self.now)
+
+    def _grams(self, account: Account) -> str:
+        return "{" + ",".join(map(str, grams_of(self.ledger_id, account.name))) + "}"
 
     async def _write_hot_rows(self, connection: Connection) -> None:
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())

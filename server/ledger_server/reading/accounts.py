@@ -11,10 +11,12 @@ from ledger_server.reading.balances import versions_as_of_in_time
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import equal_pairs, path_of, pattern_of, ways_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
+from ledger_server.reading.paging import Found
 from ledger_server.reading.queries import NOW, AccountQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.ways import (
+    Few,
     Walk,
     Way,
     balance_columns,
@@ -23,12 +25,16 @@ from ledger_server.reading.ways import (
     created_between,
     found_by,
     metadata_ways,
+    names_way,
     numbers_of,
     page_along,
     positions_literal,
 )
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Noun, Row, account_version_from
+
+# So many bites in created order are tried before names are looked for by their index.
+BITES_OF_NAMES = 2
 
 
 async def get_account(at: Snapshot, account: Ref) -> AccountVersion:
@@ -64,7 +70,6 @@ async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersio
     descending = query.order.is_descending
     categories = None if query.category_id is None else await categories_under(at, query.category_id)
     own, ways = await _ways(at, query, categories)
-    way = await choose(at, ways, own, descending=descending)
     filters = _filters(query, categories)
 
     async def read(positions: Iterable[int], after: Key, _: int, count: int) -> list[Row]:
@@ -72,16 +77,23 @@ async def list_accounts(at: Snapshot, query: AccountQuery) -> Page[AccountVersio
             sql.filter_accounts, at.ledger_id, positions_literal(positions), descending, after.number, count, *filters
         )
 
-    found = await page_along(
-        at,
-        way,
-        read,
-        _key,
-        size=query.page_size,
-        start=from_token(query, HIGHEST if descending else LOWEST),
-        descending=descending,
-        is_created_order=True,
-    )
+    async def along(way: Walk | Few, bites_max: int | None = None) -> Found:
+        return await page_along(
+            at,
+            way,
+            read,
+            _key,
+            size=query.page_size,
+            start=from_token(query, HIGHEST if descending else LOWEST),
+            descending=descending,
+            is_created_order=True,
+            bites_max=bites_max,
+        )
+
+    # The index of names finds all at once: for a part of most names that takes longer than to go and see.
+    found = await along(own, BITES_OF_NAMES) if query.names else None
+    if found is None or (len(found.rows) < query.page_size and found.key is not None):
+        found = await along(await choose(at, ways, own, descending=descending))
     versions = [account_version_from(row) for row in found.rows]
     if query.as_of == NOW:
         return at.page(query, versions, found.key)
@@ -101,6 +113,12 @@ async def _ways(at: Snapshot, query: AccountQuery, categories: list[str] | None)
     ways += metadata_ways(Noun.ACCOUNT, unions, is_created_order=True)
     if categories is not None:
         ways.append(found_by(sql.find_accounts_in_categories, categories))
+    if query.names:
+        ways.append(names_way(sql.find_accounts_by_name, at.ledger_id, query.names))
+    if len(query.statuses) == 1:
+        ways.append(Walk(sql.walk_accounts_by_status, (int(*query.statuses),)))
+    elif query.statuses:
+        ways.append(found_by(sql.find_accounts_by_status, numbers_of(query.statuses)))
     if query.currency is not None:
         ways.append(Walk(sql.walk_accounts_by_currency, (query.currency,)))
     if query.normal_balance is not None:

@@ -20,14 +20,15 @@ from ledger_server.reading.paging import SCAN_SECONDS, Bites, Found, cut, fill
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
+from ledger_server.reading.transaction_ways import ways_to_entries
 from ledger_server.reading.transactions import find_transactions, transaction_head, transaction_key
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
 from ledger_server.storage.load import find_entries, listed_entries
 from ledger_server.storage.rows import Row
 
-# How many transactions are looked through at a time.
-TRANSACTIONS_MAX = 100
+# How many transactions are looked through at a time, at first and at most.
+TRANSACTIONS_MIN, TRANSACTIONS_MAX = 100, 1_000
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
@@ -134,10 +135,11 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
     begun_id = note_from_token(query)
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
     transactions = await _transactions_of(at, query)
+    ways = await ways_to_entries(at, query)
     give_up_at = time.monotonic() + SCAN_SECONDS
     rows: list[Row] = []
     while transactions is not None:
-        found = await find_transactions(at, transactions, start)
+        found = await find_transactions(at, transactions, start, ways)
         # Those with many entries a few at a time.
         heads = cut(found.rows, found.key, transaction_key)
         entries = await _entries_of(at, query, heads.rows, account_id, categories)
@@ -158,6 +160,8 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
         start = heads.key
         if len(rows) == query.page_size or time.monotonic() > give_up_at:
             return await _page(at, query, rows, start)
+        # Where few have such entries, more at a time.
+        transactions = replace(transactions, page_size=min(4 * transactions.page_size, TRANSACTIONS_MAX))
     return await _page(at, query, rows, None)
 
 
@@ -188,7 +192,7 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
         standing = {"statuses": query.statuses, "effective_at": effective_at}
     return TransactionQuery(
         ledger_id=query.ledger_id,
-        page_size=min(query.page_size, TRANSACTIONS_MAX),
+        page_size=min(query.page_size, TRANSACTIONS_MIN),
         ids=ids,
         account=query.account,
         category_id=query.category_id,

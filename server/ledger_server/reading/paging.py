@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from ledger_server.reading.page_tokens import Key
@@ -61,22 +62,25 @@ async def fill(
     bite: Callable[[Key], Awaitable[Key | None]],
     read: Callable[[Key, Key | None, int], Awaitable[list[Row]]],
     key_of: Callable[[Row], Key],
+    *,
+    bites_max: int | None = None,
 ) -> Found:
-    """At most `size` rows after `start`.
+    """At most `size` rows after `start`, from at most so many bites.
 
     `bite` says where the bite that begins after a key ends, None if nothing is behind it; `read` gives the rows
     after one key up to another that pass the filters, at most so many, in order.
     """
     give_up_at = time.monotonic() + SCAN_SECONDS
     rows: list[Row] = []
-    while True:
+    for n in count(1):
         end = await bite(start)
         rows += await read(start, end, size + 1 - len(rows))
         if len(rows) > size:
             return cut(rows[:size], key_of(rows[size - 1]), key_of)
-        if end is None or time.monotonic() > give_up_at:
+        if end is None or n == bites_max or time.monotonic() > give_up_at:
             return cut(rows, end, key_of)
         start = end
+    raise AssertionError("bites do not end")
 
 
 def cut(rows: Sequence[Row], key: Key | None, key_of: Callable[[Row], Key]) -> Found:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ledger_server.domain.model import AccountVersion, ArchivedReason, TransactionStatus
 from ledger_server.domain.money import AMOUNT_DIGITS_MAX, Operator
 from ledger_server.reading.metadata import equal_pairs, ways_of
-from ledger_server.reading.queries import AmountCondition, TransactionQuery
+from ledger_server.reading.queries import AmountCondition, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.ways import (
     MATCHES_MAX,
+    Matches,
     Walk,
     Way,
     changed_between,
@@ -18,6 +19,7 @@ from ledger_server.reading.ways import (
     found_by,
     metadata_ways,
     numbers_of,
+    union,
 )
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Noun
@@ -83,19 +85,50 @@ async def _under(at: Snapshot, categories: list[str]) -> list[Way]:
 
 def _by_state(query: TransactionQuery, *, is_created_order: bool) -> Iterable[Way]:
     """Pending and archived transactions are indexed by their reason; posted ones, the usual, are not."""
-    reasons = set(query.archived_reasons)
-    if not reasons and query.statuses and TransactionStatus.POSTED not in query.statuses:
-        if TransactionStatus.PENDING in query.statuses:
-            reasons.add(ArchivedReason.NOT_ARCHIVED)
-        if TransactionStatus.ARCHIVED in query.statuses:
-            reasons |= set(ArchivedReason) - {ArchivedReason.NOT_ARCHIVED}
+    reasons = set(query.archived_reasons) or _reasons_of(query.statuses)
     if len(reasons) == 1 and is_created_order:
         yield Walk(sql.walk_transactions_by_state, (int(*reasons),))
     elif reasons:
         yield found_by(sql.find_transactions_by_state, numbers_of(reasons))
 
 
-def _by_amount(conditions: Iterable[AmountCondition]) -> Iterable[Way]:
+def _reasons_of(statuses: Collection[TransactionStatus]) -> set[ArchivedReason]:
+    """By which reasons transactions in these statuses are indexed; none if they are not, or not all."""
+    reasons = set()
+    if TransactionStatus.POSTED not in statuses:
+        if TransactionStatus.PENDING in statuses:
+            reasons.add(ArchivedReason.NOT_ARCHIVED)
+        if TransactionStatus.ARCHIVED in statuses:
+            reasons |= set(ArchivedReason) - {ArchivedReason.NOT_ARCHIVED}
+    return reasons
+
+
+async def ways_to_entries(at: Snapshot, query: EntryQuery) -> list[Way]:
+    """Ways to the transactions that may have such entries, by what the transactions themselves do not tell.
+
+    Entries that were discarded are of transactions that were changed.
+    """
+    changed = [found_by(sql.find_transactions_changed)] if query.include_discarded else []
+    ways = metadata_ways(
+        Noun.ENTRY,
+        [*equal_pairs(query.metadata), *ways_of(query.metadata_terms)],
+        is_created_order=query.order.is_created and query.account is None,
+    )
+    if query.created_at:
+        statement = sql.find_transactions_written_between
+        ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.created_at))
+    for amounts in _by_amount(query.amounts):
+        ways.append(union(amounts, found_by(sql.find_transactions_of_many_entries), *changed))
+    reasons = _reasons_of(query.statuses)
+    if changed and reasons:
+        ways.append(union(found_by(sql.find_transactions_by_state, numbers_of(reasons)), *changed))
+    effective_at = Between(query.effective_at_lower_bound, query.effective_at_upper_bound)
+    if changed and effective_at:
+        ways.append(union(found_by(sql.find_transactions_effective_between, *effective_at.texts()), *changed))
+    return ways
+
+
+def _by_amount(conditions: Iterable[AmountCondition]) -> Iterable[Matches]:
     """The range of amounts that fulfil the conditions, unless it is all of them."""
     least, most = 0, _AMOUNT_MAX
     for operator, demanded in conditions:

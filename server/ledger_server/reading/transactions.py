@@ -16,7 +16,7 @@ from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transaction_ways import ways_to_transactions
-from ledger_server.reading.ways import choose, numbers_of, page_along, positions_literal
+from ledger_server.reading.ways import Way, choose, numbers_of, page_along, positions_literal
 from ledger_server.storage import sql
 from ledger_server.storage.load import transactions_with_entries
 from ledger_server.storage.rows import Row
@@ -72,8 +72,8 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
     return at.page(query, await _with_reversals(at, transactions), found.key)
 
 
-async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key) -> Found:
-    """The rows of a page of transactions, by the most selective way to them.
+async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key, further: Sequence[Way] = ()) -> Found:
+    """The rows of a page of transactions, by the most selective way to them, of which the caller may know further ones.
 
     Keyed by effective time in microseconds, else by the lock_version at which they first moved the account asked for,
     else by created position; and by created position.
@@ -83,7 +83,7 @@ async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key) -
     is_created_order = query.order.is_created and account is None
     categories = None if query.category_id is None else await categories_under(at, query.category_id)
     own, ways = await ways_to_transactions(at, query, account, categories)
-    way = await choose(at, ways, own, descending=descending)
+    way = await choose(at, [*further, *ways], own, descending=descending)
     filters = _filters(query, account, categories)
 
     async def read(positions: Iterable[int], after: Key, until: int, count: int) -> list[Row]:

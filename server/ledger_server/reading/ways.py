@@ -24,7 +24,8 @@ from ledger_server.reading.paging import Found, fill
 from ledger_server.reading.queries import Between
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
-from ledger_server.storage.rows import Noun, Row
+from ledger_server.storage.name_grams import grams_within
+from ledger_server.storage.rows import VALUE_HEAD_CHARACTERS, Noun, Row
 
 # As many matches are sorted for a page at most: a hundredth of a million.
 MATCHES_MAX = 10_000
@@ -85,6 +86,11 @@ def found_by(statement: str, *parameters: object) -> Matches:
     return Matches(((statement, parameters),))
 
 
+def union(*ways: Matches) -> Matches:
+    """What one of some ways finds."""
+    return Matches(tuple(part for way in ways for part in way.parts))
+
+
 def metadata_ways(noun: Noun, unions: Iterable[HeadsUnion], *, is_created_order: bool) -> list[Way]:
     """By metadata; the pairs of one value are in created order."""
     ways: list[Way] = []
@@ -98,8 +104,13 @@ def metadata_ways(noun: Noun, unions: Iterable[HeadsUnion], *, is_created_order:
 
 def _heads(noun: Noun, heads: Heads) -> tuple[str, tuple[object, ...]]:
     # The only text from a one on that is before the next is itself.
-    last = heads.first + "\x01" if heads.is_one else heads.last
+    last = heads.first + "\x01" if heads.is_one else heads.last or _AFTER_ALL_HEADS
     return sql.find_by_metadata_range, (int(noun), heads.key, heads.first, last)
+
+
+def names_way(statement: str, ledger_id: str, parts: Iterable[str]) -> Matches:
+    """By what names contain: all that have the pieces of one of the parts."""
+    return Matches(tuple((statement, (grams_within(ledger_id, part),)) for part in parts))
 
 
 async def created_between(at: Snapshot, statement: str, times: Between) -> tuple[int, int]:
@@ -109,7 +120,7 @@ async def created_between(at: Snapshot, statement: str, times: Between) -> tuple
     return low, high
 
 
-async def changed_between(at: Snapshot, statement: str, position_statement: str, times: Between) -> Way:
+async def changed_between(at: Snapshot, statement: str, position_statement: str, times: Between) -> Matches:
     """By the time of a change, which may be that of creation."""
     return found_by(statement, *times.texts(), *await created_between(at, position_statement, times))
 
@@ -161,8 +172,9 @@ async def page_along(
     start: Key,
     descending: bool,
     is_created_order: bool,
+    bites_max: int | None = None,
 ) -> Found:
-    """A page found along a way.
+    """A page found along a way, or what at most so many bites of it have.
 
     `read` gives those of some created positions that pass the filters, in the list's order, after a key, until a
     number inclusive, and at most so many.
@@ -194,7 +206,7 @@ async def page_along(
         until = (LOWEST if descending else HIGHEST) if last is None else last
         return await read(positions, after, until.number, most) if positions else []
 
-    return await fill(size, start, bite, look, key_of)
+    return await fill(size, start, bite, look, key_of, bites_max=bites_max)
 
 
 async def _all_along(at: Snapshot, walk: Walk, descending: bool, most: int) -> Few | None:
@@ -202,6 +214,7 @@ async def _all_along(at: Snapshot, walk: Walk, descending: bool, most: int) -> F
     return Few(frozenset([match.created_position for match in matches])) if len(matches) <= most else None
 
 
+_AFTER_ALL_HEADS = "\U0010ffff" * (VALUE_HEAD_CHARACTERS + 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -24,7 +24,7 @@ SERVICE: Mapping[str, str] = {
     " UPDATE (name, description, metadata, updated_at, closed_before, deleted_at, position, digest, event_time,"
     " monitor_count)",
     "accounts": "SELECT, INSERT,"
-    " UPDATE (name, description, external_id, metadata, status, limits, updated_at, deleted_at)",
+    " UPDATE (name, name_grams, description, external_id, metadata, status, limits, updated_at, deleted_at)",
     "accounts_with_balances": "SELECT",
     "account_limits": "SELECT, INSERT",
     "account_versions": "SELECT, INSERT",

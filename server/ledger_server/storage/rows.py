@@ -40,6 +40,8 @@ class Noun(IntEnum):
 
     TRANSACTION = 1
     ACCOUNT = 2
+    # By their transaction's position.
+    ENTRY = 3
 
 
 def ledger_from(ledger_id: str, row: Row) -> Ledger:

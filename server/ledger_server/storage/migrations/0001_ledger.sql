@@ -46,6 +46,8 @@ CREATE TABLE accounts (
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL,
     name              text        NOT NULL,
+    -- Of the pieces of the name, see name_grams.py; lists find it by them.
+    name_grams        bigint[]    NOT NULL,
     description       text        NOT NULL,
     external_id       text,
     metadata          jsonb       NOT NULL,

@@ -11,26 +11,36 @@ CREATE INDEX transactions_not_posted ON transactions (ledger_id, archived_reason
 CREATE INDEX transactions_by_update ON transactions (ledger_id, updated_at, created_position) WHERE version > 0;
 CREATE INDEX transactions_by_posting ON transactions (ledger_id, posted_at, created_position)
     WHERE posted_at > created_at;
+-- By when a version was written that was replaced since; those that stand are in the index before, the first ones in
+-- created order.
+CREATE INDEX transaction_versions_by_update ON transaction_versions (ledger_id, updated_at, created_position)
+    WHERE version > 0;
+-- Those whose entries may have other amounts than they.
+CREATE INDEX transactions_of_many_entries ON transactions (ledger_id, created_position) WHERE entry_count > 2;
 -- The parts of a pending transaction.
 CREATE INDEX transactions_partially_posting ON transactions (ledger_id, partially_posts_id)
     WHERE partially_posts_id IS NOT NULL;
 
 CREATE INDEX accounts_by_currency ON accounts (ledger_id, currency, created_position);
 CREATE INDEX accounts_by_normal_balance ON accounts (ledger_id, normal_balance, created_position);
+CREATE INDEX accounts_by_status ON accounts (ledger_id, status, created_position);
+-- By what their names contain; the ledger is in each number. Its pending list is short, so that no batch waits for it.
+CREATE INDEX accounts_by_name ON accounts USING gin (name_grams) WITH (gin_pending_list_limit = 256);
 CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_position) WHERE updated_at > created_at;
 
--- The metadata of transactions and accounts as they stand, pair by pair, in created order. What a list finds here it
+-- The metadata of transactions and accounts as they stand, pair by pair, in created order; and what entries ever had, by
+-- their transactions. What a list finds here it
 -- looks up in the object itself, so a long value is represented by its first characters: a key of an index has limits.
 CREATE TABLE metadata_pairs (
     ledger_id        uuid             NOT NULL,
-    -- 1 transactions, 2 accounts.
+    -- 1 transactions, 2 accounts, 3 entries, of any version of the transaction.
     noun             smallint         NOT NULL,
     key              text COLLATE "C" NOT NULL,
     -- The first 100 characters of the value.
     value_head       text COLLATE "C" NOT NULL,
     created_position bigint           NOT NULL,
     CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, created_position),
-    CONSTRAINT pair_noun_known CHECK (noun IN (1, 2)),
+    CONSTRAINT pair_noun_known CHECK (noun IN (1, 2, 3)),
     CONSTRAINT pair_value_head_in_range CHECK (length(value_head) <= 100)
 );
 

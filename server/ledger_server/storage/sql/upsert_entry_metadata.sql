@@ -1,5 +1,20 @@
--- Metadata of entries as it is now.
+-- Metadata of entries as it is now, and what lists find them by; what they had before stays there.
+-- The LIMIT 1, which cuts nothing off, tells the planner how few rows there are.
 -- $1 ledger_id uuid, $2 entry_ids text[], $3 metadatas text[], $4 positions text[], $5 now timestamptz
+WITH new_pairs AS (
+    INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
+    SELECT DISTINCT $1::uuid, 3, p.key, left(p.value, 100), t.created_position
+    FROM unnest($2::text[], $3::text[]) AS r (entry_id, metadata)
+    CROSS JOIN LATERAL (
+        SELECT t.created_position
+        FROM entries e
+        JOIN transactions t ON t.ledger_id = $1::uuid AND t.transaction_id = e.transaction_id
+        WHERE e.ledger_id = $1::uuid AND e.entry_id = r.entry_id::uuid
+        LIMIT 1
+    ) AS t
+    CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS p (key, value)
+    ON CONFLICT (ledger_id, noun, key, value_head, created_position) DO NOTHING
+)
 INSERT INTO entry_metadata (ledger_id, entry_id, metadata, updated_at, position)
 SELECT $1::uuid, r.entry_id::uuid, r.metadata::jsonb, $5::timestamptz, r.position::bigint
 FROM unnest($2::text[], $3::text[], $4::text[]) AS r (entry_id, metadata, position)

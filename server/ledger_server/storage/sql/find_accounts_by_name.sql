@@ -1,0 +1,12 @@
+-- Created positions of accounts whose names have all of some pieces, in any order.
+-- Materialized, so that no index of the ledger but the one of names is taken for as good; the ledger is in the pieces.
+-- $1 ledger_id uuid, $2 row_count bigint, $3 grams bigint[]
+WITH named AS MATERIALIZED (
+    SELECT ledger_id, created_position
+    FROM accounts
+    WHERE name_grams @> $3::bigint[]
+)
+SELECT created_position
+FROM named
+WHERE ledger_id = $1::uuid
+LIMIT $2::bigint

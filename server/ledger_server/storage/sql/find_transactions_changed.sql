@@ -1,0 +1,6 @@
+-- Created positions of transactions that were changed since they were created.
+-- $1 ledger_id uuid, $2 row_count bigint
+SELECT created_position
+FROM transactions
+WHERE ledger_id = $1::uuid AND version > 0 AND updated_at > '-infinity'
+LIMIT $2::bigint

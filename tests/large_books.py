@@ -1,0 +1,173 @@
+"""A ledger of any size, written straight into the tables: what lists are measured on.
+
+Half of the accounts are debited and half credited, each as often as the others; transaction n is of account n and one
+of the other half. Of those in the middle one in `RARE` is out of the ordinary in each respect that lists can be
+filtered by. Foreign keys are not checked while it is written, nor is there a log.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger_server.domain.ids import new_id
+from ledger_server.storage.name_grams import grams_of
+
+BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
+# One transaction, and one account, in so many is out of the ordinary.
+RARE = 200
+ONE = timedelta(milliseconds=1)
+
+
+class LargeBooks(NamedTuple):
+    """Which ledger, and how many accounts and transactions it has."""
+
+    ledger_id: str
+    accounts: int
+    transactions: int
+
+    def account_id(self, n: int) -> str:
+        return f"00000000-0000-7000-8000-{n:012x}"
+
+    def transaction_id(self, n: int) -> str:
+        return f"10000000-0000-7000-8000-{n:012x}"
+
+    def entry_id(self, n: int) -> str:
+        """The first one of a transaction."""
+        return f"20000000-0000-7000-8000-{n:09x}000"
+
+    def created_at(self, n: int) -> datetime:
+        """Of a transaction."""
+        return BEGAN + (self.accounts + n) * ONE
+
+
+async def write_large_books(dsn: str, accounts: int, transactions: int) -> LargeBooks:
+    """Writes them as the tables' owner, a superuser."""
+    books = LargeBooks(new_id(), accounts, transactions)
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SET session_replication_role = replica; SET TimeZone = 'UTC'")
+        ledger_id = books.ledger_id
+        last = accounts + transactions
+        await connection.execute(_LEDGER, ledger_id, last, BEGAN + last * ONE)
+        for first in range(0, accounts, 10_000):
+            numbers = range(first, min(first + 10_000, accounts))
+            names = [f"{'Rare' if _is_rare(n, accounts) else 'Usual'} account {n}" for n in numbers]
+            grams = ["{" + ",".join(map(str, grams_of(ledger_id, name))) + "}" for name in names]
+            await connection.execute(_ACCOUNTS, ledger_id, BEGAN, first, names, grams, accounts, timeout=300)
+        for statement in (_VERSIONS, _TRANSACTIONS, _REPLACED, _ENTRIES, _PAIRS, _ENTRY_PAIRS):
+            await connection.execute(statement, ledger_id, BEGAN, accounts, transactions, timeout=1_200)
+        await connection.execute("ANALYZE", timeout=300)
+    finally:
+        await connection.close()
+    return books
+
+
+def _is_rare(n: int, count: int) -> bool:
+    return count * 2 <= n * 5 <= count * 3 and n % RARE == 7
+
+
+_ID = "('{}0000000-0000-7000-8000-' || lpad(to_hex({}), 12, '0'))::uuid"
+_ACCOUNT = _ID.format("0", "{}")
+_TRANSACTION = _ID.format("1", "n")
+_FIRST_ENTRY = "('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '000')::uuid"
+_AT = "($2::timestamptz + ({}) * interval '1 millisecond')"
+
+# In what respect a row is out of the ordinary: those in the middle, one in RARE of each kind; 0 for all others.
+_KIND = f"CASE WHEN n * 5 BETWEEN $4::bigint * 2 AND $4::bigint * 3 THEN n % {RARE} ELSE 0 END"
+_KIND_OF_ACCOUNT = _KIND.replace("$4", "$6")
+
+_LEDGER = """
+INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest,
+    epoch)
+VALUES ($1, 'Large', '', '{}', $3, $3, $2, $3, sha256(''), gen_random_uuid())
+"""
+
+_ACCOUNTS = f"""
+WITH new AS (SELECT $3::bigint + r.n - 1 AS n, r.name, r.grams FROM unnest($4::text[], $5::text[]) WITH ORDINALITY
+             AS r (name, grams, n)),
+versions AS (
+    INSERT INTO account_versions (ledger_id, account_id, lock_version, position, transaction_id, posted_debits,
+        posted_credits, pending_debits, pending_credits, written_at, effective_at)
+    SELECT $1::uuid, {_ACCOUNT.format("n")}, 0, n + 1, NULL, 0, 0, 0, 0, {_AT.format("n")}, {_AT.format("n")} FROM new
+),
+pairs AS (
+    INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
+    SELECT $1::uuid, 2, 'group', ({_KIND_OF_ACCOUNT})::text, n + 1 FROM new
+)
+INSERT INTO accounts (ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at,
+    updated_at, name, name_grams, description, external_id, metadata, status)
+SELECT $1::uuid, {_ACCOUNT.format("n")}, CASE WHEN {_KIND_OF_ACCOUNT} = 8 THEN 1 ELSE 2 END,
+    CASE WHEN {_KIND_OF_ACCOUNT} = 9 THEN 'EUR' ELSE 'USD' END, 2, n + 1, {_AT.format("n")},
+    CASE WHEN {_KIND_OF_ACCOUNT} = 10 THEN {_AT.format("n")} + interval '10 years' ELSE {_AT.format("n")} END,
+    name, grams::bigint[], '', 'a' || n, jsonb_build_object('group', ({_KIND_OF_ACCOUNT})::text),
+    CASE WHEN {_KIND_OF_ACCOUNT} = 11 THEN 4 ELSE 1 END
+FROM new
+"""
+
+_VERSIONS = f"""
+INSERT INTO account_versions (ledger_id, account_id, lock_version, position, transaction_id, posted_debits,
+    posted_credits, pending_debits, pending_credits, written_at, effective_at)
+SELECT $1::uuid, {_ACCOUNT.format("side + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
+    {_TRANSACTION}, 0, 0, 0, 0, {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}
+FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, $3::bigint / 2]) AS side
+"""
+
+_TRANSACTIONS = f"""
+INSERT INTO transactions (ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id,
+    position, created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
+    reverses_id, partially_posts_id, amount)
+SELECT $1::uuid, {_TRANSACTION}, CASE WHEN {_KIND} = 10 THEN 2 ELSE 0 END, status,
+    CASE WHEN status = 3 THEN 1 ELSE 0 END, 2, {_FIRST_ENTRY}, n + 1 + $3::bigint, n + 1 + $3::bigint, at,
+    CASE WHEN {_KIND} = 10 THEN at + interval '10 years' ELSE at END,
+    CASE WHEN {_KIND} = 12 THEN at - interval '10 years' ELSE at END,
+    CASE WHEN status <> 2 THEN NULL WHEN {_KIND} = 14 THEN at + interval '10 years' ELSE at END,
+    '', 't' || n, jsonb_build_object('group', ({_KIND})::text),
+    CASE WHEN {_KIND} = 15 THEN {_TRANSACTION.replace("n)", "n - n % 100000)")} END,
+    CASE WHEN {_KIND} = 16 THEN {_TRANSACTION.replace("n)", "n - n % 100000)")} END,
+    CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END
+FROM generate_series(0, $4::bigint - 1) AS n
+CROSS JOIN LATERAL (
+    SELECT {_AT.format("n + $3::bigint")} AS at,
+        CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END AS status
+) AS t
+"""
+
+# Two metadata edits of one in RARE; the first of them five years after its creation.
+_REPLACED = f"""
+INSERT INTO transaction_versions (ledger_id, transaction_id, version, status, archived_reason, entry_count,
+    first_entry_id, position, created_position, created_at, updated_at, effective_at, posted_at, description,
+    external_id, metadata)
+SELECT $1::uuid, {_TRANSACTION}, version, 2, 0, 2, {_FIRST_ENTRY}, n + 1 + $3::bigint, n + 1 + $3::bigint,
+    {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")} + version * interval '5 years',
+    {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}, '', 't' || n, '{{}}'
+FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS version
+WHERE {_KIND} = 10
+"""
+
+_ENTRIES = f"""
+INSERT INTO entries (ledger_id, entry_id, transaction_id, account_id, account_lock_version, transaction_version, status,
+    direction, amount, metadata)
+SELECT $1::uuid, ('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '00' || side)::uuid, {_TRANSACTION},
+    {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, 0,
+    CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END, side + 1, CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END,
+    CASE WHEN {_KIND} = 18 THEN jsonb_build_object('line', side::text) END
+FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side
+WHERE $2::timestamptz IS NOT NULL
+"""
+
+_PAIRS = f"""
+INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
+SELECT $1::uuid, 1, 'group', ({_KIND})::text, n + 1 + $3::bigint
+FROM generate_series(0, $4::bigint - 1) AS n
+WHERE $2::timestamptz IS NOT NULL
+"""
+
+_ENTRY_PAIRS = f"""
+INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
+SELECT $1::uuid, 3, 'line', side::text, n + 1 + $3::bigint
+FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side
+WHERE $2::timestamptz IS NOT NULL AND {_KIND} = 18
+"""
