@@ -203,8 +203,8 @@ class ModelLedger:
     def _update_account(self, body: UpdateAccount) -> View:
         (key,) = self.state.find_accounts([body.account])
         if body.status == "closed":
-            pending = [amount for (status, _), amount in self.state.sums(key).items() if status == "pending"]
-            if any(pending) or self.state.balances(key)["posted"][2] != 0:
+            pending = [entry for v in self.state.all_current() if v.status == "pending" for entry in v.entries]
+            if any(entry.account == key for entry in pending) or self.state.balances(key)["posted"][2] != 0:
                 raise Refusal("ACCOUNT_NOT_EMPTY")
         self._check_account_external_id(body.external_id or "", key)
         view = self.state.edited(self.state.accounts[key], body)

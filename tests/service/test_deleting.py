@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 
 from ledger_client import (
@@ -27,6 +29,7 @@ from ledger_client import (
     debit,
     new_request_id,
 )
+from tests.conftest import Server, new_server
 
 UNKNOWN_ID = "00000000-0000-7000-8000-00000000dead"
 
@@ -73,6 +76,29 @@ async def test_lists_show_deleted_accounts_only_if_asked(client: LedgerClient, l
     assert [a.id async for a in client.accounts(ledger.id)] == [stays.id]
     assert [a.id async for a in client.accounts(ledger.id, metadata={"k": "v"})] == [stays.id]
     assert [a.id async for a in client.accounts(ledger.id, include_deleted=True)] == [gone.id, stays.id]
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+async def test_an_account_on_which_nothing_but_a_zero_is_pending_is_neither_closed_nor_deleted(
+    server: Server, client: LedgerClient, ledger: Ledger, is_remembered: bool
+) -> None:
+    one, other = await account(client, ledger, "cash"), await account(client, ledger)
+    archived = await move(client, ledger, one, other, 0, pending=True)
+    await client.archive_transaction(ledger.id, archived)
+    pending = await move(client, ledger, one, other, 0, pending=True)
+    async with AsyncExitStack() as stack:
+        if not is_remembered:
+            # Another server, which has nothing of it in memory.
+            second = await stack.enter_async_context(new_server(server.dsn))
+            client = await stack.enter_async_context(LedgerClient(second.address))
+        for ref in (ExternalId("cash"), other.id):
+            with pytest.raises(AccountNotEmpty):
+                await client.update_account(ledger.id, ref, status="closed")
+            with pytest.raises(AccountNotEmpty):
+                await client.delete_account(ledger.id, ref)
+        await client.post_transaction(ledger.id, pending)
+        await client.update_account(ledger.id, ExternalId("cash"), status="closed")
+        await client.delete_account(ledger.id, other)
 
 
 async def test_an_account_with_a_balance_or_something_pending_is_not_deleted(

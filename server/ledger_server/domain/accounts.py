@@ -95,7 +95,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     refuse_deleted(old)
     metadata = patched(old.metadata, command.metadata)
     if command.status == AccountStatus.CLOSED:
-        refuse_not_empty(version, "closed")
+        refuse_not_empty(book, version, "closed")
     if command.external_id:
         refuse_taken(command.external_id, book.account_ids.get(command.external_id), but=old.id)
     account = replace(
@@ -121,7 +121,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
 def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect:
     (version,) = find_accounts(book, [command.account])
     refuse_deleted(version.account)
-    refuse_not_empty(version, "deleted")
+    refuse_not_empty(book, version, "deleted")
     account = replace(version.account, status=AccountStatus.CLOSED, deleted_at=time, updated_at=time)
     return Effect(
         command,
@@ -163,8 +163,14 @@ def is_empty(version: AccountVersion) -> bool:
     return posted_debits == posted_credits and not (pending_debits or pending_credits)
 
 
-def refuse_not_empty(version: AccountVersion, verb: str) -> None:
-    if not is_empty(version):
+def refuse_not_empty(book: Book, version: AccountVersion, verb: str) -> None:
+    """Pending amounts of 0 do not show in the counters; the transactions that have them are in the book."""
+    is_pending = any(
+        transaction.status == TransactionStatus.PENDING
+        and any(entry.after.account.id == version.account.id for entry in transaction.entry_set.entries)
+        for transaction in book.transactions.values()
+    )
+    if is_pending or not is_empty(version):
         raise AccountNotEmpty(
             f"only an account with a posted amount of zero and nothing pending can be {verb}",
             metadata={"account_id": version.account.id},

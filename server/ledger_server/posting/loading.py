@@ -32,7 +32,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.inputs import CategoryCondition, Ref
-from ledger_server.domain.model import AccountVersion, CategoryVersion, Monitor
+from ledger_server.domain.model import AccountStatus, AccountVersion, CategoryVersion, Monitor
 from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.monitors import watch
@@ -74,6 +74,12 @@ async def load(
         names.add(command)
     for external_id in held:
         names.add_transaction(Ref(None, external_id))
+    if names.closing:
+        ids, external_ids = (
+            [each for each in column if each is not None] for column in zip(*names.closing, strict=True)
+        )
+        for row in await connection.fetch(sql.find_pending_zeroes, book.ledger.id, ids, external_ids):
+            names.add_transaction(Ref(row["transaction_id"], None))
     await _load_transactions(connection, book, names)
     if names.monitor_ids:
         rows = await connection.fetch(sql.load_monitors_by_id, book.ledger.id, list(names.monitor_ids))
@@ -114,6 +120,8 @@ class _Names:
         self.entry_ids: set[str] = set()
         # Whether the ledger itself is to be deleted.
         self.is_deleting = False
+        # Accounts that are to be closed or deleted, so nothing may be pending on them.
+        self.closing: set[Ref] = set()
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
 
@@ -130,6 +138,8 @@ class _Names:
                 self._add_currency(command.currency)
                 self._add_category_ids(command.category_ids)
             case UpdateAccount():
+                if command.status == AccountStatus.CLOSED:
+                    self.closing.add(command.account)
                 self.add_account(command.account)
                 self.add_account(Ref(None, command.external_id))
             case CreateLedger() | UpdateLedger() | DeleteLedger():
@@ -137,6 +147,7 @@ class _Names:
             case UpdateEntry():
                 self.entry_ids.add(command.entry_id)
             case DeleteAccount():
+                self.closing.add(command.account)
                 self.add_account(command.account)
             case CreateBalanceMonitor() | UpdateBalanceMonitor() | DeleteBalanceMonitor():
                 self._add_monitor_command(command)
