@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api.status import status_of
+from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import (
     Account,
@@ -19,7 +17,7 @@ from ledger_server.domain.model import (
     ListedEntry,
     Transaction,
 )
-from ledger_server.events.encode import balances_to, balances_to_bytes, delimited, timestamp_to
+from ledger_server.events.encode import balances_to, delimited, timestamp_to
 from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
 from ledger_server.reading import LedgerPage, ListedAccountVersion, Page, Read
 
@@ -108,69 +106,10 @@ def transaction_to(transaction: Transaction, position: int, epoch: str) -> trans
     return transactions_pb2.Transaction.FromString(transaction_to_bytes(transaction, position, epoch))
 
 
-def transaction_to_bytes(transaction: Transaction, position: int, epoch: str) -> bytes:
-    """The hot path's answer: balances, which are most of it, are not serialized again."""
-    written = transaction.entry_set
-    updated_at = timestamp_to(transaction.updated_at)
-    message = transactions_pb2.Transaction(
-        id=transaction.id,
-        ledger_id=transaction.ledger_id,
-        version=transaction.version,
-        status=int(transaction.status),  # type: ignore[arg-type]
-        description=transaction.description,
-        external_id=transaction.external_id or "",
-        metadata=transaction.metadata,
-        effective_at=_timestamp(transaction.effective_at, transaction.updated_at, updated_at),
-        archived_reason=int(transaction.archived_reason),  # type: ignore[arg-type]
-        created_at=_timestamp(transaction.created_at, transaction.updated_at, updated_at),
-        updated_at=updated_at,
-        posted_at=_timestamp(transaction.posted_at, transaction.updated_at, updated_at),
-        position=position,
-        epoch=epoch,
-        expires_at=_timestamp(transaction.expires_at, transaction.updated_at, updated_at),
-        reverses_transaction_id=transaction.reverses_id or "",
-        reversed_by_transaction_ids=transaction.reversed_by,
-        partially_posts_transaction_id=transaction.partially_posts_id or "",
-    )
-    created_at = _timestamp(written.created_at, transaction.updated_at, updated_at)
-    effective_at = _timestamp(written.effective_at, transaction.updated_at, updated_at)
-    parts = [message.SerializeToString()]
-    for n, entry in enumerate(written.entries):
-        account = entry.after.account
-        line = transactions_pb2.Entry(
-            id=written.entry_id(n),
-            transaction_id=transaction.id,
-            transaction_version=written.version,
-            account_id=account.id,
-            direction=int(entry.direction),  # type: ignore[arg-type]
-            amount=str(entry.amount),
-            currency=account.currency,
-            currency_exponent=account.currency_exponent,
-            status=int(written.status),  # type: ignore[arg-type]
-            account_lock_version=entry.after.lock_version,
-            effective_at=effective_at,
-            metadata=entry.metadata,
-            created_at=created_at,
-            reverses_entry_id=entry.reverses_entry_id or "",
-        )
-        balances = _RESULTING_BALANCES + delimited(balances_to_bytes(entry.after))
-        parts.append(_ENTRIES + delimited(line.SerializeToString() + balances))
-    return b"".join(parts)
-
-
-def _timestamp(time: datetime | None, known: datetime, message: Timestamp) -> Timestamp | None:
-    """Most times of a new transaction are one."""
-    if time is known:
-        return message
-    return None if time is None else timestamp_to(time)
-
-
 _LENGTH_DELIMITED = 2
-_ENTRIES = bytes([transactions_pb2.Transaction.ENTRIES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 _RESULTS = bytes([transactions_pb2.BatchWriteTransactionsResponse.RESULTS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 _TRANSACTION = bytes([transactions_pb2.TransactionResult.TRANSACTION_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 _REPLAYED = transactions_pb2.TransactionResult(replayed=True).SerializeToString()
-_RESULTING_BALANCES = bytes([transactions_pb2.Entry.RESULTING_BALANCES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 
 
 def listed_entry_to(listed: ListedEntry) -> transactions_pb2.Entry:

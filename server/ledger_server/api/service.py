@@ -16,6 +16,7 @@ from ledger_client.v1 import (
 )
 from ledger_server.api import answers, batches, category_commands, commands, entry_queries, monitors, queries, reports
 from ledger_server.api.calls import Context, actor_of, mark_replayed
+from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, Transaction
@@ -330,4 +331,4 @@ def _entry(answer: Written) -> transactions_pb2.Entry:
 
 def _transaction(answer: Written) -> bytes:
     assert isinstance(answer.object, Transaction)
-    return answers.transaction_to_bytes(answer.object, answer.position, answer.epoch)
+    return transaction_to_bytes(answer.object, answer.position, answer.epoch)
