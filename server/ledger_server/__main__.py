@@ -3,8 +3,8 @@
     python -m ledger_server            serves
     python -m ledger_server migrate    brings the database of LEDGER_DATABASE_URL up to date and ends, so that the
                                        service itself needs no role that could change the schema
-    python -m ledger_server new-epoch  gives each ledger a new epoch and ends: to be run once after a restore from a
-                                       backup, so that nobody goes on from a position of the lost history
+    python -m ledger_server new-epoch  gives each ledger a new epoch and ends: to be run once after a restore that the
+                                       service cannot notice, so that nobody goes on from a lost position
 
 | signal                           | what it does                                                              |
 |----------------------------------|---------------------------------------------------------------------------|

@@ -23,7 +23,7 @@ from ledger_server.security.tls import server_credentials
 from ledger_server.settings import Settings
 from ledger_server.storage.databases import Database, Databases, Prepared, prepare
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
-from ledger_server.storage.epochs import renew_epochs
+from ledger_server.storage.epochs import noticing_restores, renew_epochs
 from ledger_server.storage.pool import read_pool
 from ledger_server.storage.statistics import fresh_statistics
 
@@ -62,6 +62,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         budget = RetryBudget()
         workers = [Worker(dsn, budget) for _ in range(settings.lanes)]
         async with (
+            noticing_restores(databases.migration.dsn),
             fresh_statistics(databases.migration.dsn),
             read_pool(dsn, size_max=settings.readers) as pool,
             Hub(dsn, pool, stall_seconds=settings.stall_seconds).running() as hub,
@@ -84,7 +85,11 @@ async def running(settings: Settings) -> AsyncIterator[App]:
 
 async def migrate_only(settings: Settings) -> int:
     """Brings the database of the settings up to date, its roles too, and returns how many migrations were applied."""
-    return (await _prepare(_databases(settings, None), settings)).migrations_applied
+    databases = _databases(settings, None)
+    prepared = await _prepare(databases, settings)
+    # The owner can, which the service may not.
+    async with noticing_restores(databases.migration.dsn):
+        return prepared.migrations_applied
 
 
 async def begin_new_epoch(settings: Settings) -> int:

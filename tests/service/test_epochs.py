@@ -1,15 +1,27 @@
-"""What an operator runs after a restore: every ledger gets a new epoch, and nobody goes on from before."""
+"""After a restore every ledger gets a new epoch, by itself or by an operator's command: nobody goes on from before."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from ledger_client import EpochChanged, LedgerClient, credit, debit
+from ledger_server.app import running
 from ledger_server.domain.ids import NIL_ID
-from tests.conftest import Server
+from ledger_server.settings import Settings
+from ledger_server.storage import epochs
+from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres, find_binaries
+from tests.conftest import POSTGRES_BIN, Server, new_database, new_server
 from tests.service.processes import environment
 
 
@@ -45,6 +57,86 @@ async def test_each_ledger_has_an_epoch_of_its_own_afterwards_also_under_a_runni
         assert (again.epoch, again.position) == (after[0].epoch, written.position + 1)
         repeated = await client.create_transaction(before[0].id, entries, request_id="before")
         assert (repeated.id, repeated.position) == (written.id, written.position)
+
+
+@asynccontextmanager
+async def books_in(directory: Path, **settings: str) -> AsyncIterator[tuple[EmbeddedPostgres, LedgerClient]]:
+    """A PostgreSQL of its own, and the service on it."""
+    given = {"fsync": "off", "wal_level": "replica", **settings}
+    async with embedded_postgres(directory, bin_directory=POSTGRES_BIN, settings=given) as postgres:
+        own = Settings(listen="127.0.0.1:0", database_url=postgres.dsn(), may_lose_data=True, drain_seconds=1.0)
+        async with running(own) as app, LedgerClient(f"127.0.0.1:{app.port}") as client:
+            yield postgres, client
+
+
+def back_up(postgres: EmbeddedPostgres, target: Path) -> None:
+    """By pg_basebackup, to where a PostgreSQL finds its data, with all that it needs to be consistent."""
+    target.mkdir(mode=0o700)
+    subprocess.run(
+        [
+            *(find_binaries(POSTGRES_BIN) / "pg_basebackup", "-h", postgres.socket_directory, "-U", "ledger"),
+            *("-D", target / "pgdata", "-X", "stream", "-c", "fast"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (target / "pgdata" / "recovery.signal").touch()
+    owner = (postgres.data_directory / "pgdata").stat()
+    for path in (target, *target.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+async def test_a_restore_is_noticed_and_a_restart_or_a_crash_is_none(tmp_path: Path) -> None:
+    async with books_in(tmp_path / "before") as (postgres, client):
+        ledger = await client.create_ledger("books")
+        back_up(postgres, tmp_path / "after")
+        lost = (await client.update_ledger(ledger.id, name="lost")).position
+    async with books_in(tmp_path / "before") as (postgres, client):
+        assert (await client.get_ledger(ledger.id)).epoch == ledger.epoch, "after a restart"
+        os.kill(postgres.pid, signal.SIGQUIT)
+        await asyncio.wait([postgres.exited])
+    async with books_in(tmp_path / "before") as (_, client):
+        assert (await client.get_ledger(ledger.id)).epoch == ledger.epoch, "after a crash"
+        async with client.watch_events(ledger.id, after_position=lost, epoch=ledger.epoch):
+            pass
+    restore: dict[str, str] = {"restore_command": "false"}
+    async with books_in(tmp_path / "after", **restore) as (_, client):
+        assert (await client.update_ledger(ledger.id, name="again")).position == lost
+        with pytest.raises(EpochChanged):
+            async with client.watch_events(ledger.id, after_position=lost, epoch=ledger.epoch):
+                pass
+        renewed = (await client.get_ledger(ledger.id)).epoch
+    async with books_in(tmp_path / "after") as (_, client):
+        assert (await client.get_ledger(ledger.id)).epoch == renewed, "once for each restore"
+
+
+async def test_a_database_that_was_read_in_from_another_is_noticed(database: str, postgres: EmbeddedPostgres) -> None:
+    """As a dump is; here a copy, which is as little the database that positions were handed out in."""
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("books")
+    name = urlsplit(database).path.removeprefix("/")
+    async with (
+        new_database(postgres, name) as copy,
+        new_server(copy) as server,
+        LedgerClient(server.address) as client,
+    ):
+        assert (await client.get_ledger(ledger.id)).epoch != ledger.epoch
+
+
+async def test_a_database_that_is_restored_under_a_running_server_is_noticed(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "CHECK_SECONDS", 0.1)
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("books")
+        async with client.watch_events(ledger.id) as stream:
+            connection = await asyncpg.connect(database)
+            await connection.execute("UPDATE log_origin SET origin = 'elsewhere'")
+            await connection.close()
+            async with asyncio.timeout(20):
+                with pytest.raises(EpochChanged):
+                    async for _ in stream:
+                        pass
 
 
 def test_another_command_is_refused_in_a_line() -> None:

@@ -47,6 +47,7 @@ SERVICE: Mapping[str, str] = {
     "entry_reversals": "SELECT, INSERT, UPDATE (reversed)",
     "events": "SELECT, INSERT",
     "log_checkpoints": "SELECT",
+    "log_origin": "SELECT",
     # Says again what the objects say.
     "metadata_pairs": "SELECT, INSERT, DELETE",
     "monitors": "SELECT, INSERT,"
