@@ -79,6 +79,21 @@ _AT = "($2::timestamptz + ({}) * interval '1 millisecond')"
 _KIND = f"CASE WHEN n * 5 BETWEEN $4::bigint * 2 AND $4::bigint * 3 THEN n % {RARE} ELSE 0 END"
 _KIND_OF_ACCOUNT = _KIND.replace("$4", "$6")
 
+
+def _insert_pairs(noun: int, key: str, value: str, position: str, source: str) -> str:
+    """Pairs of the objects of a source, gathered into blocks; other calls may have begun a block."""
+    return f"""
+    INSERT INTO metadata_pairs AS p (ledger_id, noun, key, value_head, block_position, offsets)
+    SELECT $1::uuid, {noun}, {key}, r.value, r.position / 256 * 256,
+        string_agg(set_byte('\\x00'::bytea, 0, (r.position % 256)::integer), ''::bytea)
+    FROM (SELECT {value} AS value, {position} AS position FROM {source}) AS r
+    WHERE $2::timestamptz IS NOT NULL
+    GROUP BY r.value, r.position / 256 * 256
+    ON CONFLICT (ledger_id, noun, key, value_head, block_position) DO UPDATE
+    SET offsets = p.offsets || excluded.offsets
+    """
+
+
 _LEDGER = """
 INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest,
     epoch)
@@ -94,8 +109,7 @@ versions AS (
     SELECT $1::uuid, {_ACCOUNT.format("n")}, 0, n + 1, NULL, 0, 0, 0, 0, {_AT.format("n")}, {_AT.format("n")} FROM new
 ),
 pairs AS (
-    INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
-    SELECT $1::uuid, 2, 'group', ({_KIND_OF_ACCOUNT})::text, n + 1 FROM new
+    {_insert_pairs(2, "'group'", f"({_KIND_OF_ACCOUNT})::text", "n + 1", "new")}
 )
 INSERT INTO accounts (ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at,
     updated_at, name, name_grams, description, external_id, metadata, status)
@@ -158,16 +172,14 @@ FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side
 WHERE $2::timestamptz IS NOT NULL
 """
 
-_PAIRS = f"""
-INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
-SELECT $1::uuid, 1, 'group', ({_KIND})::text, n + 1 + $3::bigint
-FROM generate_series(0, $4::bigint - 1) AS n
-WHERE $2::timestamptz IS NOT NULL
-"""
+_PAIRS = _insert_pairs(
+    1, "'group'", f"({_KIND})::text", "n + 1 + $3::bigint", "generate_series(0, $4::bigint - 1) AS n"
+)
 
-_ENTRY_PAIRS = f"""
-INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
-SELECT $1::uuid, 3, 'line', side::text, n + 1 + $3::bigint
-FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side
-WHERE $2::timestamptz IS NOT NULL AND {_KIND} = 18
-"""
+_ENTRY_PAIRS = _insert_pairs(
+    3,
+    "'line'",
+    "side::text",
+    "n + 1 + $3::bigint",
+    f"generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side WHERE {_KIND} = 18",
+)

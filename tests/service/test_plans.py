@@ -164,8 +164,11 @@ async def test_no_statement_reads_a_table_or_a_ledger_whole(name: str, planner: 
     "name",
     ["list_ledgers", *sorted(name for name in STATEMENTS if name.startswith("walk_"))],
 )
-async def test_a_walk_goes_along_its_index_and_sorts_nothing(name: str, planner: tuple[Connection, set[str]]) -> None:
-    assert not [node for node, _ in await _plan(planner[0], STATEMENTS[name]) if "Sort" in node["Node Type"]]
+async def test_a_walk_goes_along_its_index_and_sorts_no_more_than_a_page(
+    name: str, planner: tuple[Connection, set[str]]
+) -> None:
+    nodes = [node for node, _ in await _plan(planner[0], STATEMENTS[name])]
+    assert not [node for node in nodes if "Sort" in node["Node Type"] and not _is_cut(node["Plans"][0])]
 
 
 async def _plan(connection: Connection, statement: str) -> list[tuple[Node, Node]]:
@@ -179,6 +182,11 @@ async def _plan(connection: Connection, statement: str) -> list[tuple[Node, Node
         await connection.execute("DEALLOCATE explained")
     (plan,) = json.loads(row[0])
     return list(_nodes(plan["Plan"], plan["Plan"]))
+
+
+def _is_cut(node: Node) -> bool:
+    """Whether a limit has been reached already: blocks of 256 positions come in order, and are sorted within."""
+    return node["Node Type"] == "Limit" or (node["Node Type"] == "Subquery Scan" and _is_cut(node["Plans"][0]))
 
 
 def _nodes(node: Node, parent: Node) -> Iterator[tuple[Node, Node]]:

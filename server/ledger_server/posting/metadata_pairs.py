@@ -14,6 +14,9 @@ from ledger_server.storage.rows import VALUE_HEAD_CHARACTERS, Noun
 Pairs = frozenset[tuple[str, str]]
 _Object = tuple[Noun, int]
 
+# How many created positions share a row; so many that a position in it is a byte.
+BLOCK_POSITIONS = 256
+
 
 class MetadataPairs:
     """The pairs of the objects that a batch changes: as they were before it, and as they are after it."""
@@ -22,7 +25,7 @@ class MetadataPairs:
         self._before: dict[_Object, Pairs] = {}
         self._after: dict[_Object, Pairs] = {}
         # Of entries, by the position of their transaction.
-        self._entries: set[tuple[int, Pairs]] = set()
+        self._entries: dict[int, Pairs] = {}
 
     def __bool__(self) -> bool:
         return bool(self._after or self._entries)
@@ -37,31 +40,34 @@ class MetadataPairs:
 
     def add_entry(self, created_position: int, metadata: Metadata) -> None:
         """Notes the metadata of a new entry of a transaction."""
-        self._entries.add((created_position, _pairs(metadata)))
+        self._entries[created_position] = self._entries.get(created_position, frozenset()) | _pairs(metadata)
 
     async def write_others(self, connection: Connection, ledger_id: str) -> None:
         """What is not in `new_columns`: removes what is no more, and adds that of entries; no statement for nothing."""
         gone = _rows((key, self._before[key] - after) for key, after in self._after.items())
         if gone:
-            await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 4))
+            await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 5))
         if self._entries:
-            rows = {
-                (quoted(key), quoted(head), str(position)) for position, pairs in self._entries for key, head in pairs
-            }
-            await connection.execute(sql.insert_entry_pairs, ledger_id, *literals(list(rows), 3))
+            new = _rows(((Noun.ENTRY, position), pairs) for position, pairs in self._entries.items())
+            await connection.execute(sql.insert_entry_pairs, ledger_id, *literals(new, 5))
 
     def new_columns(self) -> list[str]:
         """The new pairs as columns, for write_batch.sql."""
-        return literals(_rows((key, after - self._before[key]) for key, after in self._after.items()), 4)
+        return literals(_rows((key, after - self._before[key]) for key, after in self._after.items()), 5)
 
 
 def _pairs(metadata: Metadata) -> Pairs:
     return frozenset([(key, value[:VALUE_HEAD_CHARACTERS]) for key, value in metadata.items()])
 
 
-def _rows(pairs: Iterable[tuple[_Object, Pairs]]) -> list[tuple[str, str, str, str]]:
+def _rows(pairs: Iterable[tuple[_Object, Pairs]]) -> list[tuple[str, str, str, str, str]]:
+    """The rows that hold these pairs, each once."""
+    blocks: dict[tuple[Noun, int, str, str], bytearray] = {}
+    for (noun, position), heads in pairs:
+        block, offset = divmod(position, BLOCK_POSITIONS)
+        for key, head in heads:
+            blocks.setdefault((noun, block, key, head), bytearray()).append(offset)
     return [
-        (str(int(noun)), quoted(key), quoted(head), str(position))
-        for (noun, position), heads in pairs
-        for key, head in heads
+        (str(int(noun)), quoted(key), quoted(head), str(block * BLOCK_POSITIONS), quoted("\\x" + offsets.hex()))
+        for (noun, block, key, head), offsets in blocks.items()
     ]

@@ -49,7 +49,7 @@ SERVICE: Mapping[str, str] = {
     "log_checkpoints": "SELECT",
     "log_origin": "SELECT",
     # Says again what the objects say.
-    "metadata_pairs": "SELECT, INSERT, DELETE",
+    "metadata_pairs": "SELECT, INSERT, UPDATE (offsets), DELETE",
     "monitors": "SELECT, INSERT,"
     " UPDATE (version, field, operator, value, resolve_value, description, metadata, updated_at, triggered,"
     " since_position, since, deleted_position, deleted_at)",

@@ -31,6 +31,7 @@ CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_posi
 -- The metadata of transactions and accounts as they stand, pair by pair, in created order; and what entries ever had, by
 -- their transactions. What a list finds here it
 -- looks up in the object itself, so a long value is represented by its first characters: a key of an index has limits.
+-- A row is for all objects with the pair among 256 created positions, as what many have would else be most of the table.
 CREATE TABLE metadata_pairs (
     ledger_id        uuid             NOT NULL,
     -- 1 transactions, 2 accounts, 3 entries, of any version of the transaction.
@@ -38,8 +39,13 @@ CREATE TABLE metadata_pairs (
     key              text COLLATE "C" NOT NULL,
     -- The first 100 characters of the value.
     value_head       text COLLATE "C" NOT NULL,
-    created_position bigint           NOT NULL,
-    CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, created_position),
+    -- The first of the 256 positions: a multiple of 256.
+    block_position   bigint           NOT NULL,
+    -- Those of the objects that have the pair, a byte for each, counted from the first.
+    offsets          bytea            NOT NULL,
+    CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, block_position),
+    CONSTRAINT pair_block_is_of_256 CHECK (block_position >= 0 AND block_position % 256 = 0),
+    CONSTRAINT pair_offsets_are_of_a_block CHECK (octet_length(offsets) BETWEEN 1 AND 256),
     CONSTRAINT pair_noun_known CHECK (noun IN (1, 2, 3)),
     CONSTRAINT pair_value_head_in_range CHECK (length(value_head) <= 100)
 );

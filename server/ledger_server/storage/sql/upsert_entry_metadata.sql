@@ -2,8 +2,10 @@
 -- The LIMIT 1, which cuts nothing off, tells the planner how few rows there are.
 -- $1 ledger_id uuid, $2 entry_ids text[], $3 metadatas text[], $4 positions text[], $5 now timestamptz
 WITH new_pairs AS (
-    INSERT INTO metadata_pairs (ledger_id, noun, key, value_head, created_position)
-    SELECT DISTINCT $1::uuid, 3, p.key, left(p.value, 100), t.created_position
+    INSERT INTO metadata_pairs AS had (ledger_id, noun, key, value_head, block_position, offsets)
+    SELECT
+        $1::uuid, 3, p.key, left(p.value, 100), t.created_position / 256 * 256,
+        string_agg(DISTINCT set_byte('\x00'::bytea, 0, (t.created_position % 256)::integer), ''::bytea)
     FROM unnest($2::text[], $3::text[]) AS r (entry_id, metadata)
     CROSS JOIN LATERAL (
         SELECT t.created_position
@@ -13,7 +15,16 @@ WITH new_pairs AS (
         LIMIT 1
     ) AS t
     CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS p (key, value)
-    ON CONFLICT (ledger_id, noun, key, value_head, created_position) DO NOTHING
+    GROUP BY p.key, left(p.value, 100), t.created_position / 256 * 256
+    ON CONFLICT (ledger_id, noun, key, value_head, block_position) DO UPDATE
+    SET offsets = had.offsets || coalesce(
+        (
+            SELECT string_agg(substring(excluded.offsets FROM n FOR 1), ''::bytea)
+            FROM generate_series(1, octet_length(excluded.offsets)) AS n
+            WHERE position(substring(excluded.offsets FROM n FOR 1) IN had.offsets) = 0
+        ),
+        ''
+    )
 )
 INSERT INTO entry_metadata (ledger_id, entry_id, metadata, updated_at, position)
 SELECT $1::uuid, r.entry_id::uuid, r.metadata::jsonb, $5::timestamptz, r.position::bigint

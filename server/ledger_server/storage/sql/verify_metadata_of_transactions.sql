@@ -16,7 +16,8 @@ LEFT JOIN LATERAL (
     SELECT noun
     FROM metadata_pairs
     WHERE ledger_id = $1::uuid AND noun = 1 AND key = m.key AND value_head = left(m.value, 100)
-        AND created_position = o.created_position
+        AND block_position = o.created_position / 256 * 256
+        AND position(set_byte('\x00'::bytea, 0, (o.created_position % 256)::integer) IN offsets) > 0
     LIMIT 1
 ) AS p ON true
 WHERE $2::bigint IS NOT NULL AND $4::text[] IS NOT NULL AND p.noun IS NULL

@@ -18,7 +18,7 @@
 -- requests:
 --   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
 -- transactions again: $53 amounts
--- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 created_positions
+-- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 block_positions, $58 offsets, each row once
 WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -77,16 +77,18 @@ new_entries AS (
     )
 ),
 new_pairs AS (
-    INSERT INTO metadata_pairs (
-        ledger_id, noun, key, value_head, created_position
+    INSERT INTO metadata_pairs AS p (
+        ledger_id, noun, key, value_head, block_position, offsets
     )
     SELECT
-        $1::uuid, r.noun, r.key, r.value_head, r.created_position
+        $1::uuid, r.noun, r.key, r.value_head, r.block_position, r.offsets
     FROM unnest(
-        $54::text::smallint[], $55::text::text[], $56::text::text[], $57::text::bigint[]
+        $54::text::smallint[], $55::text::text[], $56::text::text[], $57::text::bigint[], $58::text::bytea[]
     ) AS r (
-        noun, key, value_head, created_position
+        noun, key, value_head, block_position, offsets
     )
+    ON CONFLICT (ledger_id, noun, key, value_head, block_position)
+    DO UPDATE SET offsets = p.offsets || EXCLUDED.offsets
 ),
 new_events AS (
     INSERT INTO events (
