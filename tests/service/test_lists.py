@@ -23,6 +23,7 @@ from tests.service.test_reading import (
     DAY_ZERO,
     Books,
     books_on,
+    entry_query,
     first_touch,
     pages,
     pair,
@@ -34,7 +35,7 @@ from tests.service.test_reading import (
 T = TypeVar("T")
 ROUNDS = 50
 ROUNDS_LONG = 5_000
-ROUNDS_AMID_WRITES = 25
+ROUNDS_OF_A_LEDGER = 100
 
 
 @pytest.fixture(scope="module")
@@ -289,15 +290,31 @@ async def list_accounts_at_random(history: Books, chance: random.Random, rounds:
 
 
 async def test_what_does_not_change_is_found_once_while_others_write(dsn: str) -> None:
+    await list_amid_writes(dsn, random.Random(13), ROUNDS)
+
+
+@pytest.mark.long
+async def test_what_does_not_change_is_found_once_in_many_ledgers_while_others_write(dsn: str) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    for n in range(ROUNDS_LONG // ROUNDS_OF_A_LEDGER):
+        await list_amid_writes(dsn, random.Random(seed + n), ROUNDS_OF_A_LEDGER)
+
+
+async def list_amid_writes(dsn: str, chance: random.Random, rounds: int) -> None:
     """Writers create, change and post transactions of their own; the older ones are found as if nothing happened."""
     async with books_on(dsn) as books:
-        await write_history(books, random.Random(8), 150)
+        await write_history(books, chance, 150)
         await write_categories(books)
         still = replace(books, accounts=list(books.accounts), versions=dict(books.versions))
+        ids = [version.account.id for version in still.accounts]
+        accounts = (await books.reader.get_accounts(books.ledger_id, ids)).value
         others = await books.create_account(metadata={"colour": "red"}), await books.create_account()
         is_done = False
+        written = 0
 
         async def write(chance: random.Random) -> None:
+            nonlocal written
             # So many, that pages do not run after what is written while they are read.
             for _ in range(100):
                 if is_done:
@@ -309,20 +326,38 @@ async def test_what_does_not_change_is_found_once_while_others_write(dsn: str) -
                 )
                 await books.update(transaction, effective_at=when + timedelta(days=1))
                 await books.post(transaction)
+                written += 1
 
-        writers = [asyncio.create_task(write(random.Random(n))) for n in range(2)]
+        writers = [asyncio.create_task(write(random.Random(chance.random()))) for _ in range(2)]
         try:
-            chance = random.Random(13)
-            for _ in range(ROUNDS_AMID_WRITES):
-                query = replace(transaction_query(chance, still), page_size=chance.choice((7, 50)))
-                found = [t.id for t in await pages(books.reader.list_transactions, query)]
-                older = [id_ for id_ in found if id_ in still.versions]
-                assert older == [t.id for t in expected_transactions(query, still)], query
+            for n in range(rounds):
+                match n % 3:
+                    case 0:
+                        listed = replace(transaction_query(chance, still), page_size=chance.choice((7, 50)))
+                        found = [t.id for t in await pages(books.reader.list_transactions, listed)]
+                        expected = [t.id for t in expected_transactions(listed, still)]
+                        older = [id_ for id_ in found if id_ in still.versions]
+                    case 1:
+                        listed, entries = entry_query(chance, still)
+                        listed = replace(listed, page_size=chance.choice((7, 50)))
+                        everything = await pages(books.reader.list_entries, listed)
+                        found = [entry.id for entry in everything]
+                        expected = [entry.id for entry in entries]
+                        older = [entry.id for entry in everything if entry.transaction_id in still.versions]
+                    case _:
+                        listed = replace(account_query(chance, still, with_balances=True), page_size=3)
+                        found = [version.account.id for version in await pages(books.reader.list_accounts, listed)]
+                        expected = [v.account.id for v in accounts if account_passes(listed, v, still)]
+                        if listed.order.is_descending:
+                            expected.reverse()
+                        older = [id_ for id_ in found if id_ in ids]
+                assert older == expected, listed
                 # In effective order a transaction may move ahead while the pages are read.
-                assert not query.order.is_created or len(found) == len(set(found)), query
+                assert not listed.order.is_created or len(found) == len(set(found)), listed
         finally:
             is_done = True
             await asyncio.gather(*writers)
+        assert written
 
 
 def test_every_filter_is_among_those_that_tests_choose_from() -> None:

@@ -128,7 +128,8 @@ async def entries_under(
 async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
     """Entries of the transactions that may have some, one after another.
 
-    Keyed by the last transaction that is done, with the last entry of the next one, if it is begun, as the note.
+    Keyed by the last transaction that is done, or by what is right before one that is begun, with the last of its
+    entries so far as the note: another one may come in between while pages are read.
     """
     descending = query.order.is_descending
     start = from_token(query, HIGHEST if descending else LOWEST)
@@ -150,8 +151,10 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
                 own = own[ids.index(begun_id) + 1 :] if begun_id in ids else own
             room = query.page_size - len(rows)
             if len(own) > room:
-                note = own[room - 1]["entry_id"] if room else begun_id
-                return await _page(at, query, [*rows, *own[:room]], start, note)
+                if not room:
+                    return await _page(at, query, rows, start)
+                before = _right_before(transaction_key(head), query)
+                return await _page(at, query, [*rows, *own[:room]], before, own[room - 1]["entry_id"])
             rows += own
             begun_id = ""
             start = transaction_key(head)
@@ -163,6 +166,12 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
         # Where few have such entries, more at a time.
         transactions = replace(transactions, page_size=min(4 * transactions.page_size, TRANSACTIONS_MAX))
     return await _page(at, query, rows, None)
+
+
+def _right_before(key: Key, query: EntryQuery) -> Key:
+    """The key after which the transaction of this key is the first."""
+    position = key.position + (1 if query.order.is_descending else -1)
+    return Key.at(position if query.order.is_created else key.number, position)
 
 
 async def _page(at: Snapshot, query: EntryQuery, rows: list[Row], key: Key | None, note: str = "") -> Page[ListedEntry]:
