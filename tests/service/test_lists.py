@@ -330,6 +330,7 @@ async def list_amid_writes(dsn: str, chance: random.Random, rounds: int) -> None
 
         writers = [asyncio.create_task(write(random.Random(chance.random()))) for _ in range(2)]
         try:
+            listed: Any
             for n in range(rounds):
                 match n % 3:
                     case 0:
