@@ -68,6 +68,34 @@ class Histories:
 
         return await repeat([call], seconds, self._processes)
 
+    async def version(self, name: str, seconds: float) -> Run:
+        """GetAccount as of random lock_versions."""
+
+        async def call() -> int:
+            await self._workloads.client.get_account(
+                self._workloads.ledger_id,
+                self._account_ids[name],
+                as_of_lock_version=self._random.randint(0, self._counts[name]),
+            )
+            return 1
+
+        return await repeat([call], seconds, self._processes)
+
+    async def both(self, name: str, seconds: float) -> Run:
+        """GetAccount as of random effective times and positions together, which may cost what was written since."""
+        position = (await self._workloads.client.get_ledger(self._workloads.ledger_id)).position
+
+        async def call() -> int:
+            await self._workloads.client.get_account(
+                self._workloads.ledger_id,
+                self._account_ids[name],
+                as_of=self._random_time(),
+                as_of_position=self._random.randint(1, position),
+            )
+            return 1
+
+        return await repeat([call], seconds, self._processes)
+
     def _requests(self, account_id: str) -> Iterator[CreateTransactionRequest]:
         others = self._workloads.account_ids
         while True:

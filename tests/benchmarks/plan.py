@@ -50,7 +50,16 @@ NAMES = (
     "cold",
 )
 GROWN_NAMES = ("empty_unary_uniform", "grown_unary_uniform", "empty_batch_500", "grown_batch_500")
-HISTORY_NAMES = ("asof_effective_few", "asof_effective", "asof_known_few", "asof_known")
+HISTORY_NAMES = (
+    "asof_effective_few",
+    "asof_effective",
+    "asof_known_few",
+    "asof_known",
+    "asof_version_few",
+    "asof_version",
+    "asof_both_few",
+    "asof_both",
+)
 
 Workload = Callable[[str], Awaitable[Run]]
 
@@ -176,6 +185,10 @@ class Plan:
                     "asof_effective": lambda _: histories.effective("many", seconds),
                     "asof_known_few": lambda _: histories.known("few", seconds),
                     "asof_known": lambda _: histories.known("many", seconds),
+                    "asof_version_few": lambda _: histories.version("few", seconds),
+                    "asof_version": lambda _: histories.version("many", seconds),
+                    "asof_both_few": lambda _: histories.both("few", seconds),
+                    "asof_both": lambda _: histories.both("many", seconds),
                 }
             )
 

@@ -47,6 +47,7 @@ TARGETS = (
     Target("grown_batch_500", "empty_batch_500", 0.8, 0.95),
     Target("asof_effective", "asof_effective_few", 3.0, 1.5, figure="p50_ms", at_most=True),
     Target("asof_known", "asof_known_few", 3.0, 1.5, figure="p50_ms", at_most=True),
+    Target("asof_version", "asof_version_few", 3.0, 1.5, figure="p50_ms", at_most=True),
 )
 
 

@@ -34,7 +34,7 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def books(server: Server, client: LedgerClient) -> AsyncIterator[Books]:
     """A ledger of the session's service; both auditors look at what a test leaves."""
-    books = Books(client, await client.create_ledger("Test"))
+    books = Books(client, (await client.create_ledger("Test")).id)
     yield books
     assert await audit.findings(server.dsn, books.id) == []
 
@@ -161,7 +161,7 @@ async def test_on_two_servers_whatever_is_nested_at_random_the_sums_are_those_of
         LedgerClient(second.address) as other,
     ):
         ledger = await one.create_ledger("Shared")
-        here, there = Books(one, ledger), Books(other, ledger)
+        here, there = Books(one, ledger.id), Books(other, ledger.id)
         accounts = [await here.account() for _ in range(6)]
         categories = [await here.category() for _ in range(5)]
 
