@@ -11,12 +11,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ledger_client import Account, Ledger, LedgerClient, Transaction, commands, credit, debit
+from ledger_client import (
+    Account,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    Ledger,
+    LedgerClient,
+    Transaction,
+    commands,
+    credit,
+    debit,
+)
 from ledger_client.inputs import VersionIntervalWord
 from ledger_client.v1.accounts_pb2 import AccountVersion
 from ledger_client.v1.transactions_pb2 import EntryInput
 from ledger_server.domain.book import TAIL_VERSIONS
-from ledger_server.reading import balances
+from ledger_server.reading import balances, snapshots
 from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
@@ -144,6 +154,24 @@ async def test_lists_and_batches_are_read_as_of_a_time_too(shop: Shop, monkeypat
         ]
         listed = [each async for each in shop.client.accounts(shop.ledger.id, as_of_position=3)]
         assert [each.balances.posted.amount for each in listed] == ["5", "5"]
+
+
+async def test_a_read_that_takes_longer_than_a_snapshot_may_be_held_is_of_several(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both times of an account with very many versions; here few, read one by one, are as good."""
+    await shop.sell_often(900)
+    monkeypatch.setattr(balances, "PART_VERSIONS", 1)
+    monkeypatch.setattr(balances, "SCAN_SECONDS", 0.0)
+    monkeypatch.setattr(snapshots, "SNAPSHOT_SECONDS", 0.25)
+    known: Any = {"as_of_lock_version": 899, "effective_at_upper_bound": SUNDAY}
+    start = time.monotonic()
+    assert await shop.till_at(**known) == (898, 898, 898)
+    assert time.monotonic() - start > snapshots.SNAPSHOT_SECONDS
+    # Red control: held to the end.
+    monkeypatch.setattr(balances, "SCAN_SECONDS", 60.0)
+    with pytest.raises((DatabaseUnavailable, DeadlineExceeded)):
+        await shop.client.get_account(shop.ledger.id, shop.till, timeout=1, **known)
 
 
 async def test_a_read_waits_for_its_position(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from ledger_client import LedgerClient
-from ledger_server.reading import categories
+from ledger_server.reading import balances, categories
 from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
@@ -66,8 +66,10 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
         rows = await connection.fetch("SELECT * FROM accounts WHERE ledger_id = $1", service.id)
         created = {row["account_id"]: row["created_position"] for row in rows}
     with pytest.MonkeyPatch.context() as patch:
-        # So few members of a category make several parts.
+        # So few members of a category, and versions that are not folded, make several parts.
         patch.setattr(categories, "PART_ACCOUNTS", 2)
+        patch.setattr(balances, "PART_VERSIONS", random.choice([1, 2, 20_000]))
+        patch.setattr(balances, "SCAN_SECONDS", random.choice([0.0, 0.4]))
         for _ in range(QUESTIONS):
             question = random_question(random, model.state, times)
             note(str(question))

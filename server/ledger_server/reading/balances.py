@@ -7,7 +7,7 @@ are summed up, from the account's timeline (see timelines.py) and the few versio
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from ledger_server.storage.rows import Row, counters_from
 LONG_TAIL_VERSIONS = 2 * TAIL_VERSIONS
 # So many accounts are read by one statement.
 PART_ACCOUNTS = 100
+# So many versions are read by one statement. Those between what is folded and what was known may be many more.
+PART_VERSIONS = 20_000
 _NOTHING = Counters()
 
 
@@ -98,10 +100,14 @@ async def _within(at: Snapshot, known: Mapping[str, KnownBalance], as_of: AsOf) 
         list(known),
         [str(balance.lock_version) for balance in known.values()],
         times,
+        PART_VERSIONS // len(known) if known else 0,
     )
     sums: dict[tuple[str, datetime], Counters] = {
         (row["account_id"], row["before"]): counters_from(row) for row in rows
     }
+    left = {_Left.of(row) for row in rows if row["left_first"] is not None}
+    async for one, before, part in _in_parts(at, left, times):
+        sums[one.account_id, before] = sums[one.account_id, before].plus(part, one.sign)
     balances = {}
     for account_id, balance in known.items():
         end, start = balance.counters, _NOTHING
@@ -111,3 +117,32 @@ async def _within(at: Snapshot, known: Mapping[str, KnownBalance], as_of: AsOf) 
             start = sums.get((account_id, as_of.effective_from), _NOTHING)
         balances[account_id] = balance._replace(counters=Counters(*(a - b for a, b in zip(end, start, strict=True))))
     return balances
+
+
+class _Left(NamedTuple):
+    """Versions that are still to be read; the first only gives the counters that the next one's are compared with."""
+
+    account_id: str
+    first_version: int
+    last_version: int
+    sign: int
+
+    @classmethod
+    def of(cls, row: Row) -> _Left:
+        return cls(row["account_id"], row["left_first"], row["left_last"], row["left_sign"])
+
+
+async def _in_parts(
+    at: Snapshot, left: Iterable[_Left], times: Sequence[datetime]
+) -> AsyncIterator[tuple[_Left, datetime, Counters]]:
+    """What the versions changed before each time, in parts. They never change, so they need not be of one snapshot."""
+    give_up_at = time.monotonic() + SCAN_SECONDS
+    for one in left:
+        for first in range(one.first_version, one.last_version, PART_VERSIONS):
+            if time.monotonic() > give_up_at:
+                await at.renew()
+                give_up_at = time.monotonic() + SCAN_SECONDS
+            last = min(first + PART_VERSIONS, one.last_version)
+            rows = await at.connection.fetch(sql.sum_versions_between, at.ledger_id, one.account_id, first, last, times)
+            for row in rows:
+                yield one, row["before"], counters_from(row)

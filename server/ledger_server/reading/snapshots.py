@@ -38,6 +38,14 @@ class Snapshot(NamedTuple):
     epoch: str
     # The accounts that were found to have many versions that are not folded.
     grown: set[str]
+    # Ends the snapshot when its time is up.
+    timeout: asyncio.Timeout | None = None
+
+    async def renew(self) -> None:
+        """Lets go of the moment for a later one, held as long again. Only for what is written once and for all."""
+        await self.connection.execute("COMMIT; BEGIN")
+        if self.timeout is not None:
+            self.timeout.reschedule(asyncio.get_running_loop().time() + SNAPSHOT_SECONDS)
 
     def refuse_future(self, position: int | None) -> None:
         """Raises PositionInFuture if the ledger has not got to the position that is asked about."""
@@ -73,13 +81,13 @@ async def ledger_snapshot(
     poll_seconds = POLL_SECONDS_MIN
     async with asyncio.timeout(timeout):
         while True:
-            async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS):
+            async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS) as held:
                 head = await connection.fetchrow(sql.read_position, ledger_id)
                 if head is None or ledger_id == NIL_ID:
                     raise ledger_not_found(ledger_id)
                 # Looked at in the snapshot that is read: of several replicas the next one may be behind.
                 if min_position is None or head["position"] >= min_position:
-                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set())
+                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held)
                     return
             remaining_seconds = give_up_at - time.monotonic()
             if remaining_seconds <= 0:
