@@ -8,15 +8,20 @@ NIL_ID = "00000000-0000-0000-0000-000000000000"
 
 ENTRIES_MAX = 1000
 
+# The variant's two bits, and two of a random digit.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
-    """A new UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits (RFC 9562)."""
-    random = os.urandom(10).hex()
-    milliseconds = "%012x" % (time.time_ns() // 1_000_000)
-    variant = "89ab"[int(random[3], 16) & 3]
-    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
+    """A new UUIDv7: 48 bits of Unix time in milliseconds, 12 of its fraction, 62 random bits (RFC 9562, 6.2, method 3).
+
+    Ids made one after the other sort that way, so indexes of them grow at one end only, page by full page.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    times = f"{milliseconds:012x}{rest * 4096 // 1_000_000:03x}"
+    random = os.urandom(8).hex()
+    return f"{times[:8]}-{times[8:12]}-7{times[12:]}-{_VARIANTS[random[0]]}{random[1:4]}-{random[4:]}"
 
 
 def new_first_entry_id() -> str:

@@ -230,7 +230,7 @@ CREATE TABLE entries (
     transaction_id       uuid     NOT NULL,
     account_id           uuid     NOT NULL,
     account_lock_version bigint   NOT NULL,
-    transaction_version  bigint   NOT NULL,
+    transaction_version  integer  NOT NULL,
     -- The transaction's status when the entry was written.
     status               smallint NOT NULL,
     direction            smallint NOT NULL,

@@ -4,7 +4,7 @@
 -- In effective order, and by effective time.
 CREATE INDEX transactions_by_effect ON transactions (ledger_id, effective_at, created_position);
 -- By the amount of a transaction of a single currency.
-CREATE INDEX transactions_by_amount ON transactions (ledger_id, amount, created_position) WHERE amount IS NOT NULL;
+CREATE INDEX transactions_by_amount ON transactions (ledger_id, amount) WHERE amount IS NOT NULL;
 -- Pending transactions, which have the reason 0, and archived ones by reason.
 CREATE INDEX transactions_not_posted ON transactions (ledger_id, archived_reason, created_position) WHERE posted_at IS NULL;
 -- By the time of the last change and of posting, where that is not the time of creation.

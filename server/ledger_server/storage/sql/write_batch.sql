@@ -69,7 +69,7 @@ new_entries AS (
         $1::uuid, r.entry_id, r.transaction_id, r.account_id, r.account_lock_version, r.transaction_version,
         r.status, r.direction, r.amount, r.metadata, r.reverses_entry_id
     FROM unnest(
-        $35::text::uuid[], $36::text::uuid[], $37::text::uuid[], $38::text::bigint[], $39::text::bigint[],
+        $35::text::uuid[], $36::text::uuid[], $37::text::uuid[], $38::text::bigint[], $39::text::integer[],
         $40::text::smallint[], $41::text::smallint[], $42::text::numeric[], $43::text::jsonb[], $44::text::uuid[]
     ) AS r (
         entry_id, transaction_id, account_id, account_lock_version, transaction_version, status, direction, amount,
