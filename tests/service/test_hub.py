@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -13,7 +14,8 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Ledger, LedgerClient, commands, credit, debit
-from ledger_client.v1.streams_pb2 import Event, WatchBalancesResponse
+from ledger_client.v1.streams_pb2 import BalanceChange, Event, EventKind, WatchBalancesResponse
+from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import ShuttingDown, SlowSubscriber
 from ledger_server.events import hub as hub_module
 from ledger_server.events import log as log_module
@@ -165,6 +167,32 @@ async def test_a_link_that_swallows_everything_is_replaced(
         swallow()
         position = await transfer(client, pair)
         assert [event.position for event in await events_up_to(stream, position)] == [position]
+
+
+def stored(account: Account, note: str) -> bytes:
+    """An event as the table would have it."""
+    changes = [BalanceChange(account_id=account.id, lock_version=1)]
+    return b"\0" + Event(kind=EventKind.EVENT_KIND_TRANSACTION_CREATED, actor=note, changes=changes).SerializeToString()
+
+
+async def test_what_this_process_committed_is_handed_out_unread_where_it_follows_and_nowhere_else(
+    client: LedgerClient, server: Server, ledger: Ledger, pair: tuple[Account, Account]
+) -> None:
+    """Events that are in no table, which shows where each one came from."""
+    source, _ = pair
+    now = datetime.now(UTC)
+    async with new_hub(server.dsn, with_doorbell=False) as hub, aclosing(hub.watch(Watch(ledger.id))) as stream:
+        head = (await next_of(stream)).heartbeat.position
+        hub.committed(ledger.id, Committed("another epoch", head + 1, now, [stored(source, "of another history")]))
+        hub.committed(ledger.id, Committed(ledger.epoch, head + 2, now, [stored(source, "behind a gap")]))
+        first = await transfer(client, pair)
+        events = await events_up_to(stream, first)
+        # That was another server's, from the table; what follows on it waits for the next commit.
+        again = [stored(source, "known already"), stored(source, "the next")]
+        hub.committed(ledger.id, Committed(ledger.epoch, first + 2, now, again))
+        events += await events_up_to(stream, first + 2)
+    assert [event.position for event in events] == [head + 1, head + 2, head + 3]
+    assert [event.actor for event in events] == ["anonymous", "behind a gap", "the next"]
 
 
 async def test_a_reader_that_pauses_gets_everything_in_few_messages(

@@ -94,6 +94,15 @@ class Reversed(NamedTuple):
     amount: int
 
 
+class Committed(NamedTuple):
+    """What a commit added to a ledger's log: its last position, and its events as they are stored; none: not known."""
+
+    epoch: str
+    position: int
+    time: datetime
+    events: list[bytes]
+
+
 @dataclass(slots=True)
 class Book:
     """One ledger's state, as far as the commands at hand need it; the write path loads it and may keep it.
@@ -120,6 +129,8 @@ class Book:
     reversed: dict[str, Reversed] = field(default_factory=dict)
     # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
     grown: set[str] = field(default_factory=set)
+    # What the last batch added to the log, for whoever follows it.
+    committed: Committed | None = None
     # How many monitors the ledger has; while there are none, none are looked for.
     monitor_count: int = 0
     # The monitors of the accounts and categories here: by the ids of these, and what each monitor is on.

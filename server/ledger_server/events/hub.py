@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 
+from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
@@ -95,10 +96,10 @@ class Hub:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def committed(self, ledger_id: str, position: int) -> None:
-        """Called after each commit of this process; only a hint, so cheap, and lost without harm."""
+    def committed(self, ledger_id: str, committed: Committed) -> None:
+        """Called after each commit of this process; cheap, and lost without harm."""
         if tailer := self._tailers.get(ledger_id):
-            tailer.hint(position)
+            tailer.hand(committed)
         if self._with_doorbell:
             self._doorbell.ring()
 

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from ledger_server.events.log import answering
-from ledger_server.events.messages import Joining, LoggedEvent
+from ledger_server.events.messages import JOINING_KINDS, Joining, LoggedEvent
 from ledger_server.events.snapshot import load_balances_at
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
@@ -41,6 +41,8 @@ class Wants:
 
     def lack(self, event: LoggedEvent) -> bool:
         """Whether something has to be looked up."""
+        if not (self._categories or self._with_metadata or self._with_metadata_of_all):
+            return False
         return self.lack_categories(event) or self.lack_metadata(event) or self.lack_joining(event)
 
     def lack_categories(self, event: LoggedEvent) -> bool:
@@ -55,7 +57,11 @@ class Wants:
         return self._with_metadata_of_all > 0 or _any_of(self._with_metadata, event.subject_ids, event.named_ids)
 
     def lack_joining(self, event: LoggedEvent) -> bool:
-        return event.joining is None and _any_of(self._categories, event.joined_category_ids)
+        return (
+            event.kind in JOINING_KINDS
+            and event.joining is None
+            and _any_of(self._categories, event.joined_category_ids)
+        )
 
 
 async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wants: Wants) -> None:

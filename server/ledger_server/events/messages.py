@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ledger_client.v1.streams_pb2 import (
@@ -33,7 +32,6 @@ RESPONSE_BYTES_MAX = 64 * 1024
 
 # By these accounts come under categories.
 JOINING_KINDS: frozenset[int] = frozenset({EventKind.ACCOUNT_CREATED, EventKind.CATEGORY_MEMBER_ADDED})
-_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 _LENGTH_DELIMITED = 2
 _CHANGES_OF_EVENT = Event.CHANGES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
@@ -68,10 +66,8 @@ class LoggedEvent:
     __slots__ = (
         "_changes",
         "_message",
+        "_moved_accounts",
         "_selections",
-        "account_ids",
-        "joined",
-        "joined_category_ids",
         "joining",
         "kind",
         "metadata",
@@ -84,29 +80,41 @@ class LoggedEvent:
     )
 
     def __init__(self, payload: bytes) -> None:
-        self._message = Event.FromString(payload)
+        message = self._message = Event.FromString(payload)
         self._changes: list[bytes] = []
         self._selections: dict[tuple[int, ...], bytes] = {}
         self.payload = payload
-        self.position = self._message.position
-        self.kind = int(self._message.kind)
-        self.transaction_id = self._message.transaction_id
-        # What it is about, and the accounts and categories whose balances it moved.
-        self.named_ids = _named_ids(self._message)
-        self.subject_ids = [change.account_id or change.category_id for change in self._message.changes]
-        # The accounts among all these but for those that only join or leave.
-        self.account_ids = [change.account_id for change in self._message.changes if change.account_id]
-        if self._message.account_id:
-            self.account_ids.append(self._message.account_id)
-        # Who joins by it, and the categories they come under by that.
-        self.joined = (self._message.member_account_id or self._message.account_id, self._message.member_category_id)
-        self.joined_category_ids: Sequence[str] = ()
-        if self.kind in JOINING_KINDS:
-            self.joined_category_ids = list(self._message.joined_or_left_category_ids)
+        self.position = message.position
+        self.kind = int(message.kind)
+        self.transaction_id = message.transaction_id
+        # What it is about, and the accounts, then the categories, whose balances it moved.
+        self.named_ids = _named_ids(message)
+        self.subject_ids: list[str] = []
+        self._moved_accounts = 0
+        for change in message.changes:
+            if account_id := change.account_id:
+                self._moved_accounts += 1
+            self.subject_ids.append(account_id or change.category_id)
         # Looked up: the categories that its accounts were under, its transaction's metadata, and who joins.
         self.under: Mapping[str, Sequence[str]] | None = None
         self.metadata: Mapping[str, str] | None = None
         self.joining: Joining | None = None
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The accounts that it moved or is about, but for those that only join or leave."""
+        about = self._message.account_id
+        return self.subject_ids[: self._moved_accounts] + ([about] if about else [])
+
+    @property
+    def joined(self) -> tuple[str, str]:
+        """The account or the category that comes under categories by it; for events of that."""
+        return self._message.member_account_id or self._message.account_id, self._message.member_category_id
+
+    @property
+    def joined_category_ids(self) -> Sequence[str]:
+        """The categories that accounts come under by it."""
+        return self._message.joined_or_left_category_ids if self.kind in JOINING_KINDS else ()
 
     def find(self, subject_ids: AbstractSet[str]) -> list[int] | None:
         """The indexes of the changes of these accounts, of these categories and of what was under them.
@@ -118,13 +126,16 @@ class LoggedEvent:
 
     def change_keys(self) -> Iterator[Sequence[str]]:
         """By what each change may be asked for: its account and the categories that was under, or its category."""
-        under = self.under or _NOTHING
+        if not self.under:
+            return zip(self.subject_ids)
+        under = self.under
         return ((subject_id, *under.get(subject_id, ())) for subject_id in self.subject_ids)
 
     def event_keys(self) -> list[str]:
         """By what the event may be asked for whatever it changes."""
-        account_id = self._message.account_id
-        return [*self.named_ids, *(self.under or _NOTHING).get(account_id, ())] if account_id else self.named_ids
+        if not self.under:
+            return self.named_ids
+        return [*self.named_ids, *self.under.get(self._message.account_id, ())]
 
     def select(self, changes: Sequence[int]) -> bytes:
         """The event with only the changes of these indexes, in ascending order; built once for each choice."""

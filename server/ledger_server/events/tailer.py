@@ -1,7 +1,8 @@
 """The tailer of one ledger: reads each new event once and hands it to the subscriptions that want it.
 
-lanes ── hint ──┐
-doorbell, poll ─┴→ saw(head) ──→ read_page after `position` ──→ look_up ──→ fan out ──→ subscriptions' buffers
+lanes ── hand(commit) ─────┐
+doorbell, poll → saw(head) ┴→ the page after `position` ──→ look_up ──→ fan out ──→ subscriptions' buffers
+                              of the commits, else of the table
 
 The fan-out goes by account, by category and by pair of metadata, so an event costs what the subscriptions that want it
 cost, and nothing for all the others.
@@ -13,15 +14,17 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, count, repeat
 from typing import TypeVar
 
 import structlog
 
+from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import Internal, LedgerError
 from ledger_server.events.log import DATABASE_AWAY, Head, Page, epoch_changed, read_page, seen_at
 from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.messages import Delivery, LoggedEvent
+from ledger_server.events.stored import unpack
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.storage.pool import Pool
 
@@ -36,6 +39,7 @@ BACKOFF_SECONDS_MAX = 1.0
 # Fewer than a subscription's buffer holds: it must be able to take all of them.
 RECENT_EVENTS_MAX = 256
 RECENT_BYTES_MAX = 128 * 1024
+COMMITTED_MAX = 100
 
 _Key = TypeVar("_Key", str, tuple[str, str])
 
@@ -63,15 +67,23 @@ class Tailer:
         self._by_pair: dict[tuple[str, str], set[Subscription]] = {}
         self._recent: deque[LoggedEvent] = deque()
         self._recent_bytes = 0
+        # Commits of this process in their order, perhaps with others' in between.
+        self._committed: deque[Committed] = deque()
         self._news = asyncio.Event()
         # Something may have been committed since the head was read.
         self._news.set()
 
-    def hint(self, position: int) -> None:
-        """This process has committed up to here."""
-        if position > self.position:
-            self.head_position = max(self.head_position, position)
-            self._news.set()
+    def hand(self, committed: Committed) -> None:
+        """This process has committed; its events need not be read again if they follow on those handed out."""
+        if committed.position <= self.position:
+            return
+        self.head_position = max(self.head_position, committed.position)
+        if committed.epoch == self.epoch and len(committed.events) <= PAGE_EVENTS_MAX:
+            self._committed.append(committed)
+            if len(self._committed) > COMMITTED_MAX:
+                # Too busy to keep up; the table has them all.
+                self._committed.clear()
+        self._news.set()
 
     def saw(self, head: Head) -> None:
         """The database says where the log ends."""
@@ -154,7 +166,9 @@ class Tailer:
         backoff_seconds = 0.05
         while True:
             try:
-                page = await read_page(self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX)
+                page = self._take_committed() or await read_page(
+                    self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX
+                )
                 events = [LoggedEvent(payload) for payload in page.payloads]
                 # Again, if somebody came in between who may be live by now and wants more.
                 while any(self._wants.lack(event) for event in events):
@@ -171,6 +185,20 @@ class Tailer:
                 return
             # Whoever writes to the network gets a turn between pages.
             await asyncio.sleep(0)
+
+    def _take_committed(self) -> Page | None:
+        """The next page, if this process has committed what follows: positions are dense, so that is certain."""
+        while self._committed:
+            committed = self._committed[0]
+            known = self.position - committed.position + len(committed.events)
+            if known < 0:
+                return None
+            self._committed.popleft()
+            if events := committed.events[known:]:
+                payloads = list(map(unpack, count(self.position + 1), repeat(committed.time), events))
+                head = Head(max(self.head_position, committed.position), committed.epoch, committed.time)
+                return Page(payloads, committed.position, committed.time, head)
+        return None
 
     def _hand_out(self, page: Page, events: Sequence[LoggedEvent]) -> None:
         for event in events:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ledger_server.domain.book import Book, Effect
+from ledger_server.domain.book import Book, Committed, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
 from ledger_server.domain.errors import LedgerError, OverlapNotSummed, RequestIdReused, error_from_record
 from ledger_server.domain.fingerprint import first_difference
@@ -153,6 +153,7 @@ async def _decide_and_write(
     A long batch goes in chunks: while PostgreSQL writes the rows of one, the next is decided.
     """
     answers: list[Answer] = []
+    logged: list[bytes] = []
     writing: asyncio.Task[None] | None = None
     try:
         for start in range(0, len(commands), CHUNK_COMMANDS):
@@ -160,6 +161,7 @@ async def _decide_and_write(
             chunk = commands[start : start + CHUNK_COMMANDS]
             answers += [_answer(book, command, now, rows, known) for command in chunk]
             book.digest = rows.digest
+            logged += rows.logged
             if writing is not None:
                 await writing
             if rows and start + CHUNK_COMMANDS < len(commands):
@@ -172,6 +174,7 @@ async def _decide_and_write(
         if writing is not None:
             await asyncio.wait([writing])
         raise
+    book.committed = Committed(book.epoch, book.position, now, logged)
     return answers
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ledger_server.domain.book import Book
+from ledger_server.domain.book import Book, Committed
 from ledger_server.domain.commands import (
     Batch,
     Command,
@@ -104,10 +104,10 @@ class Lanes:
         self,
         workers: Sequence[Worker],
         pool: Pool,
-        committed: Callable[[str, int], None],
+        committed: Callable[[str, Committed], None],
         grown: Callable[[str, set[str]], None] = lambda _ledger_id, _account_ids: None,
     ) -> None:
-        """`committed` is told the position of each commit, `grown` the accounts that have many new versions by it."""
+        """`committed` is told of each commit, `grown` the accounts that have many new versions by it."""
         self._workers = workers
         self._pool = pool
         self._committed = committed
@@ -232,7 +232,9 @@ class Lanes:
                 raise
             return
         if book is not None:
-            self._committed(lane.ledger_id, book.position)
+            if book.committed is not None:
+                self._committed(lane.ledger_id, book.committed)
+                book.committed = None
             if book.grown:
                 self._grown(lane.ledger_id, book.grown)
                 book.grown = set()

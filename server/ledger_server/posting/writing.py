@@ -55,6 +55,11 @@ class Rows:
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
 
+    @property
+    def logged(self) -> list[bytes]:
+        """The events, as they are stored."""
+        return [payload for _, payload, _ in self._events]
+
     def add_request(self, row: RequestRow) -> None:
         request_id, fingerprint, object_id, version, outcome = row
         self._requests.append(
