@@ -37,11 +37,10 @@ class Bench:
         self._traffic = traffic
         self.calls = History(self._ledger_id)
 
-    async def run(self, *, callers: int = 0, rate: float = 0.0, batch: int = 1) -> Report:
-        """One load."""
-        orders = Orders(
-            self._server.address, self._ledger_id, self._account_ids, self.seconds, callers, rate, batch=batch
-        )
+    async def run(self, *, callers: int = 0, rate: float = 0.0, batch: int = 1, times: float = 1) -> Report:
+        """One load, for so many times as long as the others."""
+        seconds = self.seconds * times
+        orders = Orders(self._server.address, self._ledger_id, self._account_ids, seconds, callers, rate, batch=batch)
         report = await generate(orders, self._stage.directory / f"load-{time.monotonic_ns()}.json")
         self.calls.calls += report.calls
         self._result.expect(not report.without_retry_info, f"{report.without_retry_info} refusals without RetryInfo")
@@ -117,7 +116,8 @@ async def open_loop(stage: Stage, rounds: int) -> Result:
             # In batches, so that one process of callers is enough to bring twice what the service can take.
             most = await bench.run(callers=64, batch=BATCH)
             rss_mb = server.rss_mb()
-            over = await bench.run(rate=2 * most.rate / BATCH, batch=BATCH)
+            # At twice the rate the first waits as long as the load has lasted: long enough for refusals.
+            over = await bench.run(rate=2 * most.rate / BATCH, batch=BATCH, times=2)
             growth_mb = server.rss_mb() - rss_mb
             await asyncio.sleep(PAUSE_SECONDS)
             after = await bench.run(callers=64)

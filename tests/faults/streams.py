@@ -152,6 +152,7 @@ async def stalled(stage: Stage, rounds: int) -> Result:
                 lateness.clear()
                 async with traffic.running(2):
                     await asyncio.sleep(Settings().stall_seconds + 5)
+                    await traffic.until_acknowledged(max(1, ACKNOWLEDGED_MIN - traffic.acknowledged))
                 # Their status waits behind what they did not read.
                 ended = [code for code in await asyncio.gather(*map(_read_on, calls)) if code]
                 growth_mb = server.rss_mb() - rss_mb
