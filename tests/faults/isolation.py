@@ -19,9 +19,8 @@ from graphlib import CycleError, TopologicalSorter
 import asyncpg
 
 from ledger_client import Aborted, Account, LedgerClient, LedgerError, Overloaded, credit, debit, new_request_id
-from tests import audit
 from tests.faults.report import Result
-from tests.faults.rounds import check
+from tests.faults.rounds import audit_books, check
 from tests.faults.rows import row
 from tests.faults.stage import Stage
 from tests.faults.traffic import Traffic, new_traffic
@@ -158,7 +157,8 @@ async def cycles(stage: Stage, rounds: int) -> Result:
             result.acknowledged += appends
             result.note = f"{len(operations) - appends} reads"
             result.expect(appends >= 30 * ACKNOWLEDGED_PER_SECOND_MIN, f"only {appends} appends")
-            result.findings += cycle(operations) + await audit.findings(database.dsn, traffic.history.ledger_id)
+            result.findings += cycle(operations)
+            await audit_books(result, traffic.clients[0], database.dsn, traffic.history.ledger_id)
     found = await _bare_cycle(database.dsn)
     result.control = "a circle found under REPEATABLE READ" if found else ""
     result.expect(bool(found), "the control has no circle")

@@ -16,12 +16,11 @@ import asyncpg
 from ledger_client import EpochChanged, Ledger, LedgerClient, credit, debit
 from ledger_server import storage
 from ledger_server.storage.embedded import find_binaries
-from tests import audit
 from tests.conftest import POSTGRES_BIN
 from tests.faults import controls
 from tests.faults.history import Outcome
 from tests.faults.report import Result
-from tests.faults.rounds import under_traffic
+from tests.faults.rounds import audit_books, under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Database, Stage
 from tests.faults.traffic import new_traffic
@@ -109,8 +108,8 @@ async def _is_another_history(
     """The books are those of the restore point, and nobody resumes by what he remembers of afterwards."""
     remembered_position, remembered_epoch = last.position, last.epoch
     server = await stage.server(database.dsn)
-    result.findings += (await audit.findings(database.dsn, ledger_id))[:5]
     async with LedgerClient(server.address) as client:
+        await audit_books(result, client, database.dsn, ledger_id)
         found = await client.get_ledger(ledger_id)
         result.expect(found.position == position, f"restored to {found.position}, not {position}")
         accounts = (await client.list_accounts(ledger_id)).accounts
@@ -135,7 +134,7 @@ async def _is_another_history(
             check=True,
         )
         result.note = told.stderr.strip().removeprefix("ledger: ")
-    result.findings += (await audit.findings(database.dsn, ledger_id))[:5]
+        await audit_books(result, client, database.dsn, ledger_id)
     await server.end(signal.SIGTERM)
 
 

@@ -18,9 +18,8 @@ from google.protobuf.message import Message
 
 from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, streams_pb2, transactions_pb2
 from ledger_client.v1.balances_pb2 import NormalBalance
-from tests import audit
 from tests.faults.report import Result
-from tests.faults.rounds import check
+from tests.faults.rounds import audit_books, check
 from tests.faults.rows import row
 from tests.faults.stage import Server, Stage
 from tests.faults.traffic import Traffic, new_traffic
@@ -172,7 +171,7 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 
 @row("28", "2,000 half-open connections", rounds=3)
 async def half_open(stage: Stage, rounds: int) -> Result:
-    result, (server, traffic, _) = Result(), await _served(stage)
+    result, (server, traffic, dsn) = Result(), await _served(stage)
     host, _, port = server.address.rpartition(":")
     for _ in range(rounds):
         rss_mb = server.rss_mb()
@@ -202,6 +201,7 @@ async def half_open(stage: Stage, rounds: int) -> Result:
         result.expect(last <= 10, f"the last was closed after {last:.1f} s")
         result.expect(failed <= HALF_OPEN // 10, f"{failed} could not connect")
         result.expect(not told.failures, f"{len(told.failures)} victims failed: {told.failures[:1]}")
+    await audit_books(result, traffic.clients[0], dsn, traffic.history.ledger_id)
     await _harmed_victims(result, server, traffic)
     return result
 
@@ -235,7 +235,7 @@ async def mutated(stage: Stage, rounds: int) -> Result:
         _judge(seen, "the control", b"", Answer(None, refusal, {}), {})
     result.control = f"{len(seen.findings)} findings of two wrong answers"
     result.expect(len(seen.findings) == 2, "the control was taken for right")
-    result.findings += (await audit.findings(dsn, traffic.history.ledger_id))[:5]
+    await audit_books(result, traffic.clients[0], dsn, traffic.history.ledger_id)
     async with traffic.running(4):
         await traffic.until_acknowledged(100)
     return result
@@ -327,7 +327,7 @@ async def limits(stage: Stage, rounds: int) -> Result:
         answer = await ask_bytes(channel, SERVICE + "CreateTransaction", create.SerializeToString())
         result.control = "within the limits it is accepted" if answer.refusal is None else ""
         result.expect(answer.refusal is None, f"the control was refused: {answer.refusal}")
-    result.findings += await audit.findings(dsn, traffic.history.ledger_id)
+    await audit_books(result, traffic.clients[0], dsn, traffic.history.ledger_id)
     return result
 
 

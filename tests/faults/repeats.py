@@ -8,11 +8,10 @@ import random
 import asyncpg
 
 from ledger_client import RequestIdReused, credit, debit, new_request_id
-from tests import audit
 from tests.faults import controls
 from tests.faults.history import Call, Outcome, compare, read_recorded
 from tests.faults.report import Result
-from tests.faults.rounds import check
+from tests.faults.rounds import audit_books, check
 from tests.faults.rows import row
 from tests.faults.stage import Stage
 from tests.faults.traffic import UNKNOWN, Traffic, new_traffic
@@ -48,7 +47,8 @@ async def same_key_at_once(stage: Stage, rounds: int) -> Result:
             traffic.history.calls.append(call)
             result.acknowledged += CALLERS
         verdict = compare(traffic.history, await read_recorded(dsn, one.ledger_id))
-        result.findings += verdict.sentences() + await audit.findings(dsn, one.ledger_id)
+        result.findings += verdict.sentences()
+        await audit_books(result, traffic.clients[0], dsn, one.ledger_id)
         result.lost, result.doubled, result.rounds = len(verdict.lost), len(verdict.doubled), rounds
         result.control = f"{await _look_then_write(dsn)} doubled by looking first"
         result.expect(not result.control.startswith("0 "), "the control doubled nothing")
@@ -157,6 +157,7 @@ async def other_body(stage: Stage, rounds: int) -> Result:
         result.doubled = len(recorded.keys) - rounds
         result.expect(len(recorded.keys) == rounds, f"{len(recorded.keys)} transactions of {rounds} keys")
         result.rounds = rounds
+        await audit_books(result, traffic.clients[0], dsn, one.ledger_id)
         # The control: two who each take a request_id of their own.
         accepted = sum(await asyncio.gather(*(write(n, 1 + n, "control", new_request_id()) for n in range(2))))
         keys = list((await read_recorded(dsn, one.ledger_id)).keys.values())

@@ -14,6 +14,7 @@ from tests.faults.traffic import Traffic, new_traffic
 
 # With fewer acknowledged calls than this a round proves nothing.
 ACKNOWLEDGED_MIN = 500
+VERIFY_SECONDS = 900.0
 
 # Breaks something and repairs it; returns when it was whole again, by the monotonic clock.
 Fault = Callable[[Traffic], Awaitable[float]]
@@ -52,9 +53,13 @@ async def check(result: Result, traffic: Traffic, dsn: str, *, has_stream: bool 
     result.findings += verdict.sentences() + traffic.bugs[:5]
     if has_stream:
         result.findings += traffic.stream_findings(recorded)
-    result.findings += (await audit.findings(dsn, traffic.history.ledger_id))[:5]
-    # The service's own opinion of its books, too.
-    verified = await traffic.clients[0].verify_ledger(traffic.history.ledger_id, timeout=120)
+    await audit_books(result, traffic.clients[0], dsn, traffic.history.ledger_id)
+
+
+async def audit_books(result: Result, client: LedgerClient, dsn: str, ledger_id: str) -> None:
+    """Holds the books against themselves, by an auditor that shares nothing with the service, and by the service."""
+    result.findings += (await audit.findings(dsn, ledger_id))[:5]
+    verified = await client.verify_ledger(ledger_id, timeout=VERIFY_SECONDS)
     result.findings += [f"VerifyLedger: {finding}" for finding in verified.findings[:5]]
     result.expect(verified.sound, "VerifyLedger did not find the books sound")
 
