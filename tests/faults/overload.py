@@ -31,7 +31,7 @@ class Bench:
     """Loads on one server, each measured and compared with the database."""
 
     def __init__(self, stage: Stage, result: Result, database: Database, server: Server, traffic: Traffic) -> None:
-        self.seconds = 3.0 if stage.is_short else 8.0
+        self.seconds = 3.0 if stage.is_short else 5.0
         self._stage, self._result, self._database, self._server = stage, result, database, server
         self._ledger_id = traffic.history.ledger_id
         self._account_ids = [account.id for account in traffic.accounts]
