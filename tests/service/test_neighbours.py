@@ -20,7 +20,7 @@ async def two_accounts(client: LedgerClient) -> list[Account]:
     return [await client.create_account(ledger.id, n, normal_balance="debit", currency="USD") for n in ("a", "b")]
 
 
-@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("servers", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_long_batches_are_written_beside_ledgers_that_are_never_idle(database: str, servers: int) -> None:
     """The youngest ledger is next to the one before it in every index, and has no page of its own to begin with."""
     async with AsyncExitStack() as stack:
