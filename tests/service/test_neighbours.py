@@ -12,7 +12,7 @@ from tests import audit
 from tests.conftest import new_server
 
 BATCHES = 2
-COMMANDS = 2_000
+COMMANDS = 1_000
 
 
 async def two_accounts(client: LedgerClient) -> list[Account]:
