@@ -86,7 +86,7 @@ class Members(NamedTuple):
 
 
 def memberships(history: Sequence[Event], category_ids: frozenset[str]) -> Iterator[Members]:
-    """For each event in turn. An account is created in no other category than those that it is said to join."""
+    """For each event in turn. An account is created in no category that is above another one of its own."""
     parents: dict[str, set[str]] = defaultdict(set)
     accounts: set[str] = set()
     under: frozenset[str] = frozenset()
@@ -95,11 +95,17 @@ def memberships(history: Sequence[Event], category_ids: frozenset[str]) -> Itera
         match event.kind:
             case EventKind.EVENT_KIND_ACCOUNT_CREATED:
                 accounts.add(event.account_id)
-                parents[event.account_id].update(event.joined_or_left_category_ids)
+                joined = frozenset(event.joined_or_left_category_ids)
+                above = {each for each in joined for other in joined if _is_under(other, parents, frozenset([each]))}
+                parents[event.account_id] |= joined - above
             case EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED:
                 parents[member_id].add(event.category_id)
             case EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED:
                 parents[member_id].discard(event.category_id)
+            case EventKind.EVENT_KIND_CATEGORY_DELETED:
+                parents.pop(event.category_id, None)
+                for above in parents.values():
+                    above.discard(event.category_id)
             case _:
                 yield Members(under, frozenset())
                 continue
