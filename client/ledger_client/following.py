@@ -141,7 +141,7 @@ class FollowCalls(WatchCalls):
                 balances = await followed.reached(transaction.position)
 
         Entering returns when all balances are there. A lost connection is resumed; meanwhile they stand still, which
-        ``position`` shows.
+        ``position`` shows. Categories are not followed: who leaves one would have to be told; see ``watch_balances``.
 
         Args:
             ledger_id: which ledger.

@@ -196,7 +196,7 @@ class WatchCalls(Connection):
             ledger_id: which ledger.
             account_ids: only these accounts, at most 10,000; none of these and no category_ids: the whole ledger.
             category_ids: these categories, at most 100, and every account then under them; those who come under one
-                are announced by a Snapshot of them.
+                are announced by a Snapshot of them. With after_position also deleted ones.
             kinds: only changes by commands of these kinds; none: all.
             transaction_metadata: only changes by transactions whose metadata held all these pairs.
             snapshot: begin with a Snapshot.

@@ -588,8 +588,8 @@ class LedgerServiceServicer(object):
 
     def WatchBalances(self, request, context):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-        SLOW_SUBSCRIBER.
+        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
+        EPOCH_CHANGED, SLOW_SUBSCRIBER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

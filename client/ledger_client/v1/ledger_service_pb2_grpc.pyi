@@ -160,8 +160,8 @@ class LedgerServiceStub:
     """
     WatchBalances: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-    SLOW_SUBSCRIBER.
+    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
+    EPOCH_CHANGED, SLOW_SUBSCRIBER.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -293,8 +293,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     WatchBalances: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]  # type: ignore[assignment]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-    SLOW_SUBSCRIBER.
+    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
+    EPOCH_CHANGED, SLOW_SUBSCRIBER.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -681,8 +681,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_streams_pb2.WatchBalancesResponse], _abc.AsyncIterator[_streams_pb2.WatchBalancesResponse]]:
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-        SLOW_SUBSCRIBER.
+        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
+        EPOCH_CHANGED, SLOW_SUBSCRIBER.
         """
 
     @_abc_1.abstractmethod

@@ -218,7 +218,7 @@ class Event(_message.Message):
     request_id: _builtins.str
     """The caller's request_id; an atomic batch's commands share theirs."""
     account_id: _builtins.str
-    """The account it created or updated, or that its monitor is on; empty otherwise."""
+    """The account it created, updated or deleted, or that its monitor is on; empty otherwise."""
     ledger_id: _builtins.str
     """The ledger it created; empty otherwise."""
     category_id: _builtins.str
