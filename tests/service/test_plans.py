@@ -21,6 +21,7 @@ from ledger_server.posting.worker import Worker
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import Connection, connect_lane, read_pool
 from ledger_server.storage.sql import STATEMENTS
+from ledger_server.storage.statistics import _analyze_grown
 from tests.conftest import new_database
 
 Node = dict[str, Any]
@@ -193,3 +194,23 @@ def _nodes(node: Node, parent: Node) -> Iterator[tuple[Node, Node]]:
     yield node, parent
     for child in node.get("Plans", ()):
         yield from _nodes(child, node)
+
+
+async def test_a_table_looked_at_before_its_first_rows_were_committed_is_looked_at_again(
+    database: str,
+) -> None:
+    """As it happens to the accounts of a ledger's first, long batch; the planner would take them for none."""
+    watcher, writer = await connect_lane(database), await connect_lane(database)
+    rows = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'events'"
+    try:
+        async with writer.transaction():
+            await writer.execute(
+                "INSERT INTO events SELECT gen_random_uuid(), n, now(), '', sha256('') FROM generate_series(1, 1000) n"
+            )
+            await _analyze_grown(watcher)
+            assert await watcher.fetchval(rows) == 0
+        await _analyze_grown(watcher)
+        assert await watcher.fetchval(rows) == 1000
+    finally:
+        await watcher.close()
+        await writer.close()

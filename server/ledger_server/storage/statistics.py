@@ -59,6 +59,7 @@ async def _analyze_grown(connection: Connection) -> bool:
     """Analyzes the tables that have outgrown their statistics; True once the entries are many, or nothing is ours."""
     tables = await connection.fetch(sql.read_table_sizes)
     for table in tables:
-        if table["pages"] and (table["known_rows"] < 0 or table["pages"] >= GROWTH * max(table["known_pages"], 1)):
+        # None is known too where all there was had not been committed when it was looked for.
+        if table["pages"] and (table["known_rows"] <= 0 or table["pages"] >= GROWTH * max(table["known_pages"], 1)):
             await connection.execute(f'ANALYZE "{table["table_name"]}"')
     return not tables or any(t["table_name"] == "entries" and t["pages"] > LARGE_PAGES for t in tables)
