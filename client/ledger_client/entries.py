@@ -64,6 +64,10 @@ class EntryFilters(TypedDict, total=False):
     """Written at this time or later; with a time zone."""
     created_at_upper_bound: dt.datetime | None
     """Written before this time; with a time zone."""
+    updated_at_lower_bound: dt.datetime | None
+    """Last written, replaced, or given other metadata at this time or later; with a time zone."""
+    updated_at_upper_bound: dt.datetime | None
+    """Last written, replaced, or given other metadata before this time; with a time zone."""
     order: OrderWord | ListOrder.ValueType | None
     """Default: "created_asc" of a transaction, else "created_desc"."""
     page_size: int
@@ -159,6 +163,8 @@ class EntryCalls(Connection):
             category_id=filters.get("category_id", ""),
             created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
             created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
+            updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
+            updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
             order=order_value(filters.get("order")),
             min_position=filters.get("min_position"),
         )

@@ -156,6 +156,7 @@ ENTRY_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "metadata": lambda _: {"metadata": {"line": "1"}},
     "a condition on metadata": lambda _: {"metadata_terms": LINE},
     "created": lambda b: {"created_at": Between(b.created_at(POSITION), b.created_at(POSITION + 300))},
+    "updated": lambda b: {"updated_at": Between(b.created_at(POSITION), b.created_at(POSITION + 300))},
     "effective": lambda _: {"effective_at_upper_bound": BEGAN},
     "effective once": lambda _: {"effective_at_upper_bound": BEGAN, "include_discarded": True},
 }

@@ -29,6 +29,7 @@ from ledger_server.domain.commands import (
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
+    UpdateEntry,
     UpdateLedger,
     UpdateTransaction,
 )
@@ -561,6 +562,7 @@ def entry_query(chance: random.Random, history: Books) -> tuple[EntryQuery, list
         "ids": lambda: tuple(entry.id for entry in some[:40]),
         "category_id": lambda: chance.choice(list(history.under)),
         "created_at": lambda: chance.choice((Between(*times), Between(times[0], None), Between(None, times[1]))),
+        "updated_at": lambda: chance.choice((Between(*times), Between(times[0], None), Between(None, times[1]))),
     }
     chosen = chance.sample(list(filters), chance.choice((0, 1, 1, 1, 2, 2, 3, 4)))
     query = EntryQuery(
@@ -610,6 +612,8 @@ def passes(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
         (query.account is None or (query.account.id == account_id and moved))
         and (query.category_id is None or (account_id in history.under[query.category_id] and moved))
         and (not query.ids or listed.id in query.ids)
+        and (query.updated_at.lower is None or query.updated_at.lower <= (listed.discarded_at or listed.created_at))
+        and (query.updated_at.upper is None or (listed.discarded_at or listed.created_at) < query.updated_at.upper)
         and (query.created_at.lower is None or query.created_at.lower <= listed.created_at)
         and (query.created_at.upper is None or listed.created_at < query.created_at.upper)
         and query.direction in (None, listed.entry.direction)
@@ -908,3 +912,25 @@ async def test_entries_are_listed_once_though_transactions_come_in_between_their
             if (count := count + 1) < 8:
                 await books.create_transaction(*lines, effective_at=days[1])
         assert sorted(found) == sorted(entry.id for t in made for entry in model_entries([t])), order
+
+
+async def test_entries_are_found_by_when_their_metadata_changed(books: Books) -> None:
+    one, two = await books.create_account(), await books.create_account()
+    first = await books.create_transaction(*pair(one, two, 1))
+    await books.create_transaction(*pair(one, two, 2))
+    edited = model_entries([first])[0].id
+    patch = MetadataPatch(True, {"line": "new"})
+    await books.write(UpdateEntry(ledger_id=books.ledger_id, entry_id=edited, metadata=patch))
+    third = await books.create_transaction(*pair(one, two, 3))
+    behind_first = first.created_at + timedelta(microseconds=1)
+    for of_account in (None, Ref(one.account.id, None)):
+        for order in (ListOrder.CREATED_ASC, ListOrder.EFFECTIVE_DESC):
+            everything = EntryQuery(ledger_id=books.ledger_id, page_size=1, order=order, account=of_account)
+
+            async def found(everything: EntryQuery = everything, **filters: Any) -> list[str]:
+                return [entry.id for entry in await pages(books.reader.list_entries, replace(everything, **filters))]
+
+            assert edited in await found(updated_at=Between(behind_first, third.created_at))
+            assert edited in await found(updated_at=Between(behind_first, None))
+            assert edited not in await found(updated_at=Between(None, behind_first))
+            assert await found(metadata={"line": "new"}) == [edited]

@@ -105,6 +105,8 @@ class ListEntriesRequest(_message.Message):
     CATEGORY_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     AS_OF_LOCK_VERSION_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     account_id: _builtins.str
@@ -180,6 +182,16 @@ class ListEntriesRequest(_message.Message):
     def created_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
         """Keep only entries that were written before this time."""
 
+    @_builtins.property
+    def updated_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only entries that were written or replaced, or whose metadata last changed, at this time or later: the last of
+        these.
+        """
+
+    @_builtins.property
+    def updated_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Keep only entries of which all of these were before this time."""
+
     def __init__(
         self,
         *,
@@ -207,10 +219,12 @@ class ListEntriesRequest(_message.Message):
         category_id: _builtins.str = ...,
         order: _filters_pb2.ListOrder.ValueType = ...,
         as_of_lock_version: _builtins.int | None = ...,
+        updated_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        updated_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "as_of_lock_version", b"as_of_lock_version", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "as_of_lock_version", b"as_of_lock_version", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "owner", b"owner", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "as_of_lock_version", b"as_of_lock_version", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "ids", b"ids", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound", "_account_lock_version_upper_bound", b"_account_lock_version_upper_bound", "_as_of_lock_version", b"_as_of_lock_version", "_min_position", b"_min_position", "account_external_id", b"account_external_id", "account_id", b"account_id", "account_lock_version_lower_bound", b"account_lock_version_lower_bound", "account_lock_version_upper_bound", b"account_lock_version_upper_bound", "amounts", b"amounts", "as_of_lock_version", b"as_of_lock_version", "category_id", b"category_id", "created_at_lower_bound", b"created_at_lower_bound", "created_at_upper_bound", b"created_at_upper_bound", "direction", b"direction", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "ids", b"ids", "include_discarded", b"include_discarded", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "order", b"order", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_external_id", b"transaction_external_id", "transaction_id", b"transaction_id", "updated_at_lower_bound", b"updated_at_lower_bound", "updated_at_upper_bound", b"updated_at_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["account_lock_version_lower_bound"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version_lower_bound: _TypeAlias = _typing.Literal["_account_lock_version_lower_bound", b"_account_lock_version_lower_bound"]  # noqa: Y015

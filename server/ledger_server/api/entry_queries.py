@@ -67,6 +67,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         ids=ids_of(problems, "ids", request.ids),
         category_id=optional_id(problems, request, "category_id"),
         created_at=between(problems, request, "created_at"),
+        updated_at=between(problems, request, "updated_at"),
         order=order,
     )
     problems.raise_if_any()

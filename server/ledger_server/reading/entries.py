@@ -122,6 +122,7 @@ async def entries_under(
         query.order.is_descending,
         as_of_position,
         [str(int(direction)) for direction in pending],
+        *query.updated_at,
     )
 
 
@@ -221,7 +222,7 @@ async def _entries_of(
     ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
     if query.ids:
         ids &= set(query.ids)
-    filters = (*_filters(query), *query.created_at, account_id, categories)
+    filters = (*_filters(query), *query.created_at, account_id, categories, *query.updated_at)
     rows = await find_entries(at.connection, at.ledger_id, sorted(ids), filters)
     found: dict[str, list[Row]] = {}
     for row in rows:

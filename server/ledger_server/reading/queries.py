@@ -243,6 +243,7 @@ class EntryQuery(LedgerPageQuery):
     ids: tuple[str, ...] = ()
     category_id: str | None = None
     created_at: Between = ANY_TIME
+    updated_at: Between = ANY_TIME
     order: ListOrder = ListOrder.CREATED_DESC
 
 

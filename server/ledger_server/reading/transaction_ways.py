@@ -117,6 +117,11 @@ async def ways_to_entries(at: Snapshot, query: EntryQuery) -> list[Way]:
     if query.created_at:
         statement = sql.find_transactions_written_between
         ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.created_at))
+    if query.updated_at:
+        statement = sql.find_transactions_written_between
+        written = await changed_between(at, statement, sql.find_position_of_transactions_at, query.updated_at)
+        edited = found_by(sql.find_transactions_of_edited_entries, *query.updated_at.texts())
+        ways.append(union(written, edited))
     for amounts in _by_amount(query.amounts):
         ways.append(union(amounts, found_by(sql.find_transactions_of_many_entries), *changed))
     reasons = _reasons_of(query.statuses)

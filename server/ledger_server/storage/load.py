@@ -36,7 +36,7 @@ async def transactions_with_entries(
 
 
 async def find_entries(
-    connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str], filters: Sequence[object] = (None,) * 16
+    connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str], filters: Sequence[object] = (None,) * 18
 ) -> list[Row]:
     """The rows of those of these entries that exist and pass the filters, which filter_entries.sql takes from $3 on."""
     return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, *filters)

@@ -61,3 +61,5 @@ CREATE TABLE entry_metadata (
     CONSTRAINT entry_metadata_pkey PRIMARY KEY (ledger_id, entry_id),
     CONSTRAINT metadata_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES entries (ledger_id, entry_id)
 );
+
+CREATE INDEX entry_metadata_by_update ON entry_metadata (ledger_id, updated_at);

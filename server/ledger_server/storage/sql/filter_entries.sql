@@ -4,7 +4,7 @@
 -- $4 statuses text[], $5 discarded boolean, $6 and $7 bounds of effective_at timestamptz, $8 metadata jsonb,
 -- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of lock_versions
 -- bigint, $15 and $16 bounds of created_at timestamptz, $17 account_id uuid, $18 category_ids text[], which hold the
--- account directly. Upper bounds are exclusive.
+-- account directly, $19 and $20 bounds of the last change timestamptz. Upper bounds are exclusive.
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
     WHERE r.version > e.transaction_version AND r.first_entry_id <> w.first_entry_id
 ) AS d
 LEFT JOIN LATERAL (
-    SELECT metadata
+    SELECT metadata, updated_at
     FROM entry_metadata
     WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
     LIMIT 1
@@ -79,3 +79,5 @@ WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
         WHERE m.ledger_id = $1::uuid AND m.account_id = e.account_id
             AND m.category_id = ANY ($18::text[]::uuid[]) AND m.until_position IS NULL
     ))
+    AND ($19::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $19::timestamptz)
+    AND ($20::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $20::timestamptz)

@@ -10,7 +10,8 @@
 -- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
 -- $19 and $20 bounds of created_at timestamptz, $21 entry_ids text[], $22 category_ids text[], which hold the account
 -- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands;
--- $25 pending_directions text[]: of what was written pending only these, as a balance counts it
+-- $25 pending_directions text[]: of what was written pending only these, as a balance counts it;
+-- $26 and $27 bounds of the last change timestamptz
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -66,7 +67,7 @@ CROSS JOIN LATERAL (
     WHERE r.version > w.version AND r.first_entry_id <> w.first_entry_id
 ) AS d
 LEFT JOIN LATERAL (
-    SELECT metadata
+    SELECT metadata, updated_at
     FROM entry_metadata
     WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
     LIMIT 1
@@ -79,6 +80,8 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     END
     AND ($19::timestamptz IS NULL OR w.created_at >= $19::timestamptz)
     AND ($20::timestamptz IS NULL OR w.created_at < $20::timestamptz)
+    AND ($26::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $26::timestamptz)
+    AND ($27::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $27::timestamptz)
     AND ($21::text[] IS NULL OR e.entry_id = ANY ($21::text[]::uuid[]))
     AND ($22::text[] IS NULL OR EXISTS (
         SELECT
