@@ -97,7 +97,7 @@ async def test_a_filter_that_passes_all_is_noticed(
 ) -> None:
     monkeypatch.setattr(sql, name, without_each_condition(getattr(sql, name))[condition])
     # Where ways find what passes, the filters would have little to do.
-    monkeypatch.setattr(ways, "MATCHES_MAX", 5)
+    monkeypatch.setattr(ways, "MATCHES_MAX", 2)
     chance = random.Random(3)
     for _ in range(QUESTIONS_MAX):
         if not await STATEMENTS[name](chance, history):
