@@ -43,7 +43,7 @@ ACCOUNTS_COUNTED_MAX = 1_000_000
 
 
 class Summing:
-    """Sums large overlaps, those of one request at a time."""
+    """Sums large overlaps, those of one request at a time; who has none waits for nobody."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -83,10 +83,10 @@ class Summing:
             asyncio.get_running_loop().call_later(KEPT_SECONDS, forget)
 
     async def _sum(self, command: NestingCommand) -> SummedOverlaps | None:
+        plan = await self._bite(lambda connection: _plan(connection, command))
+        if not plan.counters:
+            return None
         async with self._turn:
-            plan = await self._bite(lambda connection: _plan(connection, command))
-            if not plan.counters:
-                return None
             known = command.summed if command.summed is not None and command.summed.epoch == plan.epoch else plan
             counters = {}
             for overlap in plan.counters:
