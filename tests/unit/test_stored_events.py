@@ -25,7 +25,7 @@ from ledger_server.domain.model import (
 from ledger_server.domain.model import BalanceChange as Change
 from ledger_server.domain.money import Counters, NormalBalance
 from ledger_server.events.encode import balances_to, timestamp_to
-from ledger_server.events.stored import pack_event, unpack
+from ledger_server.events.stored import is_of_moves, pack_event, unpack
 from tests.stored_events import read_event, write_payload
 from tests.unit.test_encode import ACCOUNT_ID, NOW, counters, versions
 
@@ -133,6 +133,9 @@ def test_an_event_is_made_again_from_what_is_stored(
     assert Event.FromString(unpack(position, time, stored)) == expected
     assert read_event({"position": position, "time": time, "payload": stored}) == expected
     assert Event.FromString(unpack(position, time, write_payload(expected))) == expected
+    # Only what passes wherever nothing is filtered may be said to.
+    assert expected.changes or not is_of_moves(stored)
+    assert not is_of_moves(write_payload(expected))
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x05", b"\x05" + b"x" * 40])

@@ -23,8 +23,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def varint(number: int) -> bytes:
     """A non-negative number as protobuf writes it."""
-    if number < 0x80:
-        return _SMALL_VARINTS[number]
+    return _SMALL_VARINTS[number] if number < len(_SMALL_VARINTS) else _encode_varint(number)
+
+
+def _encode_varint(number: int) -> bytes:
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)
@@ -33,7 +35,8 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-_SMALL_VARINTS = [bytes([number]) for number in range(0x80)]
+# Lengths, above all: three for each balance.
+_SMALL_VARINTS = [_encode_varint(number) for number in range(1024)]
 
 
 def timestamp_to(time: datetime) -> Timestamp:
@@ -71,8 +74,9 @@ def encode_balances(normal_balance: NormalBalance, currency: str, currency_expon
 
 def three_alike(credits: bytes, debits: bytes, amount: bytes, tail: bytes) -> bytes:
     """Balances of what has nothing pending, by their digits and what `encode_unit` made of their unit."""
-    posted = _encode_balance(credits, debits, amount, tail)
-    return b"\x0a%b\x12%b\x1a%b" % (posted, posted, posted)
+    body = b"\x0a%c%b\x12%c%b\x1a%c%b%b" % (len(credits), credits, len(debits), debits, len(amount), amount, tail)
+    size = varint(len(body))
+    return b"\x0a%b%b\x12%b%b\x1a%b%b" % (size, body, size, body, size, body)
 
 
 def _digits(credits: int, debits: int, amount: int) -> tuple[bytes, bytes, bytes]:

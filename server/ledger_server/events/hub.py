@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from itertools import count
 
 import structlog
 
@@ -269,13 +270,26 @@ class Hub:
             page = await read_page(
                 self._pool, tailer.ledger_id, subscription.cursor, CATCH_UP_EVENTS_MAX, CATCH_UP_BYTES_MAX
             )
-            events = [messages.LoggedEvent(payload) for payload in page.payloads if subscription.may_want(payload)]
+            first = page.last_position - len(page.payloads) + 1
+            # Reading an event costs as much as making it, and who filters nothing does without.
+            found = [
+                messages.Delivery(position, payload)
+                if of_moves and subscription.filters_nothing
+                else messages.LoggedEvent(payload)
+                for position, payload, of_moves in zip(count(first), page.payloads, page.of_moves, strict=False)
+                if subscription.may_want(payload)
+            ]
+            events = [each for each in found if isinstance(each, messages.LoggedEvent)]
             await look_up(self._pool, tailer.ledger_id, events, Wants(subscription.watch))
         if page.head.epoch != tailer.epoch:
             raise epoch_changed(page.head.epoch)
         subscription.cursor, subscription.time = page.last_position, seen_at(page)
         tailer.saw(page.head)
-        due = [delivery for event in events if (delivery := subscription.select(event))]
+        due = [
+            delivery
+            for each in found
+            if (delivery := each if isinstance(each, messages.Delivery) else subscription.select(each))
+        ]
         tailer.join(subscription)
         return due
 

@@ -7,7 +7,7 @@ where the one before ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import count
@@ -18,7 +18,7 @@ import asyncpg
 from ledger_server.domain.errors import AccountNotFound, EpochChanged, PositionInFuture, PositionPruned
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.refusals import categories_not_found, ledger_not_found
-from ledger_server.events.stored import unpack
+from ledger_server.events.stored import is_of_moves, unpack
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, AnyConnection, Pool
@@ -41,6 +41,8 @@ class Page(NamedTuple):
     last_position: int
     last_time: datetime
     head: Head
+    # Which of them pass wherever nothing is filtered; said by read_page only.
+    of_moves: Sequence[bool] = ()
 
 
 # How long a statement here may take; all are short.
@@ -135,7 +137,7 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
             f"{row['first_position']} to {row['last_position']}"
         )
     payloads = list(map(unpack, count(after_position + 1), row["times"], stored))
-    return Page(payloads, last_position, row["times"][-1], head)
+    return Page(payloads, last_position, row["times"][-1], head, list(map(is_of_moves, stored)))
 
 
 def seen_at(page: Page) -> datetime:

@@ -73,6 +73,7 @@ class Subscription:
         self.is_behind = True
         self.error: LedgerError | None = None
         has_needles = len(self.subject_ids) <= _NEEDLES_MAX and not watch.tells_of_members
+        self.filters_nothing = not (self.subject_ids or watch.kinds or watch.transaction_metadata)
         self._needles = [id_.encode() for id_ in self.subject_ids] if has_needles else []
         self._buffer: list[Delivery] = []
         self._buffer_bytes = 0
