@@ -70,16 +70,20 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT x.effective_at
         FROM (
-            SELECT
-                n.effective_at, n.posted_debits - o.posted_debits AS posted_debits,
-                n.posted_credits - o.posted_credits AS posted_credits,
-                n.pending_debits - o.pending_debits + coalesce(n.discarded_debits, 0) AS pending_debits,
-                n.pending_credits - o.pending_credits + coalesce(n.discarded_credits, 0) AS pending_credits
-            FROM account_versions n
-            JOIN account_versions o
-                ON o.ledger_id = $1::uuid AND o.account_id = f.account_id AND o.lock_version = n.lock_version - 1
-            WHERE n.ledger_id = $1::uuid AND n.account_id = f.account_id
-                AND n.lock_version BETWEEN r.first_version AND r.last_version
+            SELECT n.effective_at, n.posted_debits, n.posted_credits, n.pending_debits, n.pending_credits
+            FROM (
+                SELECT
+                    lock_version, effective_at, posted_debits - lag(posted_debits) OVER versions AS posted_debits,
+                    posted_credits - lag(posted_credits) OVER versions AS posted_credits,
+                    pending_debits - lag(pending_debits) OVER versions + coalesce(discarded_debits, 0) AS pending_debits,
+                    pending_credits - lag(pending_credits) OVER versions + coalesce(discarded_credits, 0)
+                        AS pending_credits
+                FROM account_versions
+                WHERE ledger_id = $1::uuid AND account_id = f.account_id
+                    AND lock_version BETWEEN r.first_version - 1 AND r.last_version
+                WINDOW versions AS (ORDER BY lock_version)
+            ) AS n
+            WHERE n.lock_version >= r.first_version
             UNION ALL
             SELECT discarded_effective_at, 0, 0, -discarded_debits, -discarded_credits
             FROM account_versions
