@@ -26,6 +26,8 @@ AGAIN_SECONDS = 10.0
 # Grown by this factor since the planner last looked.
 GROWTH = 4
 LARGE_PAGES = 2_000
+# No wrong index of such a table costs much.
+SMALL_PAGES = 8
 
 
 @asynccontextmanager
@@ -60,6 +62,21 @@ async def _analyze_grown(connection: Connection) -> bool:
     tables = await connection.fetch(sql.read_table_sizes)
     for table in tables:
         # None is known too where all there was had not been committed when it was looked for.
-        if table["pages"] and (table["known_rows"] <= 0 or table["pages"] >= GROWTH * max(table["known_pages"], 1)):
+        is_due = table["pages"] and (
+            table["known_rows"] <= 0 or table["pages"] >= GROWTH * max(table["known_pages"], 1)
+        )
+        if is_due and await _is_committed(connection, table["table_name"], table["pages"]):
             await connection.execute(f'ANALYZE "{table["table_name"]}"')
     return not tables or any(t["table_name"] == "entries" and t["pages"] > LARGE_PAGES for t in tables)
+
+
+async def _is_committed(connection: Connection, table_name: str, pages: int) -> bool:
+    """Whether there are about as many rows to see as there are pages.
+
+    While a long first batch is being written there are none, and to know that of so many pages is worse than to know
+    nothing: all indexes would be equally good again, for the foreign keys of that very batch.
+    """
+    if pages <= SMALL_PAGES:
+        return True
+    rows = await connection.fetch(f'SELECT 1 FROM "{table_name}" LIMIT {pages}')  # noqa: S608 - the catalogue's own name
+    return len(rows) == pages
