@@ -1,7 +1,8 @@
 """The connection: its options, and the one way every unary call is made.
 
 Retries belong to gRPC's core (the service config below), because the core knows whether a server saw the call
-and keeps its bytes. Only UNAVAILABLE is retried, which is safe for writes too: the request carries its
+and keeps its bytes. UNAVAILABLE is retried, and CANCELLED where it was not this client that cancelled: so a server that
+is being stopped may end a call which it has not picked up yet. Both are safe for writes too: the request carries its
 request_id, and the server answers a repeat with what it wrote the first time.
 """
 
@@ -45,7 +46,7 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "3s",
                 "backoffMultiplier": 3,  # 0.1, 0.3, 0.9, 2.7 s: a restart is survived, a wrong address said soon
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         },
         # Streams resume where they were (watch.py, importing.py); a plain repeat would not.

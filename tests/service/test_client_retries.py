@@ -21,11 +21,12 @@ from ledger_client import (
 from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, CreateTransactionRequest
 from tests.service.scripted_server import Script, serving, start
 
-OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
+OK, UNAVAILABLE, CANCELLED = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED
 
 
-async def test_an_unavailable_server_is_asked_again_with_the_same_request_id() -> None:
-    script = Script(unary=[UNAVAILABLE] * 3)
+@pytest.mark.parametrize("code", [UNAVAILABLE, CANCELLED], ids=lambda code: code.name)
+async def test_an_unavailable_or_stopped_server_is_asked_again_with_the_same_request_id(code: grpc.StatusCode) -> None:
+    script = Script(unary=[code] * 3)
     async with serving(script) as address, LedgerClient(address, actor="me") as ledger:
         transaction = await ledger.create_transaction("l-1", [debit("a-1", 5)])
     assert len(script.received) == 4
@@ -45,7 +46,7 @@ async def test_five_attempts_are_the_most() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [code for code in grpc.StatusCode if code not in {OK, UNAVAILABLE}], ids=lambda code: code.name
+    "code", [code for code in grpc.StatusCode if code not in {OK, UNAVAILABLE, CANCELLED}], ids=lambda code: code.name
 )
 async def test_no_other_status_is_repeated(code: grpc.StatusCode) -> None:
     script = Script(unary=[code])

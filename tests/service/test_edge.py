@@ -22,6 +22,7 @@ from ledger_client import (
     Ledger,
     LedgerClient,
     Outcome,
+    PositionNotReached,
     Transaction,
     commands,
     credit,
@@ -269,3 +270,12 @@ async def test_a_connection_that_never_says_a_word_of_http_is_closed(server: Ser
         while await reader.read(1_024):
             pass
     writer.close()
+
+
+async def test_a_position_that_is_not_reached_is_told_and_not_waited_for_again(
+    client: LedgerClient, ledger: Ledger
+) -> None:
+    """gRPC repeats what is UNAVAILABLE, and would wait until the caller's deadline tells him less."""
+    with pytest.raises(PositionNotReached) as refusal:
+        await client.get_ledger(ledger.id, min_position=ledger.position + 1, timeout=5)
+    assert refusal.value.metadata == {"position": str(ledger.position)}

@@ -657,8 +657,8 @@ Global___BatchGetAccountsResponse: _TypeAlias = BatchGetAccountsResponse  # noqa
 class ListAccountsRequest(_message.Message):
     """Lists accounts in the order of their creation. All filters must hold.
 
-    Filters by id, external id, currency, normality, metadata and time have indexes. The others, name, status and balances,
-    are looked for along the list's order; pages may then be short.
+    All filters have indexes but those by balances and by metadata that is not there, which are looked for along the list's
+    order; pages may then be short.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

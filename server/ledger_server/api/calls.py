@@ -18,7 +18,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ledger_server.api.door import Door
 from ledger_server.api.status import status_of
-from ledger_server.domain.errors import Internal, InvalidField, LedgerError, MessageMalformed, Violation
+from ledger_server.domain.errors import (
+    Internal,
+    InvalidField,
+    LedgerError,
+    MessageMalformed,
+    PositionNotReached,
+    Violation,
+)
 
 log = structlog.get_logger()
 
@@ -27,6 +34,8 @@ ACTOR_CHARACTERS_MAX = 180
 ABORT_SECONDS = 2.0
 _STATUS_DETAILS = "grpc-status-details-bin"
 _REPLAYED = (("replayed", "true"),)
+# To gRPC's retries in the caller: it has waited for as long as it is worth.
+_DO_NOT_REPEAT = (("grpc-retry-pushback-ms", "-1"),)
 
 
 def method_handlers(service: ServiceDescriptor, servicer: object, door: Door) -> grpc.GenericRpcHandler:
@@ -135,7 +144,9 @@ async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, 
         log.info("rpc", rpc=rpc, code=error.code, reason=error.reason, ledger=ledger_id, duration_ms=duration_ms)
     status = status_of(error)
     details = ((_STATUS_DETAILS, status.SerializeToString()),)
-    trailers = details + _REPLAYED if error.replayed else details
+    trailers: tuple[tuple[str, bytes | str], ...] = details + _REPLAYED if error.replayed else details
+    if isinstance(error, PositionNotReached):
+        trailers += _DO_NOT_REPEAT
     await _abort(context, grpc.StatusCode[error.code], status.message, trailers)
     raise AssertionError("abort does not return")
 
