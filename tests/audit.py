@@ -7,6 +7,7 @@ it: `findings(dsn)` is empty when both say that the books are right.
 from __future__ import annotations
 
 import operator
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -276,9 +277,10 @@ def _counters(books: Books) -> Iterator[str]:
                 break
         if len(found) != len(expected):
             yield f"{name} has {len(found)} versions, and by its entries {len(expected)}"
+    positions = {account_id: sorted(moved) for account_id, moved in moves.items()}
     for each in books.entry_sets:
         for entry in each.entries:
-            version = sum(position <= each.from_position for position in moves[entry["account_id"]])
+            version = bisect_right(positions.get(entry["account_id"], ()), each.from_position)
             if entry["account_lock_version"] != version:
                 yield f"entry {entry['entry_id']} is of lock_version {entry['account_lock_version']}, not {version}"
 

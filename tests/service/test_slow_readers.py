@@ -25,7 +25,8 @@ from ledger_client import (
     credit,
     debit,
 )
-from tests.service.processes import Service, started
+from ledger_client.v1.streams_pb2 import WatchBalancesRequest
+from tests.service.processes import Service, started, until
 
 SUBSCRIBERS, STOPPING, CHANNELS = 300, 50, 4
 ACCOUNTS = 20
@@ -209,3 +210,30 @@ async def until_read(readers: Sequence[Reader], position: int) -> None:
 def rss_mib(service: Service) -> float:
     status = Path(f"/proc/{service.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
+
+
+async def test_who_leaves_while_a_message_is_on_its_way_is_no_bug_of_ours(database: str, tmp_path: Path) -> None:
+    async with (
+        started(tmp_path, database_url=database) as service,
+        LedgerClient(service.address) as client,
+        LedgerClient(service.address, options=SMALL_WINDOWS) as leaving,
+    ):
+        ledger, accounts = await new_books(client)
+        lines = [debit(accounts[0], 1), credit(accounts[1], 1)]
+        for _ in range(4):
+            writes = [commands.create_transaction(lines) for _ in range(1_000)]
+            await client.batch_write_transactions(ledger.id, writes)
+        request = WatchBalancesRequest(ledger_id=ledger.id, after_position=0)
+        calls = [leaving.stub.WatchBalances(request) for _ in range(20)]
+        for call in calls:
+            await call.read()
+        # Meanwhile the server fills what the others do not read, and waits.
+        await client.verify_ledger(ledger.id)
+        for call in calls:
+            call.cancel()
+
+        def codes() -> list[object]:
+            return [line["code"] for line in service.logged() if line.get("rpc") == "WatchBalances"]
+
+        await until(lambda: len(codes()) == len(calls), seconds=10)
+        assert set(codes()) == {"CANCELLED"}

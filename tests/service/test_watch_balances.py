@@ -400,3 +400,15 @@ async def other_process(dsn: str, directory: Path) -> AsyncIterator[str]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def test_ten_thousand_accounts_are_watched_as_soon_as_one(own_server: Server) -> None:
+    """Who is looked for by name is looked for by itself: else each would be held against each, for many seconds."""
+    async with LedgerClient(own_server.address, timeout=30) as client:
+        ledger = await client.create_ledger("Large")
+        new = [commands.create_account(str(n), normal_balance="credit", currency="USD") for n in range(10_000)]
+        ids = [account.id for account in (await client.batch_create_accounts(ledger.id, new)).accounts]
+        async with client.watch_balances(ledger.id, account_ids=ids, snapshot=True, reconnect_timeout=0) as stream:
+            snapshot = await anext(stream)
+    assert isinstance(snapshot, Snapshot)
+    assert set(snapshot.accounts) == set(ids)

@@ -131,6 +131,9 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
 async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, context: Context) -> NoReturn:
     """Ends the call with the error's status; what is not a refusal says nothing of what went wrong."""
     duration_ms = _milliseconds_since(started)
+    if isinstance(error, grpc.aio.InternalError):
+        # What grpc makes of a message that is on its way when the peer goes.
+        error = asyncio.CancelledError()
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         log.info("rpc", rpc=rpc, code="CANCELLED", ledger=ledger_id, duration_ms=duration_ms)
         raise error

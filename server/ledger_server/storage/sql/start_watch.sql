@@ -1,7 +1,7 @@
 -- Where a ledger's log begins and ends, when it last stood at a position, and which accounts and categories it does not
 -- have. A deleted category is there for whoever comes from a position, who may not have read to its end.
 -- The oldest event comes by ORDER BY … LIMIT 1, one step in the primary key, however long the log is.
--- ANY says again what the join says, because the planner may answer that with a hash of all accounts.
+-- Each is looked for by itself, in a subquery for a value, because the planner may answer a join with a hash of all.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 after_position bigint or null, $4 category_ids text[]
 SELECT
     position, epoch, deleted_at IS NOT NULL AS is_deleted,
@@ -19,24 +19,22 @@ SELECT
     ARRAY(
         SELECT asked.account_id
         FROM unnest($2::text[]) AS asked (account_id)
-        WHERE NOT EXISTS (
-            SELECT
+        WHERE (
+            SELECT a.account_id
             FROM accounts a
             WHERE a.ledger_id = $1::uuid AND a.account_id = asked.account_id::uuid
-                AND a.account_id = ANY ($2::text[]::uuid[])
-        )
+        ) IS NULL
         ORDER BY asked.account_id
     ) AS unknown_account_ids,
     ARRAY(
         SELECT asked.category_id
         FROM unnest($4::text[]) AS asked (category_id)
-        WHERE NOT EXISTS (
-            SELECT
+        WHERE (
+            SELECT c.category_id
             FROM categories c
             WHERE c.ledger_id = $1::uuid AND c.category_id = asked.category_id::uuid
-                AND c.category_id = ANY ($4::text[]::uuid[])
                 AND (c.deleted_position IS NULL OR $3::bigint IS NOT NULL)
-        )
+        ) IS NULL
         ORDER BY asked.category_id
     ) AS unknown_category_ids
 FROM ledgers
