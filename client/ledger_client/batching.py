@@ -63,8 +63,7 @@ class Line:
         try:
             yield
         finally:
-            self._calls -= 1
-            self._send()
+            self._returned()
 
     async def join(self, write: TransactionWrite, timeout: float) -> TransactionResult:
         """The result of a write that goes with the next batch.
@@ -124,8 +123,11 @@ class Line:
                 if not waiting.result.done():
                     waiting.result.set_result(result)
         finally:
-            self._calls -= 1
-            self._send()
+            self._returned()
+
+    def _returned(self) -> None:
+        self._calls -= 1
+        self._send()
 
 
 class Batches:

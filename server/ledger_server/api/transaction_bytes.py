@@ -6,12 +6,11 @@ messages are made only of what callers wrote; a test compares the two.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import lru_cache
 
 from ledger_client.v1 import transactions_pb2
 from ledger_server.domain.model import Entry, Transaction
-from ledger_server.events.encode import balances_to_bytes, delimited, timestamp_to, varint
+from ledger_server.events.encode import balances_to_bytes, delimited, time_to_bytes, timestamp_to, varint
 
 
 def transaction_to_bytes(transaction: Transaction, position: int, epoch: str) -> bytes:
@@ -24,20 +23,24 @@ def transaction_to_bytes(transaction: Transaction, position: int, epoch: str) ->
             varint(transaction.version),
             transaction.status,
             transaction.archived_reason,
-            _time(transaction.effective_at),
-            _time(transaction.created_at),
-            _time(transaction.updated_at),
+            time_to_bytes(transaction.effective_at),
+            time_to_bytes(transaction.created_at),
+            time_to_bytes(transaction.updated_at),
             varint(position),
         )
     ]
     if epoch:
         parts.append(b"\x7a" + delimited(epoch.encode()))
     if transaction.posted_at is not None:
-        parts.append(b"\x6a" + _time(transaction.posted_at))
+        parts.append(b"\x6a" + time_to_bytes(transaction.posted_at))
     parts.append(_texts(transaction).SerializeToString())
     written = transaction.entry_set
     version = b"\x12\x24%b\x18%b" % (transaction.id.encode(), varint(written.version))
-    state = b"\x48%c\x62%b\x7a%b" % (written.status, _time(written.effective_at), _time(written.created_at))
+    state = b"\x48%c\x62%b\x7a%b" % (
+        written.status,
+        time_to_bytes(written.effective_at),
+        time_to_bytes(written.created_at),
+    )
     for n, entry in enumerate(written.entries):
         line = _entry(written.entry_id(n), version, entry, state)
         parts += (b"\x4a", varint(len(line)), line)
@@ -85,9 +88,3 @@ def _entry(entry_id: str, version: bytes, entry: Entry, state: bytes) -> bytes:
 @lru_cache(maxsize=1024)
 def _unit(currency: str, currency_exponent: int) -> bytes:
     return b"\x3a%b\x40%b" % (delimited(currency.encode()), varint(currency_exponent))
-
-
-# A batch's transactions are of one time.
-@lru_cache(maxsize=1024)
-def _time(time: datetime) -> bytes:
-    return delimited(timestamp_to(time).SerializeToString())

@@ -8,7 +8,7 @@ byte, and remembered with the version; a test compares them with what protobuf m
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -43,6 +43,13 @@ def timestamp_to(time: datetime) -> Timestamp:
     """Exact to the microsecond, unlike going through floats."""
     since = time - EPOCH
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+# A batch's events and answers are of one time.
+@lru_cache(maxsize=1024)
+def time_to_bytes(time: datetime) -> bytes:
+    """A serialized `google.protobuf.Timestamp` behind its length."""
+    return delimited(timestamp_to(time).SerializeToString())
 
 
 def balances_to(version: AccountVersion | CategoryVersion) -> balances_pb2.Balances:

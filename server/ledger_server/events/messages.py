@@ -24,7 +24,7 @@ from ledger_client.v1.streams_pb2 import (
     WatchBalancesResponse,
 )
 from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKind
-from ledger_server.events.encode import balances_to, timestamp_to
+from ledger_server.events.encode import balances_to, delimited, timestamp_to, varint
 
 # What one response carries at most when many events are due; a single event may be larger.
 RESPONSE_EVENTS_MAX = 500
@@ -154,7 +154,7 @@ class LoggedEvent:
             self._message.ClearField("changes")
         tag = bytes([_CHANGES_OF_EVENT])
         chosen = (self._changes[n] for n in choice)
-        return self._message.SerializeToString() + b"".join(tag + _varint(len(change)) + change for change in chosen)
+        return self._message.SerializeToString() + b"".join(tag + delimited(change) for change in chosen)
 
 
 def touched_accounts(payload: bytes) -> set[str]:
@@ -181,7 +181,7 @@ def responses(deliveries: Iterable[Delivery]) -> Iterator[tuple[int, bytes]]:
         if parts and (count == RESPONSE_EVENTS_MAX or size + len(delivery.event) > RESPONSE_BYTES_MAX):
             yield position, b"".join(parts)
             parts, size, count = [], 0, 0
-        parts += (_FURTHER_CHANGES if parts else _CHANGES, _varint(len(delivery.event)), delivery.event)
+        parts += (_FURTHER_CHANGES if parts else _CHANGES, varint(len(delivery.event)), delivery.event)
         size += len(delivery.event)
         count += 1
         position = delivery.position
@@ -247,12 +247,3 @@ def snapshot_part(
 def snapshot_complete(position: int, epoch: str) -> bytes:
     end = SnapshotComplete(position=position, epoch=epoch)
     return WatchBalancesResponse(snapshot_complete=end).SerializeToString()
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

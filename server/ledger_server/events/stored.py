@@ -29,7 +29,7 @@ from ledger_server.events.encode import (
     encode_unit,
     event_to_bytes,
     three_alike,
-    timestamp_to,
+    time_to_bytes,
     varint,
 )
 
@@ -109,7 +109,7 @@ def unpack(position: int, time: datetime, stored: bytes) -> bytes:
 
     Raises ValueError for what was never stored.
     """
-    parts = [b"\x08", varint(position), _time_field(time)]
+    parts = [b"\x08", varint(position), b"\x12", time_to_bytes(time)]
     if stored[:1] == _MESSAGE:
         parts.append(stored[1:])
         return b"".join(parts)
@@ -207,11 +207,6 @@ def _id_to_text(id_: bytes) -> bytes:
 
 
 # A batch's events are of one time.
-@lru_cache(maxsize=256)
-def _time_field(time: datetime) -> bytes:
-    return b"\x12" + delimited(timestamp_to(time).SerializeToString())
-
-
 @lru_cache(maxsize=256)
 def _time_stamp(time: datetime) -> bytes:
     return ((time - EPOCH) // _MICROSECOND).to_bytes(8, "big")
