@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -210,13 +211,21 @@ async def _interrupted_round(
         await stopping
         await servers[0].start()
         result.recovered.append(await traffic.recovered_after(fell_at))
-    # Both at once, and each is told twice.
-    for server in servers:
-        os.kill(server.pid, signal.SIGTERM)
+    # Both at once, and each is told until it has ended.
+    telling = asyncio.create_task(_tell_again_and_again([server.pid for server in servers]))
     statuses = await asyncio.gather(*(server.end(signal.SIGTERM) for server in servers))
-    result.expect(statuses == [0, 0], f"told twice to stop they ended with {statuses}")
+    telling.cancel()
+    result.expect(statuses == [0, 0], f"told again and again to stop they ended with {statuses}")
     different = sorted(await schema_of(dsn) ^ whole)
     result.expect(not different, f"the schema of {name} is another: {different[:3]}")
+
+
+async def _tell_again_and_again(pids: list[int]) -> None:
+    while True:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        await asyncio.sleep(0.001)
 
 
 async def _interrupted_start(stage: Stage, dsn: str) -> None:

@@ -83,11 +83,16 @@ class Service:
 
 @asynccontextmanager
 async def starting(
-    directory: Path, stderr: int | None = None, prefix: tuple[str, ...] = (), /, **settings: object
+    directory: Path,
+    stderr: int | None = None,
+    prefix: tuple[str, ...] = (),
+    arguments: tuple[str, ...] = (),
+    /,
+    **settings: object,
 ) -> AsyncIterator[Service]:
     """A service that may not be up yet; killed at the end if it still runs. Settings by their lower-case names.
 
-    The prefix is a command that becomes the service, such as `env`.
+    The prefix is a command that becomes the service, such as `env`; with arguments it does something else.
     """
     name = f"service-{time.monotonic_ns()}"
     ready_file, output = directory / f"{name}.ready", directory / f"{name}.log"
@@ -96,6 +101,7 @@ async def starting(
         process = await asyncio.create_subprocess_exec(
             *prefix,
             *SERVICE,
+            *arguments,
             env=environment(**(given | settings)),
             cwd=directory,
             stdin=asyncio.subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ from tests import audit
 from tests.conftest import FAST_AND_FORGETFUL, POSTGRES_BIN, new_database
 from tests.service.processes import (
     ROOT,
+    Service,
     copied,
     environment,
     postgres_processes,
@@ -484,6 +486,58 @@ async def test_ctrl_c_during_a_start_gives_it_up(tmp_path: Path) -> None:
     # initdb cleans up after itself, so the next start is a first one.
     assert not (data / "pgdata").exists()
     assert not (data / "pgdata.incomplete").exists() or not any((data / "pgdata.incomplete").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_told_to_stop_again_and_again_from_any_moment_on_it_ends_in_order(
+    database: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    chance = random.Random(number)
+    statuses = []
+    for _ in range(5):
+        async with starting(tmp_path, database_url=database) as service:
+            await _until_it_catches_signals(service)
+            await asyncio.sleep(chance.uniform(0, 1.5))
+            statuses.append(await _told_until_it_ends(service, number))
+    # A service that has begun and is told once more by SIGINT leaves its calls unanswered, and says so.
+    assert set(statuses) <= ({0} if number == signal.SIGTERM else {0, 128 + signal.SIGINT})
+
+
+async def test_a_migration_that_is_interrupted_says_that_it_is_not_done(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    statuses = []
+    for tenths in range(0, 8, 2):
+        async with (
+            new_database(postgres, template="template1") as dsn,
+            starting(tmp_path, None, (), ("migrate",), database_url=dsn) as migration,
+        ):
+            await _until_it_catches_signals(migration)
+            await asyncio.sleep(tenths / 10)
+            statuses.append(await _told_until_it_ends(migration, signal.SIGTERM))
+    assert set(statuses) <= {0, 128 + signal.SIGTERM}
+    assert statuses[0] == 128 + signal.SIGTERM
+
+
+async def _until_it_catches_signals(service: Service) -> None:
+    """Until the kernel gives it SIGTERM to handle; before, an interpreter is being loaded."""
+
+    def catches() -> bool:
+        lines = Path(f"/proc/{service.pid}/status").read_text().splitlines()
+        caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+    await until(catches, 5)
+
+
+async def _told_until_it_ends(service: Service, number: signal.Signals) -> int:
+    """Its exit status, after a signal every millisecond."""
+    async with asyncio.timeout(15):
+        while service.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                service.process.send_signal(number)
+            await asyncio.sleep(0.001)
+    return service.process.returncode
 
 
 async def test_killed_under_load_again_and_again_nothing_acknowledged_is_lost(

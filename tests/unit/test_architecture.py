@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "server" / "ledger_server"
 CLIENT = ROOT / "client" / "ledger_client"
 
-# Who may import whom. app.py and __main__.py put the parts together, so they may see everything.
+# Who may import whom. app.py and process.py put the parts together, so they may see everything.
 ARROWS: dict[str, set[str]] = {
     "domain": set(),
     "storage": {"domain"},
@@ -29,8 +29,9 @@ ARROWS: dict[str, set[str]] = {
     "security": set(),
     "settings": set(),
     "log": set(),
+    "signals": set(),
 }
-SEES_EVERYTHING = {"app", "__main__"}
+SEES_EVERYTHING = {"app", "process", "__main__"}
 # The generated contract is all that the service shares with its clients.
 CONTRACT = "ledger_client.v1"
 LINES_MAX = 400
