@@ -534,8 +534,9 @@ async def _told_until_it_ends(service: Service, number: signal.Signals) -> int:
     """Its exit status, after a signal every millisecond."""
     async with asyncio.timeout(15):
         while service.process.returncode is None:
+            # Not by the process object, which would take the exit status away from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                service.process.send_signal(number)
+                os.kill(service.pid, number)
             await asyncio.sleep(0.001)
     return service.process.returncode
 
