@@ -22,7 +22,7 @@ class _Members:
         self._end = end
         # By category and member: the positions from which and until which it is in.
         self._joined: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
-        self._left: list[tuple[str, str, str]] = []
+        self._left: list[tuple[str, str, int]] = []
 
     def join(self, category_id: str, member_id: str, position: str) -> None:
         self._joined.setdefault((category_id, member_id), []).append((position, None))
@@ -32,7 +32,7 @@ class _Members:
         if spans and spans[-1][1] is None:
             spans[-1] = (spans[-1][0], position)
         else:
-            self._left.append((category_id, member_id, position))
+            self._left.append((category_id, member_id, int(position)))
 
     def leave_deleted(self, category_id: str, position: str) -> None:
         """Ends what joined a category, or as one, in this batch."""
@@ -42,7 +42,8 @@ class _Members:
 
     async def write(self, connection: Connection, ledger_id: str) -> None:
         if self._left:
-            await connection.execute(self._end, ledger_id, *columns(self._left, 3))
+            # Each by itself, in one round trip: a join with a list of them may compare each with each.
+            await connection.executemany(self._end, [(ledger_id, *left) for left in self._left])
         if self._joined:
             rows = [(*key, *span) for key, spans in self._joined.items() for span in spans]
             await connection.execute(self._insert, ledger_id, *columns(rows, 4))
@@ -58,8 +59,8 @@ class CategoryRows:
         self._updated: dict[str, Category] = {}
         self._deleted: dict[str, str] = {}
         self._versions: list[tuple[str, ...]] = []
-        self._accounts = _Members(sql.insert_category_accounts, sql.end_category_accounts)
-        self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nestings)
+        self._accounts = _Members(sql.insert_category_accounts, sql.end_category_account)
+        self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nesting)
 
     def add_effect(self, effect: Effect) -> None:
         position = str(effect.position)
@@ -108,9 +109,8 @@ class CategoryRows:
         await self._accounts.write(connection, self._ledger_id)
         await self._nestings.write(connection, self._ledger_id)
         if self._deleted:
-            await connection.execute(
-                sql.end_nestings_of_deleted, self._ledger_id, list(self._deleted), list(self._deleted.values())
-            )
+            deleted = [(self._ledger_id, category_id, int(position)) for category_id, position in self._deleted.items()]
+            await connection.executemany(sql.end_nestings_of_deleted, deleted)
         if self._versions:
             await connection.execute(sql.insert_category_versions, self._ledger_id, *literals(self._versions, 6))
 

@@ -13,6 +13,8 @@ from ledger_server.storage.rows import VALUE_HEAD_CHARACTERS, Noun
 # A key and the head of its value, which may be that of several changes.
 Pairs = frozenset[tuple[str, str]]
 _Object = tuple[Noun, int]
+# A row's key: noun, key, head of the value, first position.
+_Block = tuple[int, str, str, int]
 
 # How many created positions share a row; so many that a position in it is a byte.
 BLOCK_POSITIONS = 256
@@ -44,9 +46,12 @@ class MetadataPairs:
 
     async def write_others(self, connection: Connection, ledger_id: str) -> None:
         """What is not in `new_columns`: removes what is no more, and adds that of entries; no statement for nothing."""
-        gone = _rows((key, self._before[key] - after) for key, after in self._after.items())
+        gone = _blocks((key, self._before[key] - after) for key, after in self._after.items())
         if gone:
-            await connection.execute(sql.delete_metadata_pairs, ledger_id, *literals(gone, 5))
+            # Each by itself, in one round trip: a join with a list of them may compare each with each.
+            await connection.executemany(
+                sql.delete_metadata_pair, [(ledger_id, *block, bytes(offsets)) for block, offsets in gone.items()]
+            )
         if self._entries:
             new = _rows(((Noun.ENTRY, position), pairs) for position, pairs in self._entries.items())
             await connection.execute(sql.insert_entry_pairs, ledger_id, *literals(new, 5))
@@ -61,13 +66,18 @@ def _pairs(metadata: Metadata) -> Pairs:
 
 
 def _rows(pairs: Iterable[tuple[_Object, Pairs]]) -> list[tuple[str, str, str, str, str]]:
-    """The rows that hold these pairs, each once."""
-    blocks: dict[tuple[Noun, int, str, str], bytearray] = {}
-    for (noun, position), heads in pairs:
-        block, offset = divmod(position, BLOCK_POSITIONS)
-        for key, head in heads:
-            blocks.setdefault((noun, block, key, head), bytearray()).append(offset)
+    """The rows that hold these pairs, each once, as elements of columns."""
     return [
-        (str(int(noun)), quoted(key), quoted(head), str(block * BLOCK_POSITIONS), quoted("\\x" + offsets.hex()))
-        for (noun, block, key, head), offsets in blocks.items()
+        (str(noun), quoted(key), quoted(head), str(block_position), quoted("\\x" + offsets.hex()))
+        for (noun, key, head, block_position), offsets in _blocks(pairs).items()
     ]
+
+
+def _blocks(pairs: Iterable[tuple[_Object, Pairs]]) -> dict[_Block, bytearray]:
+    """The rows that hold these pairs, with their offsets."""
+    blocks: dict[_Block, bytearray] = {}
+    for (noun, position), heads in pairs:
+        offset = position % BLOCK_POSITIONS
+        for key, head in heads:
+            blocks.setdefault((int(noun), key, head, position - offset), bytearray()).append(offset)
+    return blocks
