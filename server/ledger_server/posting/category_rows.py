@@ -21,20 +21,20 @@ class _Members:
         self._insert = insert
         self._end = end
         # By category and member: the positions from which and until which it is in.
-        self._joined: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
+        self._joined: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self._left: list[tuple[str, str, int]] = []
 
-    def join(self, category_id: str, member_id: str, position: str) -> None:
+    def join(self, category_id: str, member_id: str, position: int) -> None:
         self._joined.setdefault((category_id, member_id), []).append((position, None))
 
-    def leave(self, category_id: str, member_id: str, position: str) -> None:
+    def leave(self, category_id: str, member_id: str, position: int) -> None:
         spans = self._joined.get((category_id, member_id))
         if spans and spans[-1][1] is None:
             spans[-1] = (spans[-1][0], position)
         else:
-            self._left.append((category_id, member_id, int(position)))
+            self._left.append((category_id, member_id, position))
 
-    def leave_deleted(self, category_id: str, position: str) -> None:
+    def leave_deleted(self, category_id: str, position: int) -> None:
         """Ends what joined a category, or as one, in this batch."""
         for (parent_id, member_id), spans in self._joined.items():
             if category_id in (parent_id, member_id) and spans[-1][1] is None:
@@ -45,7 +45,11 @@ class _Members:
             # Each by itself, in one round trip: a join with a list of them may compare each with each.
             await connection.executemany(self._end, [(ledger_id, *left) for left in self._left])
         if self._joined:
-            rows = [(*key, *span) for key, spans in self._joined.items() for span in spans]
+            rows = [
+                (*key, str(start), None if end is None else str(end))
+                for key, spans in self._joined.items()
+                for start, end in spans
+            ]
             await connection.execute(self._insert, ledger_id, *columns(rows, 4))
 
 
@@ -57,19 +61,19 @@ class CategoryRows:
         self._now = now
         self._new: dict[str, Category] = {}
         self._updated: dict[str, Category] = {}
-        self._deleted: dict[str, str] = {}
+        self._deleted: dict[str, int] = {}
         self._versions: list[tuple[str, ...]] = []
         self._accounts = _Members(sql.insert_category_accounts, sql.end_category_account)
         self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nesting)
 
     def add_effect(self, effect: Effect) -> None:
-        position = str(effect.position)
+        position = effect.position
         for _, after in effect.category_changes:
             posted_debits, posted_credits, pending_debits, pending_credits = after.counters
             self._versions.append(
                 (
                     after.category.id,
-                    position,
+                    str(position),
                     str(posted_debits),
                     str(posted_credits),
                     str(pending_debits),
@@ -82,7 +86,7 @@ class CategoryRows:
         if effect.category is not None and effect.kind in _OF_THE_CATEGORY:
             self._add_category(effect.category.category, effect.kind, position)
 
-    def _add_category(self, category: Category, kind: EventKind, position: str) -> None:
+    def _add_category(self, category: Category, kind: EventKind, position: int) -> None:
         if kind == EventKind.CATEGORY_CREATED or category.id in self._new:
             self._new[category.id] = category
         else:
@@ -95,12 +99,23 @@ class CategoryRows:
         """Changed rows go before new ones: a new category may take an external id that a changed one gives up."""
         if not self._updated:
             return
+        await connection.execute(sql.release_category_external_ids, self._ledger_id, list(self._updated))
+        # Each by itself, in one round trip: a join with a list of them may compare each with each.
         rows = [
-            (c.id, c.name, c.description, c.external_id, json.dumps(c.metadata), self._deleted.get(c.id), _time(c))
+            (
+                self._ledger_id,
+                c.id,
+                c.name,
+                c.description,
+                c.external_id,
+                c.metadata,
+                self._deleted.get(c.id),
+                c.deleted_at,
+                self._now,
+            )
             for c in self._updated.values()
         ]
-        await connection.execute(sql.release_category_external_ids, self._ledger_id, list(self._updated))
-        await connection.execute(sql.update_categories, self._ledger_id, *columns(rows, 7), self._now)
+        await connection.executemany(sql.update_category, rows)
 
     async def write_new(self, connection: Connection) -> None:
         """After the accounts' rows, to which members' rows refer."""
@@ -109,7 +124,7 @@ class CategoryRows:
         await self._accounts.write(connection, self._ledger_id)
         await self._nestings.write(connection, self._ledger_id)
         if self._deleted:
-            deleted = [(self._ledger_id, category_id, int(position)) for category_id, position in self._deleted.items()]
+            deleted = [(self._ledger_id, *each) for each in self._deleted.items()]
             await connection.executemany(sql.end_nestings_of_deleted, deleted)
         if self._versions:
             await connection.execute(sql.insert_category_versions, self._ledger_id, *literals(self._versions, 6))
@@ -126,7 +141,7 @@ class CategoryRows:
                 c.external_id,
                 json.dumps(c.metadata),
                 str(c.created_position),
-                self._deleted.get(c.id),
+                str(self._deleted[c.id]) if c.id in self._deleted else None,
                 _time(c),
             )
             for c in self._new.values()

@@ -243,22 +243,25 @@ class Rows:
         await write_custom_currencies(connection, self.ledger_id, [v.account for v in self._new_accounts.values()])
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
+        await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
+        # Each by itself, in one round trip: a join with a list of them may compare each with each.
         rows = [
             (
+                self.ledger_id,
                 a.id,
                 a.name,
                 a.description,
                 a.external_id,
-                json.dumps(a.metadata),
-                str(int(a.status)),
-                _limits(a),
-                a.deleted_at and a.deleted_at.isoformat(),
-                self._grams(a),
+                a.metadata,
+                int(a.status),
+                limits_to(a.limits),
+                a.deleted_at,
+                grams_of(self.ledger_id, a.name),
+                self.now,
             )
             for a in (version.account for version in self._updated_accounts.values())
         ]
-        await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
-        await connection.execute(sql.update_accounts, self.ledger_id, *columns(rows, 9), self.now)
+        await connection.executemany(sql.update_account, rows)
 
     def _grams(self, account: Account) -> str:
         return "{" + ",".join(map(str, grams_of(self.ledger_id, account.name))) + "}"
