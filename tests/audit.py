@@ -6,6 +6,7 @@ it: `findings(dsn)` is empty when both say that the books are right.
 
 from __future__ import annotations
 
+import gc
 import operator
 from bisect import bisect_right
 from collections import defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise, zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -22,14 +23,20 @@ from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.streams_pb2 import EventKind
 from ledger_server.auditing import Auditor, Finding, KnownDigest, Verdict, Verification
 from ledger_server.storage.pool import read_pool
-from tests.stored_events import GENESIS, chained, read_event
+from tests.stored_events import GENESIS, Row, chained, kind_of, read_event
 
 PENDING, POSTED, ARCHIVED = 1, 2, 3
 DEBIT, CREDIT = 1, 2
 OPERATORS = {1: operator.lt, 2: operator.le, 3: operator.eq, 5: operator.ge, 6: operator.gt}
 EDGES = (EventKind.EVENT_KIND_MONITOR_TRIGGERED, EventKind.EVENT_KIND_MONITOR_RESOLVED)
+DELETIONS = (EventKind.EVENT_KIND_ACCOUNT_DELETED, EventKind.EVENT_KIND_CATEGORY_DELETED)
+LIVES_OF_MONITORS = (
+    *EDGES,
+    *DELETIONS,
+    EventKind.EVENT_KIND_MONITOR_CREATED,
+    EventKind.EVENT_KIND_MONITOR_DELETED,
+)
 
-Row = Mapping[str, Any]
 # Posted debits, posted credits, pending debits, pending credits.
 Counters = tuple[int, int, int, int]
 ZERO: Counters = (0, 0, 0, 0)
@@ -46,11 +53,14 @@ async def findings(dsn: str, ledger_id: str | None = None) -> list[str]:
 async def own_findings(dsn: str, ledger_id: str | None = None) -> list[str]:
     """What this auditor finds alone."""
     connection = await asyncpg.connect(dsn)
+    # Millions of rows are no garbage; looking for some among them took half of the time.
+    gc.disable()
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             ids = [ledger_id] if ledger_id is not None else await _ledger_ids(dsn)
             return [f"ledger {each}: {finding}" for each in ids for finding in audit(await _read(connection, each))]
     finally:
+        gc.enable()
         await connection.close()
 
 
@@ -136,7 +146,7 @@ def audit(books: Books) -> list[str]:
 async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) -> Books:
     async def rows(table: str, order: str) -> list[Row]:
         statement = f"SELECT * FROM {table} WHERE ledger_id = $1 ORDER BY {order}"
-        return [dict(row) for row in await connection.fetch(statement, ledger_id)]
+        return list(await connection.fetch(statement, ledger_id))
 
     transactions = _grouped(await rows("transaction_versions", "version"), "transaction_id")
     for row in await rows("transactions", "transaction_id"):
@@ -518,8 +528,7 @@ def _monitors(books: Books) -> Iterator[str]:
     told: list[tuple[int, str, bool]] = []
     # What was deleted, and where.
     subjects: dict[str, int] = {}
-    for event_row in books.events:
-        event = read_event(event_row)
+    for event in map(read_event, (each for each in books.events if kind_of(each) in LIVES_OF_MONITORS)):
         said = (event.position, event.monitor.id, event.monitor.triggered)
         if event.kind in EDGES:
             told.append(said)
@@ -527,7 +536,7 @@ def _monitors(books: Books) -> Iterator[str]:
                 yield f"event {event.position} is of kind {event.kind}, and its monitor is {_word(said[2])}"
         elif event.kind == EventKind.EVENT_KIND_MONITOR_DELETED:
             told.append((event.position, event.monitor.id, False))
-        elif event.kind in (EventKind.EVENT_KIND_ACCOUNT_DELETED, EventKind.EVENT_KIND_CATEGORY_DELETED):
+        elif event.kind in DELETIONS:
             subjects[event.account_id or event.category_id] = event.position
         elif event.kind == EventKind.EVENT_KIND_MONITOR_CREATED and first.get(said[:2]) != said[2]:
             yield f"event {event.position} creates a monitor that is {_word(said[2])}, and by its subject it is not"

@@ -32,6 +32,12 @@ def read_event(row: Row) -> Event:
     return event
 
 
+def kind_of(row: Row) -> int:
+    """The kind of the event of a row, sooner than by reading it."""
+    payload: bytes = row["payload"]
+    return payload[0] or Event.FromString(payload[1:]).kind
+
+
 def write_payload(event: Event) -> bytes:
     """Any event as a payload."""
     copy = Event()
