@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client import (
     Account,
@@ -23,8 +25,10 @@ from ledger_client import (
     debit,
 )
 from ledger_client.inputs import VersionIntervalWord
-from ledger_client.v1.accounts_pb2 import AccountVersion
-from ledger_client.v1.transactions_pb2 import EntryInput
+from ledger_client.v1.accounts_pb2 import AccountVersion, GetAccountRequest
+from ledger_client.v1.entries_pb2 import ListEntriesRequest
+from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_client.v1.transactions_pb2 import EntryInput, ListTransactionsRequest
 from ledger_server.domain.book import TAIL_VERSIONS
 from ledger_server.reading import balances, snapshots
 from ledger_server.reading.timelines import Sizes, fold
@@ -101,6 +105,27 @@ async def test_an_instant_is_inclusive_and_a_window_ends_before_its_upper_bound(
     assert (await shop.till_at(effective_at_lower_bound=SUNDAY, effective_at_upper_bound=SUNDAY))[0] == 0
     assert (await shop.till_at(as_of=datetime.max.replace(tzinfo=UTC)))[0] == 5
     assert (await shop.till_at(effective_at_lower_bound=datetime.min.replace(tzinfo=UTC)))[0] == 5
+
+
+@pytest.mark.parametrize("nanos", [1, 500, 999])
+async def test_a_bound_finer_than_a_microsecond_is_not_cut_short(shop: Shop, server: Server, nanos: int) -> None:
+    sold = await shop.sell(5, SUNDAY)
+    finer = Timestamp(seconds=int(SUNDAY.timestamp()), nanos=nanos)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        stub: Any = LedgerServiceStub(channel)
+
+        async def found(**bounds: Timestamp) -> tuple[str, int, int]:
+            asked: Any = {"ledger_id": shop.ledger.id, "account_id": shop.till.id} | bounds
+            account = await stub.GetAccount(GetAccountRequest(**asked))
+            entries = await stub.ListEntries(ListEntriesRequest(**asked))
+            transactions = await stub.ListTransactions(ListTransactionsRequest(**asked))
+            return account.balances.posted.amount, len(entries.entries), len(transactions.transactions)
+
+        assert sold.effective_at.nanos == finer.nanos - nanos
+        assert await found(effective_at_upper_bound=finer) == ("5", 1, 1)
+        assert await found(effective_at_lower_bound=finer) == ("0", 0, 0)
+        account = GetAccountRequest(ledger_id=shop.ledger.id, account_id=shop.till.id, as_of=finer)
+        assert (await stub.GetAccount(account)).balances.posted.amount == "5"
 
 
 async def test_what_did_we_know_on_monday_about_sunday(shop: Shop) -> None:

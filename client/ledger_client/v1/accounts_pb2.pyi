@@ -496,7 +496,7 @@ class GetAccountRequest(_message.Message):
         Sunday?"): which entries count by their effective time (as_of, or a window by its two bounds) and what was known (as_of_lock_version, as_of_position or known_at).
         Without any, every standing entry counts, future ones included.
 
-        Only entries effective at this time or later, in microseconds.
+        Only entries effective at this time or later; a bound finer than a microsecond is compared as it is.
         """
 
     @_builtins.property
@@ -577,7 +577,7 @@ class BatchGetAccountsRequest(_message.Message):
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
         """Balances as of another time: see GetAccountRequest, and so for those that follow.
-        Only entries effective at this time or later, in microseconds.
+        Only entries effective at this time or later; a bound finer than a microsecond is compared as it is.
         """
 
     @_builtins.property
@@ -777,7 +777,7 @@ class ListAccountsRequest(_message.Message):
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
         """Balances as of another time: see GetAccountRequest, and so for those that follow.
-        Only entries effective at this time or later, in microseconds.
+        Only entries effective at this time or later; a bound finer than a microsecond is compared as it is.
         """
 
     @_builtins.property

@@ -263,9 +263,9 @@ class GetCategoryRequest(_message.Message):
 
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
-        """Only entries effective at this time or later, in microseconds. By effective time (this, or one of the next two) the
-        accounts that are under it, or were as of as_of_position or known_at, are summed one by one: a category of very many
-        takes as long as they are, within the caller's deadline.
+        """Only entries effective at this time or later; a bound finer than a microsecond is compared as it is. By effective
+        time (this, or one of the next two) the accounts that are under it, or were as of as_of_position or known_at, are
+        summed one by one: a category of very many takes as long as they are, within the caller's deadline.
         """
 
     @_builtins.property

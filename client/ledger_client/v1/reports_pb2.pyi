@@ -53,7 +53,8 @@ class GetTrialBalanceRequest(_message.Message):
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
         """Balances as of another time: see GetAccountRequest, and so for those that follow.
-        Only entries effective at this time or later, in microseconds: with it, what moved in a period.
+        Only entries effective at this time or later: with it, what moved in a period. A bound finer than a microsecond is
+        compared as it is.
         """
 
     @_builtins.property
@@ -333,7 +334,7 @@ class ExplainBalanceRequest(_message.Message):
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
         """The balance as of another time: see GetAccountRequest, and so for those that follow.
-        Only entries effective at this time or later, in microseconds.
+        Only entries effective at this time or later; a bound finer than a microsecond is compared as it is.
         """
 
     @_builtins.property

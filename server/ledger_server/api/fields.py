@@ -29,6 +29,8 @@ PAGE_SIZE_DEFAULT = 100
 _CURRENCY = re.compile(r"[A-Z][A-Z0-9_.-]{0,31}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 0001-01-01 and the last second of 9999, the range of google.protobuf.Timestamp.
+_MICROSECOND = timedelta(microseconds=1)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
 
 
@@ -130,6 +132,12 @@ def time(problems: Problems, field: str, value: Timestamp) -> datetime:
         problems.add(field, "must be within the years 1 to 9999, with nanos from 0 to 999,999,999")
         return _EPOCH
     return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
+
+
+def time_bound(problems: Problems, field: str, value: Timestamp) -> datetime:
+    """The first microsecond not before it: what is kept in microseconds compares with it as with the bound itself."""
+    truncated = time(problems, field, value)
+    return truncated + _MICROSECOND if value.nanos % 1_000 and truncated < _LAST else truncated
 
 
 def seconds(problems: Problems, field: str, value: Duration, *, least: float, most: float) -> float:

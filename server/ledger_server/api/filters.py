@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ledger_client.v1 import filters_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.pieces import enum_of, optional_time
+from ledger_server.api.pieces import enum_of
 from ledger_server.domain.money import Operator, parse_amount
 from ledger_server.reading.metadata import Check, Term, Terms
 from ledger_server.reading.queries import AmountCondition, Between, ListOrder
@@ -31,8 +31,10 @@ def ids_of(problems: Problems, field: str, values: Sequence[str]) -> tuple[str, 
 
 def between(problems: Problems, request: Any, field: str) -> Between:
     """The bounds `<field>_lower_bound` and `<field>_upper_bound`."""
-    lower = optional_time(problems, request, f"{field}_lower_bound")
-    upper = optional_time(problems, request, f"{field}_upper_bound")
+    names = (f"{field}_lower_bound", f"{field}_upper_bound")
+    lower, upper = [
+        fields.time_bound(problems, name, getattr(request, name)) if request.HasField(name) else None for name in names
+    ]
     if lower is not None and upper is not None and upper < lower:
         problems.add(f"{field}_upper_bound", f"must not be before {field}_lower_bound")
     return Between(lower, upper)

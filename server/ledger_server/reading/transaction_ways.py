@@ -134,12 +134,21 @@ async def ways_to_entries(at: Snapshot, query: EntryQuery) -> list[Way]:
 
 
 def _by_amount(conditions: Iterable[AmountCondition]) -> Iterable[Matches]:
-    """The range of amounts that fulfil the conditions, unless it is all of them."""
+    """The ranges of amounts that fulfil the conditions, unless they are all amounts."""
     least, most = 0, _AMOUNT_MAX
+    excluded = set()
     for operator, demanded in conditions:
         if operator in (Operator.EQ, Operator.GTE, Operator.GT):
             least = max(least, demanded + (operator == Operator.GT))
         if operator in (Operator.EQ, Operator.LTE, Operator.LT):
             most = min(most, demanded - (operator == Operator.LT))
-    if (least, most) != (0, _AMOUNT_MAX):
-        yield found_by(sql.find_transactions_by_amount, least, most)
+        if operator == Operator.NE:
+            excluded.add(demanded)
+    ranges = []
+    for amount in sorted(excluded):
+        if least <= amount <= most:
+            ranges.append((least, amount - 1))
+            least = amount + 1
+    ranges.append((least, most))
+    if ranges != [(0, _AMOUNT_MAX)]:
+        yield union(*[found_by(sql.find_transactions_by_amount, *each) for each in ranges if each[0] <= each[1]])
