@@ -34,6 +34,15 @@ class LargeBooks(NamedTuple):
     def transaction_id(self, n: int) -> str:
         return f"10000000-0000-7000-8000-{n:012x}"
 
+    def category_id(self, n: int) -> str:
+        return f"30000000-0000-7000-8000-{n:012x}"
+
+    def monitor_id(self, n: int) -> str:
+        return f"40000000-0000-7000-8000-{n:012x}"
+
+    def other_ledger_id(self, n: int) -> str:
+        return f"50000000-0000-7000-8000-{n:012x}"
+
     def entry_id(self, n: int) -> str:
         """The first one of a transaction."""
         return f"20000000-0000-7000-8000-{n:09x}000"
@@ -63,6 +72,22 @@ async def write_large_books(dsn: str, accounts: int, transactions: int) -> Large
     finally:
         await connection.close()
     return books
+
+
+async def write_large_groups(dsn: str, books: LargeBooks, count: int) -> None:
+    """So many categories, so many monitors on the books' accounts, and so many ledgers, likewise.
+
+    Account n is in category n, and up to the 30th this is in category (n - 1) / 2. Monitor n is on account n, one in
+    `RARE` on category n.
+    """
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SET session_replication_role = replica; SET TimeZone = 'UTC'")
+        for statement in (_CATEGORIES, _MEMBERS, _NESTINGS, _MONITORS, _LEDGERS):
+            await connection.execute(statement, books.ledger_id, BEGAN, books.accounts, count, timeout=600)
+        await connection.execute("VACUUM (ANALYZE)", timeout=600)
+    finally:
+        await connection.close()
 
 
 def _is_rare(n: int, count: int) -> bool:
@@ -183,3 +208,49 @@ _ENTRY_PAIRS = _insert_pairs(
     "n + 1 + $3::bigint",
     f"generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side WHERE {_KIND} = 18",
 )
+
+_CATEGORY = _ID.format("3", "{}")
+_FOUR = "$1::uuid IS NOT NULL AND $2::timestamptz IS NOT NULL AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL"
+
+_CATEGORIES = f"""
+WITH versions AS (
+    INSERT INTO category_versions (ledger_id, category_id, position, posted_debits, posted_credits, pending_debits,
+        pending_credits)
+    SELECT $1::uuid, {_CATEGORY.format("n")}, n + 1, 0, 0, 0, 0 FROM generate_series(0, $4::bigint - 1) AS n
+)
+INSERT INTO categories (ledger_id, category_id, normal_balance, currency, currency_exponent, created_position,
+    created_at, updated_at, name, description, external_id, metadata)
+SELECT $1::uuid, {_CATEGORY.format("n")}, CASE WHEN {_KIND} = 8 THEN 1 ELSE 2 END,
+    CASE WHEN {_KIND} = 9 THEN 'EUR' ELSE 'USD' END, 2, n + 1, {_AT.format("n")}, {_AT.format("n")},
+    'category ' || n, '', 'c' || n, jsonb_build_object('group', ({_KIND})::text)
+FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
+"""
+
+_MEMBERS = f"""
+INSERT INTO category_accounts (ledger_id, category_id, account_id, from_position)
+SELECT $1::uuid, {_CATEGORY.format("n")}, {_ACCOUNT.format("n")}, n + 1
+FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
+"""
+
+_NESTINGS = f"""
+INSERT INTO category_nestings (ledger_id, category_id, member_category_id, from_position)
+SELECT $1::uuid, {_CATEGORY.format("(n - 1) / 2")}, {_CATEGORY.format("n")}, n + 1
+FROM generate_series(1, 30) AS n WHERE {_FOUR}
+"""
+
+_MONITORS = f"""
+INSERT INTO monitors (ledger_id, monitor_id, account_id, category_id, created_position, created_at, updated_at, version,
+    field, operator, value, description, metadata, triggered, since_position, since)
+SELECT $1::uuid, {_ID.format("4", "n")}, CASE WHEN {_KIND} = 8 THEN NULL ELSE {_ACCOUNT.format("n % $3::bigint")} END,
+    CASE WHEN {_KIND} = 8 THEN {_CATEGORY.format("n")} END, n + 1, {_AT.format("n")}, {_AT.format("n")}, 0, 1, 1, 0, '',
+    jsonb_build_object('group', ({_KIND})::text), {_KIND} = 9, n + 1, {_AT.format("n")}
+FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
+"""
+
+_LEDGERS = f"""
+INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest,
+    epoch)
+SELECT {_ID.format("5", "n")}, 'ledger ' || n, '', jsonb_build_object('group', ({_KIND})::text),
+    {_AT.format("n")}, {_AT.format("n")}, 0, {_AT.format("n")}, sha256(''), {_ID.format("5", "n")}
+FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
+"""

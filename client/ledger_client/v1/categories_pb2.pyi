@@ -310,7 +310,11 @@ Global___GetCategoryRequest: _TypeAlias = GetCategoryRequest  # noqa: Y015
 
 @_typing.final
 class ListCategoriesRequest(_message.Message):
-    """Lists categories in the order of their creation. All filters must hold."""
+    """Lists categories in the order of their creation. All filters must hold.
+
+    Filters by names, metadata and balances have no indexes: what they match is looked for along the list's order, about
+    half a million categories a second; pages may then be short.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -57,7 +57,12 @@ Global___GetEntryRequest: _TypeAlias = GetEntryRequest  # noqa: Y015
 
 @_typing.final
 class ListEntriesRequest(_message.Message):
-    """Lists entries: those of an account or of a transaction, or all of a ledger."""
+    """Lists entries: those of an account or of a transaction, or all of a ledger. All filters must hold.
+
+    Of a whole ledger those by direction, by lock_version, by the status POSTED and by metadata that is not there are looked
+    for along the list's order, as an index of them would cost every posting; pages may then be short. The others have
+    indexes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -207,7 +207,11 @@ Global___GetLedgerRequest: _TypeAlias = GetLedgerRequest  # noqa: Y015
 
 @_typing.final
 class ListLedgersRequest(_message.Message):
-    """Lists ledgers, oldest first."""
+    """Lists ledgers, oldest first. All filters must hold.
+
+    Filters by names, metadata and the time of the last change have no indexes: what they match is looked for along the
+    list's order, about half a million ledgers a second; pages may then be short.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -358,7 +358,11 @@ Global___GetBalanceMonitorRequest: _TypeAlias = GetBalanceMonitorRequest  # noqa
 
 @_typing.final
 class ListBalanceMonitorsRequest(_message.Message):
-    """Lists monitors in the order of their creation, with their states and the balances now. All filters must hold."""
+    """Lists monitors in the order of their creation, with their states and the balances now. All filters must hold.
+
+    Filters by metadata have no indexes: what they match is looked for along the list's order, about half a million
+    monitors a second; pages may then be short.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

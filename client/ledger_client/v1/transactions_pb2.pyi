@@ -1282,7 +1282,8 @@ class ListTransactionsRequest(_message.Message):
 
     Filters by id, external id, account, linked transaction, metadata, time, amount, archived_reason and by the statuses
     PENDING and ARCHIVED have indexes: whichever matches least is used. A filter that matches few transactions and has
-    none is looked for along the list's order; pages may then be short.
+    none is looked for along the list's order; pages may then be short: POSTED where nearly all are pending, as an index of
+    posted transactions would cost every posting, and metadata that is not there.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -22,7 +22,7 @@ from ledger_server.reading.paging import SCAN_SECONDS
 from ledger_server.reading.queries import AsOf, CategoryQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
-from ledger_server.reading.ways import Walk, balance_columns, choose, found_by, page_along, positions_literal
+from ledger_server.reading.ways import Walk, Way, balance_columns, choose, found_by, page_along, positions_literal
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, category_version_from
 
@@ -108,7 +108,11 @@ async def categories_by_id(at: Snapshot, category_ids: Iterable[str]) -> dict[st
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:
     """A page of the ledger's categories, by the most selective way to them. Keyed by created_position."""
     named = await _named(at, query)
-    ways = [] if named is None else [found_by(sql.find_categories_by_id, named)]
+    ways: list[Way] = [] if named is None else [found_by(sql.find_categories_by_id, named)]
+    if query.currency is not None:
+        ways.append(Walk(sql.walk_categories_by_currency, (query.currency,)))
+    if query.normal_balance is not None:
+        ways.append(Walk(sql.walk_categories_by_normal_balance, (int(query.normal_balance),)))
     way = await choose(at, ways, Walk(sql.walk_categories_by_creation), descending=False)
     filters = _filters(query, named)
 

@@ -39,8 +39,8 @@ async def list_monitors(at: Snapshot, query: MonitorQuery) -> Page[MonitorReadin
         ways.append(found_by(sql.find_monitors_on_account, account_id))
     if category_id is not None:
         ways.append(found_by(sql.find_monitors_on_category, category_id))
-    if query.triggered:
-        ways.append(Walk(sql.walk_triggered_monitors))
+    if query.triggered is not None:
+        ways.append(Walk(sql.walk_monitors_by_state, (query.triggered,)))
     way = await choose(at, ways, Walk(sql.walk_monitors_by_creation), descending=False)
 
     async def read(positions: Iterable[int], after: Key, _: int, count: int) -> list[Row]:

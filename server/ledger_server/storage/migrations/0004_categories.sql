@@ -30,6 +30,8 @@ CREATE UNIQUE INDEX category_external_id_unique ON categories (ledger_id, extern
     WHERE external_id IS NOT NULL AND deleted_position IS NULL;
 -- Created order is position order; ListCategories pages by it.
 CREATE UNIQUE INDEX category_created_position_unique ON categories (ledger_id, created_position);
+CREATE INDEX categories_by_currency ON categories (ledger_id, currency, created_position);
+CREATE INDEX categories_by_normal_balance ON categories (ledger_id, normal_balance, created_position);
 
 -- The counters of a category after each command that moved an account under it, or changed which accounts those are, from
 -- its creation on. Rows are only ever inserted: as of any position they are one row, the newest one not after it.

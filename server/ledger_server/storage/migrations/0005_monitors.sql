@@ -52,7 +52,7 @@ CREATE INDEX monitors_on_account ON monitors (ledger_id, account_id, created_pos
 CREATE INDEX monitors_on_category ON monitors (ledger_id, category_id, created_position)
     WHERE category_id IS NOT NULL AND deleted_at IS NULL;
 -- What an operator asks for.
-CREATE INDEX monitors_triggered ON monitors (ledger_id, created_position) WHERE triggered AND deleted_at IS NULL;
+CREATE INDEX monitors_by_state ON monitors (ledger_id, triggered, created_position) WHERE deleted_at IS NULL;
 
 -- Every condition a monitor ever had, from the position of the command that gave it on. Rows are only ever inserted.
 CREATE TABLE monitor_conditions (
