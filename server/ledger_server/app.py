@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from ledger_server.api.admin_service import LedgerAdminService
 from ledger_server.api.server import serving
@@ -25,6 +26,7 @@ from ledger_server.storage.databases import Database, Databases, Prepared, prepa
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.epochs import noticing_restores, renew_epochs
 from ledger_server.storage.pool import read_pool
+from ledger_server.storage.presence import asking
 from ledger_server.storage.statistics import fresh_statistics
 
 
@@ -78,6 +80,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 settings.listen,
                 credentials,
                 settings.drain_seconds,
+                partial(asking, dsn),
             ) as port,
         ):
             yield App(port, dsn, postgres, prepared.migrations_applied, prepared.risks)

@@ -532,7 +532,9 @@ class Heartbeat(_message.Message):
     epoch: _builtins.str
     """The epoch of `position`."""
     lag: _builtins.int
-    """How many committed events the stream has still to go through."""
+    """How many committed events the stream has still to go through. Absent while the server cannot know, because its
+    database has not answered for 3 s: `time` tells since when.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """The database's time at which the ledger was last seen to stand at `position`."""

@@ -1,8 +1,15 @@
-"""The standard health service, whose watchers do not keep a server from stopping."""
+"""The standard health service, for two kinds of callers.
+
+Who restarts a process that hangs asks for "": it serves until it drains. Who chooses among servers asks for
+`ledger.v1.LedgerService` or `LedgerAdminService`: they serve while their database answers, too.
+
+Its watchers do not keep a server from stopping.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -17,8 +24,9 @@ class Health(health.aio.HealthServicer):
     for draining.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, services: Sequence[str]) -> None:
         super().__init__()
+        self._services = services
         self._is_over = asyncio.Event()
 
     async def Watch(self, request: HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -32,6 +40,17 @@ class Health(health.aio.HealthServicer):
             await asyncio.gather(*tasks, return_exceptions=True)
         await context.write(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+
+    async def begin(self) -> None:
+        """Everything is served."""
+        await self.set("", HealthCheckResponse.SERVING)
+        await self.tell_of_database(is_present=True)
+
+    async def tell_of_database(self, is_present: bool) -> None:
+        """Says so of all services."""
+        status = HealthCheckResponse.SERVING if is_present else HealthCheckResponse.NOT_SERVING
+        for name in self._services:
+            await self.set(name, status)
 
     async def enter_graceful_shutdown(self) -> None:
         """Not serving from here on, and no watch goes on."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ledger_client.v1 import admin_service_pb2, ledger_service_pb2
@@ -55,14 +55,17 @@ async def serving(
     listen: str,
     credentials: grpc.ServerCredentials | None,
     drain_seconds: float,
+    asking: Callable[[Callable[[bool], Awaitable[None]]], AbstractAsyncContextManager[None]],
 ) -> AsyncIterator[int]:
     """Serves within the block and yields the port; at its end calls under way may finish for drain_seconds.
+
+    asking: tells within its block whether the database is there, which health passes on.
 
     Raises ListenError.
     """
     check_address(listen)
     server = grpc.aio.server(options=OPTIONS)
-    healthiness, door = Health(), Door()
+    healthiness, door = Health([_SERVICE.full_name, _ADMIN_SERVICE.full_name]), Door()
     server.add_generic_rpc_handlers(
         (method_handlers(_SERVICE, service, door), method_handlers(_ADMIN_SERVICE, admin_service, door))
     )
@@ -74,10 +77,10 @@ async def serving(
     except RuntimeError:
         raise ListenError(f"cannot listen on {listen}: gRPC's line above says why") from None
     await server.start()
-    for name in ("", _SERVICE.full_name, _ADMIN_SERVICE.full_name):
-        await healthiness.set(name, health_pb2.HealthCheckResponse.SERVING)
+    await healthiness.begin()
     try:
-        yield port
+        async with asking(healthiness.tell_of_database):
+            yield port
     finally:
         await healthiness.enter_graceful_shutdown()
         await hub.drain()

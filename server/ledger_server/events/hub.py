@@ -347,7 +347,7 @@ def _heartbeat(tailer: Tailer, subscription: Subscription) -> bytes:
     if not subscription.is_behind and tailer.position >= position:
         position, stood_there_at = tailer.position, tailer.time
     subscription.position = position
-    return messages.heartbeat(position, tailer.epoch, stood_there_at, max(0, tailer.head_position - position))
+    return messages.heartbeat(position, tailer.epoch, stood_there_at, tailer.lag(position))
 
 
 def _shutting_down() -> ShuttingDown:

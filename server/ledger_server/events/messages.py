@@ -220,7 +220,7 @@ def conflated(deliveries: Sequence[Delivery]) -> Iterator[tuple[int, bytes]]:
     yield position, WatchBalancesResponse(conflated=message).SerializeToString()
 
 
-def heartbeat(position: int, epoch: str, time: datetime, lag: int) -> bytes:
+def heartbeat(position: int, epoch: str, time: datetime, lag: int | None) -> bytes:
     beat = Heartbeat(position=position, epoch=epoch, time=timestamp_to(time), lag=lag)
     return WatchBalancesResponse(heartbeat=beat).SerializeToString()
 

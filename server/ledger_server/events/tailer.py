@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain, count, repeat
@@ -40,6 +41,8 @@ BACKOFF_SECONDS_MAX = 1.0
 RECENT_EVENTS_MAX = 256
 RECENT_BYTES_MAX = 128 * 1024
 COMMITTED_MAX = 100
+# So long what the database said of the log's end is believed; it is asked at least once a second.
+SEEN_SECONDS = 3.0
 
 _Key = TypeVar("_Key", str, tuple[str, str])
 
@@ -54,6 +57,7 @@ class Tailer:
         self.position = head.position
         self.time = head.time
         self.head_position = head.position
+        self._seen_at = time.monotonic()
         self.subscriptions: set[Subscription] = set()
         # Of all of them, not of the live ones only: so whoever becomes live finds the newest events looked up.
         self._wants = Wants()
@@ -85,8 +89,14 @@ class Tailer:
                 self._committed.clear()
         self._news.set()
 
+    def lag(self, position: int) -> int | None:
+        """How many events there are behind a position; None if the database has not said so of late."""
+        is_known = time.monotonic() - self._seen_at < SEEN_SECONDS
+        return max(0, self.head_position - position) if is_known else None
+
     def saw(self, head: Head) -> None:
         """The database says where the log ends."""
+        self._seen_at = time.monotonic()
         if head.epoch != self.epoch:
             self.end(epoch_changed(head.epoch))
         elif head.position == self.position:

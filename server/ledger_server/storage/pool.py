@@ -79,6 +79,12 @@ async def connect_doorbell(dsn: str) -> Connection:
     )
 
 
+async def connect_presence(dsn: str) -> Connection:
+    """A connection to ask whether the database is there."""
+    settings = _COMMON_SETTINGS | {"application_name": "ledger-presence"}
+    return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, server_settings=settings)
+
+
 @asynccontextmanager
 async def read_pool(dsn: str, *, size_max: int) -> AsyncIterator[Pool]:
     """Connections for reads: REPEATABLE READ, READ ONLY."""

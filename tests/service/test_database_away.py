@@ -1,0 +1,68 @@
+"""A server that is cut off from its database says so: by its health, and to those who watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ledger_client import Heartbeat, LedgerClient
+from tests.conftest import Server, new_server
+from tests.proxy import Proxy, proxied, socket_of
+from tests.service.raw import channel_to
+
+SERVICE = "ledger.v1.LedgerService"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+async def link(database: str) -> AsyncIterator[Proxy]:
+    """Between a server and its database."""
+    async with proxied(socket_of(database)) as link:
+        yield link
+
+
+@pytest.fixture
+async def far_server(database: str, link: Proxy) -> AsyncIterator[Server]:
+    async with new_server(link.dsn(urlsplit(database).path.removeprefix("/"))) as server:
+        yield server
+
+
+@pytest.mark.parametrize("how", ["black hole", "cut"])
+async def test_its_services_are_not_healthy_but_its_process_is(far_server: Server, link: Proxy, how: str) -> None:
+    async with asyncio.timeout(30), channel_to(far_server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        service = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert (await service.read()).status == SERVING
+        link.black_hole()
+        if how == "cut":
+            link.cut()
+        assert (await service.read()).status == NOT_SERVING
+        assert (await stub.Check(health_pb2.HealthCheckRequest(service=""))).status == SERVING
+        link.heal()
+        assert (await service.read()).status == SERVING
+
+
+async def test_its_streams_do_not_say_that_nothing_is_missing(far_server: Server, link: Proxy) -> None:
+    async with asyncio.timeout(30), LedgerClient(far_server.address) as client:
+        ledger = await client.create_ledger("Far")
+        async with client.watch_balances(ledger.id, heartbeat_interval=0.1) as stream:
+            last = await _heartbeat(stream, knows_lag=True)
+            link.black_hole()
+            silent = await _heartbeat(stream, knows_lag=False)
+            assert silent.position == last.position
+            link.heal()
+            again = await _heartbeat(stream, knows_lag=True)
+    assert again.time.ToNanoseconds() > silent.time.ToNanoseconds()
+
+
+async def _heartbeat(stream: AsyncIterator[object], *, knows_lag: bool) -> Heartbeat:
+    """The next one that says how much is missing, or that does not."""
+    async for happened in stream:
+        if isinstance(happened, Heartbeat) and happened.HasField("lag") == knows_lag:
+            return happened
+    raise AssertionError("the stream has ended")
