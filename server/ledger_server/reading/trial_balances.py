@@ -6,11 +6,13 @@ all its pages together.
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from ledger_server.domain.money import Counters, NormalBalance
 from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.page_tokens import LOWEST, Key, from_token, to_token
+from ledger_server.reading.paging import SCAN_SECONDS
 from ledger_server.reading.queries import AsOf, TrialBalanceQuery
 from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
 from ledger_server.storage import sql
@@ -26,7 +28,13 @@ class Sides(NamedTuple):
     credit_balance: int = 0
 
     def __add__(self, other: Sides) -> Sides:  # type: ignore[override]
-        return Sides(*(a + b for a, b in zip(self, other, strict=True)))
+        debits, credits, debit_balance, credit_balance = other
+        return Sides(
+            self.debits + debits,
+            self.credits + credits,
+            self.debit_balance + debit_balance,
+            self.credit_balance + credit_balance,
+        )
 
 
 class TrialBalanceRow(NamedTuple):
@@ -86,19 +94,21 @@ async def _totals(snapshot_from: SnapshotFrom, position: int, as_of: AsOf) -> li
     after = LOWEST.number
     while True:
         async with snapshot_from(position) as at:
-            rows = await _rows(at, after, as_of, PART_ACCOUNTS)
-        for _, row in rows:
-            known = totals.get(row.currency)
-            totals[row.currency] = TrialBalanceTotal(
-                row.currency,
-                row.currency_exponent,
-                1 + (known.account_count if known else 0),
-                row.posted + (known.posted if known else Sides()),
-                row.pending + (known.pending if known else Sides()),
-            )
-        if len(rows) < PART_ACCOUNTS:
-            return [totals[currency] for currency in sorted(totals)]
-        after = rows[-1][0]
+            give_up_at = time.monotonic() + SCAN_SECONDS
+            while time.monotonic() < give_up_at:
+                rows = await _rows(at, after, as_of, PART_ACCOUNTS)
+                for _, row in rows:
+                    known = totals.get(row.currency)
+                    totals[row.currency] = TrialBalanceTotal(
+                        row.currency,
+                        row.currency_exponent,
+                        1 + (known.account_count if known else 0),
+                        row.posted + (known.posted if known else Sides()),
+                        row.pending + (known.pending if known else Sides()),
+                    )
+                if len(rows) < PART_ACCOUNTS:
+                    return [totals[currency] for currency in sorted(totals)]
+                after = rows[-1][0]
 
 
 async def _rows(at: Snapshot, after: int, as_of: AsOf, count: int) -> list[tuple[int, TrialBalanceRow]]:
