@@ -1,7 +1,7 @@
 """Calls about categories."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -34,8 +34,8 @@ from ledger_client.v1.categories_pb2 import (
 from ledger_client.v1.filters_pb2 import MetadataFilter
 
 
-class CategoryFilters(TypedDict, total=False):
-    """Which categories to list; all that are given must hold."""
+class CategoryFilters(BalanceTime, total=False):
+    """Which categories to list, all that are given must hold; and with their balances as of which time."""
 
     category_ids: Iterable[str]
     """With one of these ids, at most 1,000."""
@@ -169,6 +169,7 @@ class CategoryCalls(Connection):
             metadata_filter=filters.get("metadata_filter"),
             balances=filters.get("balances", ()),
             min_position=filters.get("min_position"),
+            **time_fields(filters),
         )
         return await self._call(self.stub.ListCategories, request, timeout)
 

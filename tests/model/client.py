@@ -145,7 +145,10 @@ class ServiceLedger:
             "known_at": question.known_at,
         }
         if question.category is not None:
-            category = await self.client.get_category(self.id, self._ids[question.category], **time)
+            category_id = self._ids[question.category]
+            category = await self.client.get_category(self.id, category_id, **time)
+            (listed,) = [each async for each in self.client.categories(self.id, category_ids=[category_id], **time)]
+            assert listed.balances == category.balances
             return [{"balances": _balances(category.balances)}]
         ids = [self._ids[key] for key in question.accounts]
         if len(ids) > 1:

@@ -135,6 +135,12 @@ ROWS = [
         "category_ids[0]",
     ),
     field(
+        "two answers to what was known of listed categories",
+        "ListCategories",
+        lambda b: listing(b, as_of_position=1, known_at=Timestamp()),
+        "known_at",
+    ),
+    field(
         "the parents of what is no category's id",
         "ListCategories",
         lambda b: listing(b, member_category_id="x"),

@@ -353,6 +353,11 @@ class ListCategoriesRequest(_message.Message):
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     BALANCES_FIELD_NUMBER: _builtins.int
     MEMBER_CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_POSITION_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The ledger that holds them."""
     page_size: _builtins.int
@@ -373,6 +378,10 @@ class ListCategoriesRequest(_message.Message):
     """Keep only categories of this normality; unspecified: all."""
     member_category_id: _builtins.str
     """Keep only the parents of this category, which it is directly in; empty: all."""
+    as_of_position: _builtins.int
+    """The balances as they stood right after this position; OUT_OF_RANGE (POSITION_IN_FUTURE) if the ledger is not there
+    yet. Not together with known_at.
+    """
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keep only categories with these ids, at most 1,000; empty: all."""
@@ -393,6 +402,27 @@ class ListCategoriesRequest(_message.Message):
     def balances(self) -> _containers.RepeatedCompositeFieldContainer[_balances_pb2.BalanceCondition]:
         """Keep only categories whose balances as they stand fulfil all of these; at most 18."""
 
+    @_builtins.property
+    def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
+        """Balances as of another time: see GetCategoryRequest, and so for those that follow. By effective time the accounts
+        under each category are summed one by one, so pages may be short.
+        Only entries effective at this time or later; a bound finer than a microsecond is compared as it is.
+        """
+
+    @_builtins.property
+    def effective_at_upper_bound(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective before this time; not before the lower bound."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Only entries effective at this time or before. Not together with a bound."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """Only what was known at this time: as of the last position whose time is not after it. OUT_OF_RANGE (POSITION_PRUNED)
+        if the log is pruned up to there. Not together with as_of_position.
+        """
+
     def __init__(
         self,
         *,
@@ -411,13 +441,23 @@ class ListCategoriesRequest(_message.Message):
         metadata_filter: _filters_pb2.MetadataFilter | None = ...,
         balances: _abc.Iterable[_balances_pb2.BalanceCondition] | None = ...,
         member_category_id: _builtins.str = ...,
+        effective_at_lower_bound: _timestamp_pb2.Timestamp | None = ...,
+        effective_at_upper_bound: _timestamp_pb2.Timestamp | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        as_of_position: _builtins.int | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "metadata_filter", b"metadata_filter", "min_position", b"min_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "metadata_filter", b"metadata_filter", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "account_id", b"account_id", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "external_id", b"external_id", "ledger_id", b"ledger_id", "member_category_id", b"member_category_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account_id", b"account_id", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "known_at", b"known_at", "ledger_id", b"ledger_id", "member_category_id", b"member_category_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
+    _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_position) -> _WhichOneofReturnType__as_of_position | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_position) -> _WhichOneofReturnType__min_position | None: ...
 
 Global___ListCategoriesRequest: _TypeAlias = ListCategoriesRequest  # noqa: Y015

@@ -197,6 +197,7 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
         balances=conditions_of(problems, "balances", request.balances),
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),
+        as_of=as_of(problems, request),
     )
     problems.raise_if_any()
     return query

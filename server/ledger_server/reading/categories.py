@@ -19,12 +19,15 @@ from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import LOWEST, Key, from_token
 from ledger_server.reading.paging import SCAN_SECONDS
-from ledger_server.reading.queries import AsOf, CategoryQuery
+from ledger_server.reading.queries import NOW, AsOf, CategoryQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
 from ledger_server.reading.ways import Walk, Way, balance_columns, choose, found_by, page_along, positions_literal
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, category_version_from
+
+# After so long a page by effective time takes no further category.
+PAGE_SECONDS = 1.0
 
 
 async def get_category(at: Snapshot, category: Ref) -> CategoryVersion:
@@ -47,15 +50,36 @@ async def get_category_as_of(
     """
     async with snapshot_from(min_position) as at:
         category_id = (await get_category(at, category)).category.id
-        position = await _position(at, as_of)
-        (row,) = await at.connection.fetch(sql.load_categories_at, at.ledger_id, [category_id], position)
-        answer = at.read(category_version_from(row))
-        if as_of.effective_from is None and as_of.effective_before is None:
-            return answer
-        rows = await at.connection.fetch(sql.list_categories_under_at, at.ledger_id, [category_id], position)
-    known = AsOf(as_of.effective_from, as_of.effective_before, position=position)
-    counters = await _sum(snapshot_from, [row["category_id"] for row in rows], known, answer.position)
-    return answer._replace(value=replace(answer.value, counters=counters))
+        known = await _known(at, as_of)
+        (version,) = await _then(at, [category_id], known)
+        answer = at.read(version)
+    return answer._replace(value=await _within(snapshot_from, version, known, answer.position))
+
+
+async def _then(at: Snapshot, category_ids: list[str], known: AsOf) -> list[CategoryVersion]:
+    """These categories, in their order, with what they counted at a position."""
+    rows = await at.connection.fetch(sql.load_categories_at, at.ledger_id, category_ids, known.position)
+    versions = {row["category_id"]: category_version_from(row) for row in rows}
+    return [versions[category_id] for category_id in category_ids]
+
+
+async def _within(snapshot_from: SnapshotFrom, version: CategoryVersion, known: AsOf, position: int) -> CategoryVersion:
+    """A category as it counted at a position, with what of that is in an effective window, if one is asked for.
+
+    `position` is one that the ledger has reached.
+    """
+    if known.effective_from is None and known.effective_before is None:
+        return version
+    async with snapshot_from(position) as at:
+        under = [version.category.id]
+        rows = await at.connection.fetch(sql.list_categories_under_at, at.ledger_id, under, known.position)
+    counters = await _sum(snapshot_from, [row["category_id"] for row in rows], known, position)
+    return replace(version, counters=counters)
+
+
+async def _known(at: Snapshot, as_of: AsOf) -> AsOf:
+    """The same question, with the position that says what was known."""
+    return AsOf(as_of.effective_from, as_of.effective_before, position=await _position(at, as_of))
 
 
 async def _position(at: Snapshot, as_of: AsOf) -> int:
@@ -103,6 +127,27 @@ async def categories_by_id(at: Snapshot, category_ids: Iterable[str]) -> dict[st
     """Those of the categories that exist."""
     rows = await at.connection.fetch(sql.load_categories, at.ledger_id, sorted(set(category_ids)))
     return {row["category_id"]: category_version_from(row) for row in rows}
+
+
+async def list_categories_as_of(snapshot_from: SnapshotFrom, query: CategoryQuery) -> Page[CategoryVersion]:
+    """A page of the ledger's categories, with their balances as of some time; `snapshot_from` as above.
+
+    By effective time a page ends early, behind its first category, when it has taken long enough.
+    """
+    async with snapshot_from(query.min_position) as at:
+        page = await list_categories(at, query)
+        if query.as_of == NOW:
+            return page
+        known = await _known(at, query.as_of)
+        versions = await _then(at, [each.category.id for each in page.items], known)
+    give_up_at = time.monotonic() + PAGE_SECONDS
+    read: list[CategoryVersion] = []
+    while len(read) < len(versions) and not (read and time.monotonic() > give_up_at):
+        read.append(await _within(snapshot_from, versions[len(read)], known, page.position))
+    if len(read) == len(versions):
+        return page._replace(items=read)
+    last_position = read[-1].category.created_position
+    return at.page(query, read, Key.at(last_position, last_position))
 
 
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:

@@ -164,8 +164,10 @@ class AccountVersionQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryQuery(LedgerPageQuery):
-    """Categories, oldest first. `account_id` is one that they are above, `parent_category_id` one that they are in,
-    `member_category_id` one that is in them.
+    """Categories, oldest first, with their balances as of some time.
+
+    `account_id` is one that they are above, `parent_category_id` one that they are in, `member_category_id` one that is
+    in them.
 
     `names` are parts of names, `balances` are of those as they stand; nothing named in a filter means all.
     """
@@ -181,6 +183,7 @@ class CategoryQuery(LedgerPageQuery):
     balances: tuple[BalanceCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
     metadata_terms: Terms | None = None
+    as_of: AsOf = NOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

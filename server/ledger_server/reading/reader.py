@@ -126,8 +126,11 @@ class Reader:
             )
 
     async def list_categories(self, query: CategoryQuery, timeout: float | None = None) -> Page[CategoryVersion]:
-        async with self._at_page(query, timeout) as at:
-            return await categories.list_categories(at, query)
+        """A page with balances as of some time; by effective time in snapshots of their own."""
+        async with asyncio.timeout(timeout):
+            return await categories.list_categories_as_of(
+                lambda position: self._at(query.ledger_id, position, timeout), query
+            )
 
     async def get_transaction(
         self, ledger_id: str, transaction: Ref, min_position: int | None = None, timeout: float | None = None
