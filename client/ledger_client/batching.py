@@ -3,8 +3,9 @@
 An RPC costs a service in Python more than the posting within it. So while a call of a ledger is on its way, its further
 writes gather, and go together as one BatchWriteTransactions that is not atomic: what the service does with commits,
 done with calls. Nobody waits for company: a lone caller's write is a call of its own, at once, and what gathers goes
-with the event loop's next turn unless ``CALLS_MAX`` are on their way. Each write keeps its request_id, its deadline,
-and its own answer or refusal.
+with the event loop's next turn unless ``CALLS_MAX`` are on their way. A crowd goes in equal calls, so that the service
+decides one while its database writes another. Each write keeps its request_id, its deadline, and its own answer or
+refusal.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from ledger_client.v1.transactions_pb2 import (
     TransactionResult,
 )
 
-CALLS_MAX = 2  # while the service writes one batch, the next is made and sent
+CALLS_MAX = 4  # while the service writes one batch, the next ones are made, sent and decided
+SHARE_MIN = 16  # so many writes are not worth two calls
 COMMANDS_MAX = 500  # the service answers no more of them with whole transactions
 ENTRIES_MAX = 5_000
 BYTES_MAX = 2**20
@@ -48,6 +50,8 @@ class Line:
         self._batch = batch
         self._metadata = metadata
         self._calls = 0
+        # The writes in them.
+        self._sent = 0
         self._waiting: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -60,10 +64,11 @@ class Line:
     def call(self) -> Iterator[None]:
         """Within it a call is on its way; then those who waited go."""
         self._calls += 1
+        self._sent += 1
         try:
             yield
         finally:
-            self._returned()
+            self._returned(1)
 
     async def join(self, write: TransactionWrite, timeout: float) -> TransactionResult:
         """The result of a write that goes with the next batch.
@@ -84,18 +89,20 @@ class Line:
             timer.cancel()
 
     def _send(self) -> None:
-        """Sends what waits, if there may be one more call."""
-        if self._calls < CALLS_MAX and (batch := self._take()):
+        """Sends what waits, in equal calls, if there may be more of them."""
+        share = max(-(-(self._sent + len(self._waiting)) // CALLS_MAX), SHARE_MIN)
+        while self._calls < CALLS_MAX and (batch := self._take(min(share, COMMANDS_MAX))):
             self._calls += 1
+            self._sent += len(batch)
             task = asyncio.create_task(self._answer(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch, without those whose caller has left; empty if nobody waits."""
+    def _take(self, count: int) -> list[_Waiting]:
+        """The next batch of so many, without those whose caller has left; empty if nobody waits."""
         batch: list[_Waiting] = []
         entries = size = 0
-        while self._waiting and len(batch) < COMMANDS_MAX:
+        while self._waiting and len(batch) < count:
             waiting = self._waiting[0]
             if not waiting.result.done():
                 entries += len(getattr(waiting.write, "entries", ()))
@@ -123,10 +130,11 @@ class Line:
                 if not waiting.result.done():
                     waiting.result.set_result(result)
         finally:
-            self._returned()
+            self._returned(len(batch))
 
-    def _returned(self) -> None:
+    def _returned(self, count: int) -> None:
         self._calls -= 1
+        self._sent -= count
         self._send()
 
 

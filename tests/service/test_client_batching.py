@@ -97,7 +97,7 @@ async def test_no_more_than_the_service_answers_whole_go_in_one_batch(held: Held
     tasks = [held.call(f"r-{n}") for n in range(1_200)]
     held.let_go()
     assert [(await task).id for task in tasks] == [f"r-{n}" for n in range(1_200)]
-    assert sorted(len(ids) for ids in held.batches) == [1, 199, 500, 500]
+    assert sorted(len(ids) for ids in held.batches) == [1, 299, 300, 300, 300]
 
 
 async def test_ledgers_and_actors_do_not_share_calls(held: Held) -> None:
