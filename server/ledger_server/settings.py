@@ -28,7 +28,7 @@ class Settings:
     may_lose_data: use a PostgreSQL even if its settings lose acknowledged writes, as a test's may.
     postgres_bin: where the embedded PostgreSQL's binaries are; default: found by themselves.
     tls_certificate, tls_key: PEM files; both or neither.
-    lanes: connections for writing; readers: connections for reading, at most.
+    lanes: writers of batches, with two connections each; readers: connections for reading, at most.
     ready_file: written with the address once the server serves, removed when it stops.
     log_format: `pretty`, `json`, or `auto`: pretty on a terminal. log_level: debug, info, warning or error.
     event_retention: how long events can be watched, at least; default: for ever. In the environment seconds, or a

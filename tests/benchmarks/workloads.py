@@ -21,7 +21,8 @@ from ledger_server.api.commands import create_transaction
 from ledger_server.domain.book import Book
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.batch import write_batch
-from ledger_server.storage.pool import Connection, connect_lane
+from ledger_server.posting.drafts import draft, write_draft
+from ledger_server.storage.pool import Connection, connect_beside_lane, connect_lane
 from tests.benchmarks import books
 from tests.benchmarks.measure import Call, Run, exhaust, repeat
 from tests.benchmarks.orders import ACCOUNTS, FUNDS, HOT, Order, orders
@@ -189,8 +190,8 @@ class Workloads:
         statements; its latency is the time spent waiting for them and nothing else.
         """
         ledger_id, account_ids = await self._new_ledger()
-        connection = await connect_lane(self._server.dsn)
-        stopwatch = Stopwatch(connection)
+        connection, beside = await connect_lane(self._server.dsn), await connect_beside_lane(self._server.dsn)
+        writes, reads = Stopwatch(connection), Stopwatch(beside)
         book: Book | None = None
         stream = orders(label)
 
@@ -200,14 +201,22 @@ class Workloads:
             request.request_id = new_request_id()
             command = create_transaction(request)
             command.mark = fingerprint(command)
-            (answer,), book = await write_batch(cast(Connection, stopwatch), ledger_id, [command], book)
+            if book is None:
+                (answer,), book = await write_batch(cast(Connection, writes), ledger_id, [command], book)
+            else:
+                drafted = await draft(cast(Connection, reads), book, [command], {}, book.position)
+                assert drafted is not None
+                await write_draft(cast(Connection, writes), drafted.rows)
+                (answer,) = drafted.answers
             if isinstance(answer, Exception):
                 raise answer
             return 1
 
         try:
             position, transactions = await books.standing(connection, ledger_id)
-            run = await repeat([call], seconds, replace(self._processes, server=None), lambda: stopwatch.seconds)
+            run = await repeat(
+                [call], seconds, replace(self._processes, server=None), lambda: writes.seconds + reads.seconds
+            )
             await books.audit(connection, ledger_id, position + run.acknowledged, transactions + run.acknowledged)
         finally:
             await connection.close()

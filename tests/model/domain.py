@@ -72,7 +72,7 @@ class DomainClient(LedgerClient):
         self._batches = None
         self.ledger_id = new_id()
         ledger = Ledger(self.ledger_id, "Test", "", {}, _START, _START)
-        self.book = Book(ledger, new_id(), 0, b"")
+        self.book = Book(ledger, new_id(), 0, _START, b"")
         self._history: dict[str, list[Transaction]] = {}
 
     async def _call(self, method: Any, request: Any, *_: object) -> Any:

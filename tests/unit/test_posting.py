@@ -60,7 +60,7 @@ async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
 def new_book() -> Book:
     """Four accounts, and a pending (external id "q") and a posted transaction ("p") between the first two."""
     ledger_id = new_id()
-    book = Book(Ledger(ledger_id, "Test", "", {}, NOW, NOW), new_id(), 0, b"")
+    book = Book(Ledger(ledger_id, "Test", "", {}, NOW, NOW), new_id(), 0, NOW, b"")
     for name in ("a", "b", "other currency", "frozen"):
         account = CreateAccount(
             ledger_id=ledger_id,

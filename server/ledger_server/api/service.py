@@ -21,9 +21,9 @@ from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, Transaction
 from ledger_server.events.hub import Hub
-from ledger_server.posting.batch import Answer
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Acknowledgement, Written
+from ledger_server.posting.repeats import Answer
 from ledger_server.reading import Reader
 
 

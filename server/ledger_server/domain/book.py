@@ -114,6 +114,8 @@ class Book:
     ledger: Ledger
     epoch: str
     position: int
+    # Of the newest event; no event is older than the one before it.
+    time: datetime
     digest: bytes
     accounts: dict[str, AccountVersion] = field(default_factory=dict)
     account_ids: dict[str, str] = field(default_factory=dict)

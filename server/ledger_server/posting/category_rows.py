@@ -59,6 +59,7 @@ class CategoryRows:
     def __init__(self, ledger_id: str, now: datetime) -> None:
         self._ledger_id = ledger_id
         self._now = now
+        self._has_any = False
         self._new: dict[str, Category] = {}
         self._updated: dict[str, Category] = {}
         self._deleted: dict[str, int] = {}
@@ -66,7 +67,11 @@ class CategoryRows:
         self._accounts = _Members(sql.insert_category_accounts, sql.end_category_account)
         self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nesting)
 
+    def __bool__(self) -> bool:
+        return self._has_any
+
     def add_effect(self, effect: Effect) -> None:
+        self._has_any = True
         position = effect.position
         for _, after in effect.category_changes:
             posted_debits, posted_credits, pending_debits, pending_credits = after.counters

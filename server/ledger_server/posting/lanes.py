@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -29,20 +30,26 @@ from ledger_server.domain.commands import (
 from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
-from ledger_server.posting.batch import Answer, validate
+from ledger_server.posting.batch import validate
 from ledger_server.posting.nesting import nests_categories
+from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
-from ledger_server.posting.worker import Worker
+from ledger_server.posting.worker import Flight, Worker
 from ledger_server.storage.pool import Pool, snapshot
 
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 1_000
 BATCH_ENTRIES_MAX = 20_000
+# A batch is drafted beside the one that is being written only if so many commands wait for it: for fewer, the gain is
+# less than the commit that it costs.
+BESIDE_COMMANDS_MIN = 16
 # Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
 REMEMBERED_ACCOUNTS_MAX = 20_000
 REMEMBERED_TRANSACTIONS_MAX = 2_000
 REMEMBERED_LEDGERS_MAX = 100
+# Twice as many, so that there is room for those that are not pending.
+DRAFTED_TRANSACTIONS_MAX = 2 * REMEMBERED_TRANSACTIONS_MAX
 # So often what categories have in common is summed for one command, if it keeps changing.
 SUMMED_TIMES_MAX = 8
 
@@ -64,8 +71,12 @@ class Lane:
     def __init__(self, ledger_id: str) -> None:
         self.ledger_id = ledger_id
         self.tickets: deque[_Ticket] = deque()
-        # In a worker's hands, or in the line for one.
+        self.waiting = 0
+        # In the line for a worker.
         self.is_scheduled = False
+        # How many workers have got it: a second one drafts its next batch while the first writes one.
+        self.workers = 0
+        self.flight: Flight | None = None
         self.book: Book | None = None
         # Until then, other servers are taken to write this ledger too.
         self.shared_until = 0.0
@@ -86,7 +97,36 @@ class Lane:
                     break
                 batch.append(ticket)
             self.tickets.popleft()
+            self.waiting -= len(ticket.commands)
         return batch
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker should take it.
+
+        A second one should not before half as much waits as is on its way: a crowd is halved, not split into a
+        large batch and one of those few who came too late for it.
+        """
+        if self.is_scheduled or not self.tickets:
+            return False
+        return not self.workers or (
+            self.workers == 1
+            and self.flight is not None
+            and self.waiting >= max(self.flight.count // 2, BESIDE_COMMANDS_MIN)
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker has got it or will get it."""
+        return not self.is_scheduled and not self.workers
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether memory has to let go of something first, which it may only while nobody drafts."""
+        book = self.book
+        return book is None or (
+            len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > DRAFTED_TRANSACTIONS_MAX
+        )
 
     def remember(self, book: Book | None) -> None:
         """Keeps of a book for the next batch what is likely to be named again."""
@@ -148,6 +188,7 @@ class Lanes:
             refuse_a_crowd(len(lane.tickets), arrived - lane.tickets[0].arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, nests_categories(commands[0])))
+        lane.waiting += len(commands)
         self._unanswered += len(commands)
         self._unanswered_entries += entry_count
         self._schedule(lane)
@@ -191,13 +232,14 @@ class Lanes:
     async def _serve(self, worker: Worker) -> None:
         while True:
             _, _, lane = await self._scheduled.get()
+            lane.is_scheduled = False
+            lane.workers += 1
             tickets = lane.take()
             if tickets:
                 await self._write(worker, lane, tickets)
-            lane.is_scheduled = False
-            if lane.tickets:
-                self._schedule(lane)
-            else:
+            lane.workers -= 1
+            self._schedule(lane)
+            if lane.is_idle:
                 self._rest(lane)
 
     def _rest(self, lane: Lane) -> None:
@@ -206,11 +248,11 @@ class Lanes:
         if lane.book is not None or lane.lost_at is not None:
             self._lanes[lane.ledger_id] = lane
         if len(self._lanes) > REMEMBERED_LEDGERS_MAX:
-            idle = (other for other in self._lanes.values() if not other.is_scheduled)
+            idle = (other for other in self._lanes.values() if other.is_idle)
             self._lanes.pop(next(idle).ledger_id)
 
     def _schedule(self, lane: Lane) -> None:
-        if not lane.is_scheduled:
+        if lane.is_ready:
             lane.is_scheduled = True
             self._schedule_count += 1
             self._scheduled.put_nowait((lane.tickets[0].arrived, self._schedule_count, lane))
@@ -218,32 +260,43 @@ class Lanes:
     async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[_Ticket]) -> None:
         """Writes one batch and hands out the answers. Whatever happens, every ticket is answered."""
         commands = [command for ticket in tickets for command in ticket.commands]
+        own: Flight | None = None
+
+        def share(flight: Flight) -> None:
+            nonlocal own
+            if not lane.is_heavy:
+                own = lane.flight = flight
+                self._schedule(lane)
+
         try:
-            answers, book = await worker.write(lane, commands)
+            result = await worker.write(lane, commands, share)
         except BaseException as error:
-            for ticket in tickets:
-                if not ticket.answers.done():
-                    ticket.answers.set_exception(
-                        error
-                        if isinstance(error, Exception)
-                        else ShuttingDown("the server was stopped; repeat the call")
-                    )
-            if not isinstance(error, Exception):
-                raise
-            return
-        if book is not None:
-            if book.committed is not None:
-                self._committed(lane.ledger_id, book.committed)
-                book.committed = None
-            if book.grown:
-                self._grown(lane.ledger_id, book.grown)
-                book.grown = set()
-        done = 0
+            is_bug = isinstance(error, Exception)
+            _fail(tickets, error if is_bug else ShuttingDown("the server was stopped; repeat the call"))
+            if is_bug:
+                return
+            raise
+        finally:
+            if lane.flight is own:
+                lane.flight = None
+        if lane.workers == 1:
+            # Nobody is drafting on it.
+            lane.remember(lane.book)
+        for committed in result.committed:
+            self._committed(lane.ledger_id, committed)
+        if result.grown:
+            self._grown(lane.ledger_id, set(result.grown))
+        answers = iter(result.answers)
         for ticket in tickets:
-            count = len(ticket.commands)
+            own_answers = list(islice(answers, len(ticket.commands)))
             if not ticket.answers.done():
-                ticket.answers.set_result(answers[done : done + count])
-            done += count
+                ticket.answers.set_result(own_answers)
+
+
+def _fail(tickets: Iterable[_Ticket], error: BaseException) -> None:
+    for ticket in tickets:
+        if not ticket.answers.done():
+            ticket.answers.set_exception(error)
 
 
 def _mark(commands: Sequence[Command]) -> None:

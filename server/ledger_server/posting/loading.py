@@ -57,7 +57,7 @@ def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
 
 def new_book(ledger_id: str, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
-    book = Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["digest"])
+    book = Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["event_time"], row["digest"])
     book.monitor_count = row["monitor_count"]
     return book
 

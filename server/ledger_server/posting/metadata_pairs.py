@@ -29,8 +29,10 @@ class MetadataPairs:
         # Of entries, by the position of their transaction.
         self._entries: dict[int, Pairs] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._after or self._entries)
+    @property
+    def has_others(self) -> bool:
+        """Whether there may be pairs that are not in `new_columns`."""
+        return bool(self._entries) or any(self._before.values())
 
     def replace(self, noun: Noun, created_position: int, before: Metadata | None, after: Metadata) -> None:
         """Notes a change of an object's metadata; `before` is None for a new object. Of several the last stays."""

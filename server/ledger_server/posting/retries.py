@@ -22,7 +22,8 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        """Repetitions since the start by reason; `budget_spent` counts those that were not made."""
+        """Repetitions since the start by reason; `draft` counts batches that were decided anew under the lock, and
+        `budget_spent` repetitions that were not made."""
         self._left = SAVED_MAX
         self._earned_at = time.monotonic()
 

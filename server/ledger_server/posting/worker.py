@@ -1,4 +1,7 @@
-"""A lane's worker: it owns a connection and brings each batch to an end, whatever the database does.
+"""A lane's worker: it owns its connections and brings each batch to an end, whatever the database does.
+
+A batch that can be drafted is (drafts.py), and written as drafted; if that fails for any reason, or another writer was
+seen lately, it is decided and written under the ledger's lock (batch.py), and then:
 
 | what goes wrong                             | what is done                                                   |
 |---------------------------------------------|----------------------------------------------------------------|
@@ -16,18 +19,26 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import structlog
 
-from ledger_server.domain.book import Book
+from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
-from ledger_server.posting.batch import ALONE, Answer, Frame, write_batch
+from ledger_server.posting.batch import ALONE, Frame, write_batch
+from ledger_server.posting.drafts import Draft, can_be_drafted, draft, write_draft
+from ledger_server.posting.repeats import Answer
 from ledger_server.posting.retries import RetryBudget
-from ledger_server.storage.pool import CONNECTION_ERRORS, PLAN_SECONDS, Connection, connect_lane
+from ledger_server.storage.pool import (
+    CONNECTION_ERRORS,
+    PLAN_SECONDS,
+    Connection,
+    connect_beside_lane,
+    connect_lane,
+)
 
 if TYPE_CHECKING:
     from ledger_server.posting.lanes import Lane
@@ -57,26 +68,92 @@ _CONFLICTS = (
 _FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
 
 
+class Result(NamedTuple):
+    """What became of a batch."""
+
+    answers: list[Answer]
+    # What was added to the log, and the accounts that have many new versions by it; nothing, if nothing was committed.
+    committed: Sequence[Committed] = ()
+    grown: frozenset[str] = frozenset()
+
+
+class Flight:
+    """A drafted batch on its way into the database; meanwhile the next may be drafted on what it leaves behind."""
+
+    def __init__(self, draft: Draft, count: int) -> None:
+        self.draft = draft
+        self.count = count
+        # Whether it was written as it was drafted.
+        self.landed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+
 class Worker:
     """Writes batches, one at a time."""
 
     def __init__(self, dsn: str, budget: RetryBudget | None = None) -> None:
-        self._dsn = dsn
         self._budget = budget or RetryBudget()
-        self._connection: Connection | None = None
-        self._connected_at = self._planned_at = 0.0
+        self._writes = _Link(lambda: connect_lane(dsn))
+        self._reads = _Link(lambda: connect_beside_lane(dsn))
 
-    async def write(self, lane: Lane, commands: Sequence[Command]) -> tuple[list[Answer], Book | None]:
-        """The answers to the commands; the book is set if something was committed."""
+    async def write(self, lane: Lane, commands: Sequence[Command], share: Callable[[Flight], None]) -> Result:
+        """Brings a batch to its end; tells `share` when another worker may begin with the lane's next one."""
+        before = lane.flight
+        draft = await self._draft(lane, commands, before)
+        if before is not None and not await before.landed:
+            draft = None
+        if draft is None:
+            return await self._write_locked(lane, commands)
+        flight = Flight(draft, len(commands))
+        try:
+            share(flight)
+            if draft.rows:
+                await write_draft(await self._writes.get(), draft.rows)
+            flight.landed.set_result(True)
+        except Exception as error:
+            lane.book = None
+            lane.shared_until = time.monotonic() + SHARED_SECONDS
+            self._judge(error)
+            self._budget.counts["draft"] += 1
+            self._log_failure(lane, commands, error)
+            return await self._write_locked(lane, commands)
+        finally:
+            if not flight.landed.done():
+                flight.landed.set_result(False)
+        lane.lost_at = None
+        self._budget.committed()
+        return Result(draft.answers, [draft.committed] if draft.committed.events else (), frozenset(draft.grown))
+
+    async def _draft(self, lane: Lane, commands: Sequence[Command], before: Flight | None) -> Draft | None:
+        """None if the commands have to be decided under the lock."""
+        book = lane.book
+        if book is None or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
+            return None
+        try:
+            connection = await self._reads.get()
+            if before is None:
+                return await draft(connection, book, commands, {}, book.position)
+            known, position = before.draft.known, before.draft.rows.position_before
+            return await draft(connection, book, commands, known, position)
+        except CONNECTION_ERRORS:
+            # If one link is gone, so is the other, most likely; asking it would only take as long again.
+            self._reads.drop()
+            self._writes.drop()
+        except Exception:
+            log.warning("draft_failed", ledger_id=lane.ledger_id, commands=len(commands), exc_info=True)
+        lane.book = None
+        return None
+
+    async def _write_locked(self, lane: Lane, commands: Sequence[Command]) -> Result:
+        """Decides and writes a batch under the ledger's lock, as often as it takes."""
         give_up_at = time.monotonic() + RETRY_SECONDS
         backoff_seconds = 0.001
         conflicts = 0
         while True:
             try:
-                answers, book = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
+                result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
                 lane.lost_at = None
                 self._budget.committed()
-                return answers, book
+                return result
             except Exception as error:
                 lane.book = None
                 verdict = self._judge(error)
@@ -85,37 +162,24 @@ class Worker:
                 if isinstance(error, _CONFLICTS):
                     conflicts += 1
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
-                if self._connection is None:
+                if self._writes.is_lost:
                     lane.lost_at = lane.lost_at or time.monotonic()
                     give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
                 is_full = isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)
                 is_last = is_full or time.monotonic() > give_up_at or not self._budget.spend(error)
-                log.info(
-                    "batch_failed",
-                    ledger_id=lane.ledger_id,
-                    commands=len(commands),
-                    error=type(error).__name__,
-                    repeated=dict(self._budget.counts),
-                )
+                self._log_failure(lane, commands, error)
                 if is_last:
-                    return [verdict] * len(commands), None
+                    return Result([verdict] * len(commands))
             await asyncio.sleep(random.uniform(0, backoff_seconds))
             backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
 
     async def close(self) -> None:
-        """Lets go of the connection."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        """Lets go of the connections."""
+        self._reads.drop()
+        self._writes.drop()
 
-    async def _attempt(
-        self, lane: Lane, commands: Sequence[Command], *, is_alone: bool
-    ) -> tuple[list[Answer], Book | None]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect_lane(self._dsn)
-            self._connected_at = self._planned_at = time.monotonic()
-        await self._renew_plans(self._connection)
-        connection, remembered = self._connection, lane.book
+    async def _attempt(self, lane: Lane, commands: Sequence[Command], *, is_alone: bool) -> Result:
+        connection, remembered = await self._writes.get(), lane.book
         frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else ALONE
         if is_alone:
             frame = alone_in_database(frame)
@@ -128,39 +192,72 @@ class Worker:
         if remembered is not None and book is not remembered:
             lane.shared_until = time.monotonic() + SHARED_SECONDS
         lane.remember(book)
-        return answers, book
+        if book is None or book.committed is None:
+            return Result(answers)
+        result = Result(answers, [book.committed], frozenset(book.grown))
+        book.committed, book.grown = None, set()
+        return result
 
-    async def _renew_plans(self, connection: Connection) -> None:
-        """Forgets plans, those of foreign keys too, that were made when the tables were much smaller."""
-        now = time.monotonic()
-        if now - self._planned_at > min(max(self._planned_at - self._connected_at, PLAN_SECONDS_MIN), PLAN_SECONDS):
-            await connection.execute("DISCARD PLANS")
-            self._planned_at = now
+    def _log_failure(self, lane: Lane, commands: Sequence[Command], error: Exception) -> None:
+        log.info(
+            "batch_failed",
+            ledger_id=lane.ledger_id,
+            commands=len(commands),
+            error=type(error).__name__,
+            repeated=dict(self._budget.counts),
+        )
 
     def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
         if isinstance(error, _CONFLICTS) and not isinstance(error, _FULL):
             return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
-        is_lost = self._connection is None or self._connection.is_closed()
-        if is_lost or (isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)):
-            if self._connection is not None:
-                self._connection.terminate()
-                self._connection = None
+        is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)
+        if self._writes.is_lost or is_gone:
+            self._writes.drop()
         elif not isinstance(error, _FULL):
             return None
         return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
 
-    async def _halve(
-        self, lane: Lane, commands: Sequence[Command], error: Exception
-    ) -> tuple[list[Answer], Book | None]:
+    async def _halve(self, lane: Lane, commands: Sequence[Command], error: Exception) -> Result:
         """The batch in two halves, in order; an atomic one is a single command and is never split."""
         if len(commands) == 1:
             log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
-            return [Internal("internal error; the call may be repeated with the same request_id")], None
+            return Result([Internal("internal error; the call may be repeated with the same request_id")])
         middle = len(commands) // 2
-        first, first_book = await self.write(lane, commands[:middle])
-        second, second_book = await self.write(lane, commands[middle:])
-        return first + second, second_book or first_book
+        first = await self._write_locked(lane, commands[:middle])
+        second = await self._write_locked(lane, commands[middle:])
+        return Result(first.answers + second.answers, [*first.committed, *second.committed], first.grown | second.grown)
+
+
+class _Link:
+    """A worker's connection: made when it is needed, made again when it was lost."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._connected_at = self._planned_at = 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the next use connects anew."""
+        return self._connection is None or self._connection.is_closed()
+
+    async def get(self) -> Connection:
+        """The connection. From time to time it forgets plans that were made when the tables were much smaller."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+            self._connected_at = self._planned_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._planned_at > min(max(self._planned_at - self._connected_at, PLAN_SECONDS_MIN), PLAN_SECONDS):
+            await self._connection.execute("DISCARD PLANS")
+            self._planned_at = now
+        return self._connection
+
+    def drop(self) -> None:
+        """Closes the connection without another word."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 def in_turn(ledger_id: str) -> Frame:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from ledger_server.domain.book import Effect, Reversed, TransactionWrite
+from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
@@ -26,11 +26,13 @@ RequestRow = tuple[str, bytes, str | None, str | None, str | None]
 class Rows:
     """The rows of a batch. Effects are added in order; each table's rows are written by one statement."""
 
-    def __init__(self, ledger_id: str, now: datetime, position: int, digest: bytes) -> None:
-        self.ledger_id = ledger_id
+    def __init__(self, book: Book, now: datetime) -> None:
+        self.ledger_id = ledger_id = book.ledger.id
         self.now = now
-        self.position = position
-        self.digest = digest
+        # Where the ledger stands before these rows; they are written only if it does.
+        self.epoch, self.position_before = book.epoch, book.position
+        self.position = book.position
+        self.digest = book.digest
         self._now_text = now.isoformat()
         self._ledgers: list[tuple[Ledger, str]] = []
         self._updated_ledger: Ledger | None = None
@@ -54,6 +56,24 @@ class Rows:
 
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
+
+    @property
+    def is_one_statement(self) -> bool:
+        """Whether all of them are of new transactions, which one statement writes."""
+        return not (
+            self._ledgers
+            or self._updated_ledger
+            or self._updated_accounts
+            or self._new_accounts
+            or self._categories
+            or self._updated_transactions
+            or self._monitors
+            or self._replaced
+            or self._pairs.has_others
+            or self._entry_metadata
+            or self._limits
+            or self._reversed
+        )
 
     @property
     def logged(self) -> list[bytes]:
@@ -127,7 +147,7 @@ class Rows:
             await self._monitors.write(connection, self.now)
         if self._replaced:
             await self._write_replaced(connection)
-        if self._pairs:
+        if self._pairs.has_others:
             await self._pairs.write_others(connection, self.ledger_id)
         if self._entry_metadata:
             edited = columns(list(self._entry_metadata.values()), 3)
@@ -286,6 +306,8 @@ class Rows:
             *("{" + ",".join(column) + "}" for column in outcomes),
             _amounts(self._new_transactions.values()),
             *self._pairs.new_columns(),
+            self.position_before,
+            self.epoch,
         )
 
     async def _write_updated_transactions(self, connection: Connection) -> None:

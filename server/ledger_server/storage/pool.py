@@ -52,17 +52,23 @@ _COMMON_SETTINGS = {
 
 async def connect_lane(dsn: str) -> Connection:
     """A connection that a lane owns: SERIALIZABLE, its settings never reset."""
-    settings = _COMMON_SETTINGS | {
-        "application_name": "ledger-lane",
-        "default_transaction_isolation": "serializable",
-        # Frees the ledger of a lane that died without closing its connection.
-        "idle_in_transaction_session_timeout": "10s",
-    }
+    # The time-out frees the ledger of a lane that died without closing its connection.
+    own = {"default_transaction_isolation": "serializable", "idle_in_transaction_session_timeout": "10s"}
+    return await _connect_worker(dsn, {"application_name": "ledger-lane", **own})
+
+
+async def connect_beside_lane(dsn: str) -> Connection:
+    """A lane's second connection, to read with what its next batch needs while the first one writes."""
+    own = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on"}
+    return await _connect_worker(dsn, {"application_name": "ledger-lane-reader", **own})
+
+
+async def _connect_worker(dsn: str, settings: dict[str, str]) -> Connection:
     connection = await asyncpg.connect(
         dsn,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
-        server_settings=settings,
+        server_settings=_COMMON_SETTINGS | settings,
         max_cached_statement_lifetime=0,
     )
     await set_codecs(connection)

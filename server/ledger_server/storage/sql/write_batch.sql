@@ -19,6 +19,8 @@
 --   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
 -- transactions again: $53 amounts
 -- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 block_positions, $58 offsets, each row once
+-- $59 position bigint and $60 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
+-- session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
 WITH new_transactions AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -115,5 +117,10 @@ new_requests AS (
     )
 )
 UPDATE ledgers
-SET position = $3::bigint, digest = $4::bytea, event_time = $2::timestamptz
+SET position = CASE
+        WHEN position = $59::bigint AND epoch = $60::uuid AND current_setting('transaction_isolation') = 'serializable'
+        THEN $3::bigint
+        ELSE -1
+    END,
+    digest = $4::bytea, event_time = $2::timestamptz
 WHERE ledger_id = $1::uuid

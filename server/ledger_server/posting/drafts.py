@@ -1,0 +1,125 @@
+"""Drafts: batches decided on what the lane remembers, while the batch before is still being written.
+
+A batch that writes nothing but transactions need not hold the ledger's lock while it is decided. What memory has not
+got is read without a lock, and what the batch before changes memory has got; so while PostgreSQL writes one batch the
+next is decided, and both processors work. The guard is in the write: it names the position and the epoch at which the
+ledger must stand. If it stands elsewhere, because another server wrote or the batch before failed, nothing is written,
+and the commands are decided anew under the lock (batch.py).
+
+| phase  | statements                  | why                                                                          |
+|--------|-----------------------------|------------------------------------------------------------------------------|
+| load   | read_ledger, find_*, load_* | as under the lock, beside the write of the batch before                      |
+| decide | none                        | as under the lock                                                            |
+| write  | write_batch                 | a SERIALIZABLE transaction in one message, where one statement writes all    |
+
+What was read never replaces what is in memory, and nothing is forgotten while a batch is drafted beside another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from ledger_server.domain.book import Book, Committed
+from ledger_server.domain.commands import (
+    ArchiveTransaction,
+    AtomicBatch,
+    Command,
+    CreateTransaction,
+    ExpireTransaction,
+    ImportChunk,
+    PartialPostTransaction,
+    PostTransaction,
+    ReverseTransaction,
+    UpdateTransaction,
+)
+from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up, roll_back
+from ledger_server.posting.loading import flatten
+from ledger_server.posting.repeats import Answer, Known
+from ledger_server.posting.writing import Rows
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+
+COMMANDS_MAX = 1_000
+# So many are decided until others of the event loop have a turn.
+BITE_COMMANDS = 100
+
+_KINDS = frozenset(
+    {
+        CreateTransaction,
+        UpdateTransaction,
+        PostTransaction,
+        ArchiveTransaction,
+        ExpireTransaction,
+        PartialPostTransaction,
+        ReverseTransaction,
+        AtomicBatch,
+        ImportChunk,
+    }
+)
+
+
+class Draft(NamedTuple):
+    """A decided batch; nothing of it is written yet."""
+
+    answers: list[Answer]
+    rows: Rows
+    # What its own request ids came to.
+    known: Mapping[str, Known]
+    committed: Committed
+    # The accounts that have many new versions by it.
+    grown: set[str]
+
+
+def can_be_drafted(commands: Sequence[Command]) -> bool:
+    """Whether the commands write nothing but transactions, and are not too many."""
+    return len(commands) <= COMMANDS_MAX and all(type(command) in _KINDS for command in commands)
+
+
+async def draft(
+    connection: Connection, book: Book, commands: Sequence[Command], before: Mapping[str, Known], position_before: int
+) -> Draft | None:
+    """Decides the commands and applies them to the book; None if the book is known to be out of date already.
+
+    `before` is what the request ids of the batch on its way came to, and `position_before` the position it began at,
+    or the book's own. Where it raises, the book is spoilt.
+    """
+    items = flatten(commands)
+    row = await look_up(connection, sql.read_ledger, book.ledger.id, commands, items)
+    if row is None or row["epoch"] != book.epoch or row["position"] not in (position_before, book.position):
+        return None
+    known = await load_names(connection, book, row, commands, items)
+    known.update(before)
+    now = book.time = max(row["now"], book.time)
+    rows = Rows(book, now)
+    answers: list[Answer] = []
+    for start in range(0, len(commands), BITE_COMMANDS):
+        if start:
+            await asyncio.sleep(0)
+        answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + BITE_COMMANDS]]
+    book.digest = rows.digest
+    own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
+    grown, book.grown = book.grown, set()
+    return Draft(answers, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
+
+
+async def write_draft(connection: Connection, rows: Rows) -> None:
+    """Writes what was drafted, in one transaction: in one message if one statement does it.
+
+    Raises what the database raises, CheckViolationError if the ledger does not stand where the draft begins; nothing is
+    written then, unless the connection was lost.
+    """
+    if rows.is_one_statement:
+        await rows.write(connection)
+        return
+    try:
+        # Rows that are changed are locked after the ledger's, by everybody.
+        lock = f"SELECT FROM ledgers WHERE ledger_id = '{UUID(rows.ledger_id)}' FOR NO KEY UPDATE"
+        await connection.execute(f"{ALONE.begin}; {lock}")
+        await rows.write(connection)
+    except BaseException:
+        await roll_back(connection)
+        raise
+    await connection.execute(ALONE.commit)

@@ -1,0 +1,217 @@
+"""Batches that are decided while the one before is being written: on what memory holds, and anew if that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from structlog.testing import CapturingLogger
+
+from ledger_client import (
+    Account,
+    ConditionFailed,
+    ExternalId,
+    ExternalIdTaken,
+    Ledger,
+    LedgerClient,
+    LedgerError,
+    TransactionNotPending,
+    commands,
+    condition,
+    credit,
+    debit,
+    error_from_status,
+)
+from ledger_client.commands import TransactionWrite
+from ledger_client.v1.transactions_pb2 import TransactionResult
+from ledger_server.domain.book import Book
+from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.model import Ledger as LedgerState
+from ledger_server.posting import worker
+from ledger_server.posting.drafts import write_draft
+from ledger_server.posting.writing import Rows
+from ledger_server.storage.pool import connect_lane
+from tests import audit
+from tests.conftest import Server
+from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
+
+# So many commands are drafted beside a batch that is being written.
+CROWD = 20
+# Whether anybody has read for a draft since a time.
+DRAFTED_SINCE = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'ledger-lane-reader' AND query_start > $1
+"""
+
+
+class Pair(NamedTuple):
+    cash: Account
+    debt: Account
+
+
+@pytest.fixture
+async def own_client(own_server: Server) -> AsyncIterator[LedgerClient]:
+    async with LedgerClient(own_server.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def own_ledger(own_client: LedgerClient) -> Ledger:
+    return await own_client.create_ledger("Drafts")
+
+
+@pytest.fixture
+async def pair(own_client: LedgerClient, own_ledger: Ledger) -> Pair:
+    pair = Pair(
+        await own_client.create_account(own_ledger.id, "cash", normal_balance="debit", currency="USD"),
+        await own_client.create_account(own_ledger.id, "debt", normal_balance="credit", currency="USD"),
+    )
+    # From here on the lane remembers the ledger.
+    await own_client.create_transaction(
+        own_ledger.id, [debit(pair.cash, 100), credit(pair.debt, 100)], status="posted", external_id="first"
+    )
+    return pair
+
+
+def moves(pair: Pair, name: str, count: int, status: str = "posted") -> list[TransactionWrite]:
+    return [
+        commands.create_transaction(
+            [debit(pair.cash, 1), credit(pair.debt, 1)],
+            status=status,  # type: ignore[arg-type]
+            external_id=f"{name}-{n}",
+            request_id=f"{name}-{n}",
+        )
+        for n in range(count)
+    ]
+
+
+async def write_beside(
+    server: Server, client: LedgerClient, ledger: Ledger, batches: Sequence[Sequence[TransactionWrite]], *, spoils: bool
+) -> list[list[TransactionResult]]:
+    """The results of two batches, the second of which is decided while the first is kept from being written.
+
+    If it `spoils`, the first then loses to another writer.
+    """
+    first, second = batches
+    async with held(server.dsn, ledger.id) as holder, connected(server.dsn) as observer:
+        writing = asyncio.create_task(client.batch_write_transactions(ledger.id, first, full_results=True))
+        await lane_is_waiting(holder)
+        since = await observer.fetchval("SELECT clock_timestamp()")
+        drafting = asyncio.create_task(client.batch_write_transactions(ledger.id, second, full_results=True))
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while not await observer.fetchval(DRAFTED_SINCE, since):
+            assert time.monotonic() < give_up_at, "nobody drafted"
+            await asyncio.sleep(0.005)
+        if spoils:
+            await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", ledger.id)
+    return [list((await task).results) for task in (writing, drafting)]
+
+
+def refusals(results: Sequence[TransactionResult]) -> list[type[LedgerError]]:
+    return [type(error_from_status(result.error)) for result in results]
+
+
+either_way = pytest.mark.parametrize("spoils", [False, True], ids=["written as drafted", "decided anew"])
+
+
+@either_way
+async def test_what_the_batch_before_changes_is_known(
+    own_server: Server,
+    own_client: LedgerClient,
+    own_ledger: Ledger,
+    pair: Pair,
+    spoils: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spend = [credit(pair.cash, 70, conditions=[condition("available", ">=", 0)]), debit(pair.debt, 70)]
+    first = [
+        *moves(pair, "pending", CROWD, "pending"),
+        commands.create_transaction(spend, status="posted", request_id="spend"),
+    ]
+    second = [
+        *(commands.post_transaction(ExternalId(f"pending-{n}"), request_id=f"post-{n}") for n in range(CROWD)),
+        commands.post_transaction(ExternalId("pending-0")),
+        commands.create_transaction(spend, status="posted"),
+        commands.create_transaction([debit(pair.cash, 1), credit(pair.debt, 1)], external_id="pending-1"),
+        *first,
+    ]
+    monkeypatch.setattr(worker, "log", lines := CapturingLogger())
+    one, other = await write_beside(own_server, own_client, own_ledger, [first, second], spoils=spoils)
+    # The second is not tried after the first failed.
+    assert [call.args for call in lines.calls] == [("batch_failed",)] * spoils
+    assert all(result.HasField("transaction") and not result.replayed for result in one)
+    posted, refused, repeated = other[:CROWD], other[CROWD : CROWD + 3], other[CROWD + 3 :]
+    assert [result.transaction.version for result in posted] == [1] * CROWD
+    assert refusals(refused) == [TransactionNotPending, ConditionFailed, ExternalIdTaken]
+    assert [result.transaction.id for result in repeated] == [result.transaction.id for result in one]
+    assert all(result.replayed for result in repeated)
+    cash = await own_client.get_account(own_ledger.id, pair.cash)
+    assert cash.balances.posted.amount == str(100 + CROWD - 70)
+    assert await audit.findings(own_server.dsn) == []
+
+
+@either_way
+async def test_positions_and_times_rise_from_batch_to_batch(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, spoils: bool
+) -> None:
+    head = (await own_client.get_ledger(own_ledger.id)).position
+    batches = [moves(pair, "one", CROWD), moves(pair, "other", CROWD)]
+    one, other = await write_beside(own_server, own_client, own_ledger, batches, spoils=spoils)
+    transactions = [result.transaction for result in one + other]
+    assert [t.position for t in transactions] == list(range(head + 1, head + 1 + 2 * CROWD))
+    times = [t.created_at.ToNanoseconds() for t in transactions]
+    assert times == sorted(times)
+    assert await audit.findings(own_server.dsn) == []
+
+
+async def test_a_few_commands_wait_for_the_batch_before(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    async with held(own_server.dsn, own_ledger.id) as holder, connected(own_server.dsn) as observer:
+        writes = [asyncio.create_task(own_client.batch_write_transactions(own_ledger.id, moves(pair, "a", CROWD)))]
+        await lane_is_waiting(holder)
+        since = await observer.fetchval("SELECT clock_timestamp()")
+        writes += [
+            asyncio.create_task(own_client.batch_write_transactions(own_ledger.id, moves(pair, name, 1)))
+            for name in "bcd"
+        ]
+        await own_client.get_ledger(own_ledger.id)
+        assert not await observer.fetchval(DRAFTED_SINCE, since)
+    for write in writes:
+        await write
+
+
+@pytest.mark.parametrize("spoilt", ["position", "epoch", "isolation"])
+async def test_rows_are_written_only_where_they_were_decided(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, spoilt: str
+) -> None:
+    async with connected(own_server.dsn) as connection:
+        row = await connection.fetchrow("SELECT * FROM ledgers WHERE ledger_id = $1", own_ledger.id)
+        requests = await connection.fetchval("SELECT count(*) FROM requests")
+    assert row is not None
+    state = LedgerState(own_ledger.id, "Drafts", "", {}, row["created_at"], row["updated_at"])
+    book = Book(state, str(row["epoch"]), row["position"], row["event_time"], row["digest"])
+    if spoilt == "position":
+        book.position += 1
+    if spoilt == "epoch":
+        book.epoch = NIL_ID
+    rows = Rows(book, row["event_time"])
+    rows.add_request(("request", b"fingerprint", None, None, "{}"))
+    connection = await connect_lane(own_server.dsn)
+    try:
+        if spoilt == "isolation":
+            await connection.execute("SET default_transaction_isolation = 'repeatable read'")
+        with pytest.raises(asyncpg.CheckViolationError):
+            await write_draft(connection, rows)
+        assert await connection.fetchval("SELECT count(*) FROM requests") == requests
+        # It is that, and nothing else, for which it was refused.
+        await connection.execute("SET default_transaction_isolation = 'serializable'")
+        rows.epoch, rows.position_before, rows.position = str(row["epoch"]), row["position"], row["position"]
+        await write_draft(connection, rows)
+        assert await connection.fetchval("SELECT count(*) FROM requests") == requests + 1
+    finally:
+        await connection.close()
