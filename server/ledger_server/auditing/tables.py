@@ -11,7 +11,7 @@
 | entries              | the version of a transaction that wrote it, of an account that counts it, what it reverses |
 | account_timelines    | the versions that are folded into it                                                       |
 | entry_reversals      | what stands of the entries that reverse it                                                 |
-| requests             | the version that it wrote                                                                  |
+| requests             | the version that it wrote, and its event                                                   |
 | metadata_pairs       | the metadata of the object that they stand for                                             |
 | monitors             | what its condition, the last it was given, makes of what it is on, as both stand now       |
 

@@ -122,6 +122,9 @@ def _judge_head(asked: Verification, start: Row) -> list[Finding]:
     found = []
     if (newest or 0) != position:
         found.append(Finding("ledgers", key, "position, of its newest event", str(newest or 0), str(position)))
+    if start["monitor_count"] != start["monitors"]:
+        counts = (str(start["monitors"]), str(start["monitor_count"]))
+        found.append(Finding("ledgers", key, "monitor_count, of monitors that are not deleted", *counts))
     if asked.known is not None and asked.known.position > position:
         expected = f"{asked.known.position} or later"
         found.append(Finding("ledgers", key, "position, by the digest that was kept", expected, str(position)))

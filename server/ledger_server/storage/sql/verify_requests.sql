@@ -1,10 +1,10 @@
--- Outcomes of request ids that are versions of transactions which are not there.
+-- Outcomes of request ids that are versions of transactions which are not there, or whose events name other requests.
+-- An event has a request_id as text, or as bytes if it is 32 hexadecimal digits; see events/stored.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, $3 request_ids text[]
 SELECT
     'requests' AS table_name, jsonb_build_object('request_id', k.request_id) AS row_key,
-    'the version that it wrote' AS problem,
-    format('version %s of transaction %s', r.version, r.object_id) AS expected, NULL AS found
+    t.problem, t.expected, t.found
 FROM unnest($3::text[]) AS k (request_id)
 CROSS JOIN LATERAL (
     SELECT object_id, version
@@ -13,14 +13,38 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS r
 LEFT JOIN LATERAL (
-    SELECT version
+    SELECT version, position
     FROM transactions
     WHERE ledger_id = $1::uuid AND transaction_id = r.object_id AND version = r.version
     UNION ALL
-    SELECT version
+    SELECT version, position
     FROM transaction_versions
     WHERE ledger_id = $1::uuid AND transaction_id = r.object_id AND version = r.version
     LIMIT 1
 ) AS w ON true
-WHERE $2::bigint IS NOT NULL AND r.object_id IS NOT NULL AND w.version IS NULL
+LEFT JOIN LATERAL (
+    SELECT payload
+    FROM events
+    WHERE ledger_id = $1::uuid AND position = w.position
+    LIMIT 1
+) AS e ON true
+CROSS JOIN LATERAL (
+    VALUES
+        (
+            'the version that it wrote',
+            format('version %s of transaction %s', r.version, r.object_id),
+            CASE WHEN w.version IS NOT NULL THEN format('version %s of transaction %s', r.version, r.object_id) END
+        ),
+        (
+            'the event that names it',
+            w.position::text,
+            CASE
+                WHEN e.payload IS NULL
+                    OR position(convert_to(k.request_id, 'UTF8') IN e.payload) > 0
+                    OR k.request_id ~ '^[0-9a-f]{32}$' AND position(decode(k.request_id, 'hex') IN e.payload) > 0
+                    THEN w.position::text
+            END
+        )
+) AS t (problem, expected, found)
+WHERE $2::bigint IS NOT NULL AND r.object_id IS NOT NULL AND t.expected IS DISTINCT FROM t.found
 ORDER BY k.request_id

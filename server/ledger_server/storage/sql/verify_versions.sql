@@ -15,12 +15,14 @@ CROSS JOIN LATERAL (
     SELECT *
     FROM (
         SELECT
-            version, status, entry_count, first_entry_id, position, created_position, updated_at, transaction_id
+            version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
+            posted_at, transaction_id, amount
         FROM transactions
         WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
         UNION ALL
         SELECT
-            version, status, entry_count, first_entry_id, position, created_position, updated_at, transaction_id
+            version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
+            posted_at, transaction_id, NULL
         FROM transaction_versions
         WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
     ) AS either
@@ -33,7 +35,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
-    SELECT version, status, entry_count, first_entry_id, position, created_position
+    SELECT version, status, entry_count, first_entry_id, position, created_position, created_at, posted_at
     FROM transaction_versions
     WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1
     LIMIT 1
@@ -61,10 +63,11 @@ LEFT JOIN LATERAL (
     SELECT
         sum(lines)::bigint AS lines, max(last_number) AS last_number,
         coalesce(string_agg(excess || ' ' || coalesce(currency, 'of no account'), ', ') FILTER (WHERE excess <> 0), '')
-            AS excess
+            AS excess,
+        CASE WHEN count(*) = 1 THEN sum(debits) END AS amount
     FROM (
         SELECT
-            a.currency, count(*) AS lines,
+            a.currency, count(*) AS lines, sum(r.amount) FILTER (WHERE r.direction = 1) AS debits,
             max(('x' || right(r.entry_id::text, 3))::bit(12)::integer) AS last_number,
             sum(CASE r.direction WHEN 1 THEN r.amount ELSE -r.amount END) AS excess
         FROM (
@@ -83,7 +86,7 @@ LEFT JOIN LATERAL (
         ) AS a ON true
         GROUP BY a.currency
     ) AS by_currency
-) AS s ON o.first_entry_id IS DISTINCT FROM w.first_entry_id
+) AS s ON o.first_entry_id IS DISTINCT FROM w.first_entry_id OR newest.version = w.version
 CROSS JOIN LATERAL (
     VALUES
         (
@@ -122,6 +125,16 @@ CROSS JOIN LATERAL (
             w.updated_at::text
         ),
         (
+            'created_at',
+            CASE WHEN w.version = 0 THEN w.updated_at ELSE coalesce(o.created_at, w.created_at) END::text,
+            w.created_at::text
+        ),
+        (
+            'posted_at',
+            CASE WHEN w.status = 2 THEN coalesce(o.posted_at, w.updated_at) END::text,
+            w.posted_at::text
+        ),
+        (
             'the transaction that its event names',
             coalesce(part.transaction_id, w.transaction_id)::text,
             CASE
@@ -148,6 +161,11 @@ CROSS JOIN LATERAL (
             'debits less credits of its entries',
             CASE WHEN s.lines IS NOT NULL THEN '' END,
             s.excess
+        ),
+        (
+            'amount, the debits of its entries if these have one currency',
+            CASE WHEN newest.version = w.version THEN s.amount END::text,
+            CASE WHEN newest.version = w.version THEN w.amount END::text
         )
 ) AS t (problem, expected, found)
 WHERE w.position <= $2::bigint AND t.expected IS DISTINCT FROM t.found
