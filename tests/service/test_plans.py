@@ -190,6 +190,14 @@ async def test_no_item_of_a_list_is_held_against_all(name: str, planner: tuple[C
             assert not [each for each in conditions if re.search(r"\w = ANY \(\(?\$", "".join(each))], node
 
 
+@pytest.mark.parametrize("name", sorted(TESTING_FILTERS))
+async def test_a_list_of_ids_is_not_gone_through_for_each_candidate(
+    name: str, planner: tuple[Connection, set[str]]
+) -> None:
+    for node, _ in await _plan(planner[0], STATEMENTS[name]):
+        assert not re.search(r"\w_id = ANY \(\(?\$", node.get("Filter", "")), node
+
+
 async def _plan(connection: Connection, statement: str) -> list[tuple[Node, Node]]:
     """The nodes of the statement's generic plan, the one that every server's connections use, each with its parent."""
     parameters = (await connection.prepare(statement)).get_parameters()

@@ -14,7 +14,7 @@ CROSS JOIN LATERAL (
     FROM categories_with_balances
     WHERE ledger_id = $1::uuid AND created_position = c.created_position AND created_position > $3::bigint
         AND deleted_position IS NULL
-        AND ($5::text[] IS NULL OR category_id = ANY ($5::text[]::uuid[]))
+        AND ($5::text[] IS NULL OR category_id IN (SELECT unnest($5::text[]::uuid[])))
         AND ($6::text[] IS NULL OR name ILIKE ANY ($6::text[]))
         AND ($7::text IS NULL OR currency = $7::text)
         AND ($8::smallint IS NULL OR normal_balance = $8::smallint)

@@ -13,7 +13,7 @@ CROSS JOIN LATERAL (
     FROM monitors
     WHERE ledger_id = $1::uuid AND created_position = c.created_position AND created_position > $3::bigint
         AND deleted_at IS NULL
-        AND ($5::text[] IS NULL OR monitor_id = ANY ($5::text[]::uuid[]))
+        AND ($5::text[] IS NULL OR monitor_id IN (SELECT unnest($5::text[]::uuid[])))
         AND ($6::uuid IS NULL OR account_id = $6::uuid)
         AND ($7::uuid IS NULL OR category_id = $7::uuid)
         AND ($8::boolean IS NULL OR triggered = $8::boolean)

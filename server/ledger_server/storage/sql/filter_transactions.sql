@@ -21,7 +21,7 @@ CROSS JOIN LATERAL (
     SELECT *
     FROM transactions
     WHERE ledger_id = $1::uuid AND created_position = c.created_position
-        AND ($9::text[] IS NULL OR transaction_id = ANY ($9::text[]::uuid[]))
+        AND ($9::text[] IS NULL OR transaction_id IN (SELECT unnest($9::text[]::uuid[])))
         AND ($10::text IS NULL OR external_id = $10::text AND status <> 3)
         AND ($11::text[] IS NULL OR status = ANY ($11::text[]::smallint[]))
         AND ($12::text[] IS NULL OR archived_reason = ANY ($12::text[]::smallint[]))

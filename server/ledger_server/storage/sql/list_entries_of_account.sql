@@ -82,7 +82,7 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND ($20::timestamptz IS NULL OR w.created_at < $20::timestamptz)
     AND ($26::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $26::timestamptz)
     AND ($27::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $27::timestamptz)
-    AND ($21::text[] IS NULL OR e.entry_id = ANY ($21::text[]::uuid[]))
+    AND ($21::text[] IS NULL OR e.entry_id IN (SELECT unnest($21::text[]::uuid[])))
     AND ($22::text[] IS NULL OR EXISTS (
         SELECT
         FROM category_accounts c
