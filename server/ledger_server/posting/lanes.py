@@ -78,7 +78,9 @@ class Lane:
         self.workers = 0
         self.flight: Flight | None = None
         self.book: Book | None = None
-        # Until then, other servers are taken to write this ledger too.
+        # The epoch and position at which it left the ledger; if it finds it elsewhere, another server writes it too.
+        self.left_at: tuple[str, int] | None = None
+        # Until then, other servers are taken to.
         self.shared_until = 0.0
         # When the database went away, if it has not been back since.
         self.lost_at: float | None = None

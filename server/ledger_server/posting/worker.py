@@ -111,7 +111,6 @@ class Worker:
             flight.landed.set_result(True)
         except Exception as error:
             lane.book = None
-            lane.shared_until = time.monotonic() + SHARED_SECONDS
             self._judge(error)
             self._budget.counts["draft"] += 1
             self._log_failure(lane, commands, error)
@@ -120,6 +119,7 @@ class Worker:
             if not flight.landed.done():
                 flight.landed.set_result(False)
         lane.lost_at = None
+        lane.left_at = (draft.committed.epoch, draft.committed.position)
         self._budget.committed()
         return Result(draft.answers, [draft.committed] if draft.committed.events else (), frozenset(draft.grown))
 
@@ -179,24 +179,25 @@ class Worker:
         self._writes.drop()
 
     async def _attempt(self, lane: Lane, commands: Sequence[Command], *, is_alone: bool) -> Result:
-        connection, remembered = await self._writes.get(), lane.book
+        connection = await self._writes.get()
         frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else ALONE
         if is_alone:
             frame = alone_in_database(frame)
         try:
-            answers, book = await write_batch(connection, lane.ledger_id, commands, remembered, frame)
+            answers, book = await write_batch(connection, lane.ledger_id, commands, lane.book, frame)
         except BaseException:
             if frame is not ALONE and not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
             raise
-        if remembered is not None and book is not remembered:
-            lane.shared_until = time.monotonic() + SHARED_SECONDS
         lane.remember(book)
         if book is None or book.committed is None:
             return Result(answers)
-        result = Result(answers, [book.committed], frozenset(book.grown))
+        committed, grown = book.committed, frozenset(book.grown)
         book.committed, book.grown = None, set()
-        return result
+        if lane.left_at not in (None, (book.epoch, book.position - len(committed.events))):
+            lane.shared_until = time.monotonic() + SHARED_SECONDS
+        lane.left_at = (book.epoch, book.position)
+        return Result(answers, [committed], grown)
 
     def _log_failure(self, lane: Lane, commands: Sequence[Command], error: Exception) -> None:
         log.info(
