@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -13,12 +15,16 @@ from structlog.testing import CapturingLogger
 
 from ledger_client import (
     Account,
+    AlreadyExists,
     ConditionFailed,
+    EntryNotFound,
     ExternalId,
     ExternalIdTaken,
+    FailedPrecondition,
     Ledger,
     LedgerClient,
     LedgerError,
+    Transaction,
     TransactionNotPending,
     commands,
     condition,
@@ -41,6 +47,9 @@ from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
 
 # So many commands are drafted beside a batch that is being written.
 CROWD = 20
+WRITERS = 60
+SECONDS = 4
+KINDS = ("create", "post", "partial", "reverse", "archive", "update")
 # Whether anybody has read for a draft since a time.
 DRAFTED_SINCE = """
     SELECT count(*) FROM pg_stat_activity
@@ -215,3 +224,69 @@ async def test_rows_are_written_only_where_they_were_decided(
         assert await connection.fetchval("SELECT count(*) FROM requests") == requests + 1
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("is_meddled_with", [False, True], ids=["alone", "beside another writer"])
+async def test_sixty_writers_of_the_same_few_transactions_keep_the_books_right(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, is_meddled_with: bool
+) -> None:
+    """The other writer makes drafts fail, again and again, and then leaves the ledger to them for a while."""
+    until = time.monotonic() + SECONDS
+    shared: deque[Transaction] = deque(maxlen=WRITERS)
+    counts: Counter[str] = Counter()
+
+    async def write(seed: int) -> None:
+        chosen = random.Random(seed)
+        while time.monotonic() < until:
+            kind, call = _chosen_call(chosen, own_client, own_ledger.id, pair, shared)
+            try:
+                shared.append(await call)
+                counts[kind] += 1
+            except (FailedPrecondition, AlreadyExists, EntryNotFound) as error:
+                counts[f"{kind} {type(error).__name__}"] += 1
+
+    async def meddle() -> None:
+        async with connected(own_server.dsn) as connection:
+            while time.monotonic() < until:
+                await connection.execute("UPDATE ledgers SET name = name WHERE ledger_id = $1", own_ledger.id)
+                await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as group:
+        for seed in range(WRITERS):
+            group.create_task(write(seed))
+        if is_meddled_with:
+            group.create_task(meddle())
+    print(dict(counts))
+    assert set(KINDS) <= counts.keys()
+    assert await audit.findings(own_server.dsn) == []
+    async with connected(own_server.dsn) as connection:
+        stored = await connection.fetchval("SELECT count(*) FROM transactions")
+    # The first is the fixture's.
+    assert stored == 1 + counts["create"] + counts["partial"] + counts["reverse"]
+
+
+def _chosen_call(
+    chosen: random.Random, client: LedgerClient, ledger_id: str, pair: Pair, shared: Sequence[Transaction]
+) -> tuple[str, Coroutine[object, object, Transaction]]:
+    entries = [debit(pair.cash, 10), credit(pair.debt, 10)]
+    kind = (
+        chosen.choice(["create", "post", "partial", "reverse", "archive", "update"]) if len(shared) > 10 else "create"
+    )
+    old = chosen.choice(shared) if shared else None
+    match kind, old:
+        case "post", Transaction():
+            return kind, client.post_transaction(ledger_id, old)
+        case "partial", Transaction():
+            part = [debit(pair.cash, 3), credit(pair.debt, 3)]
+            return kind, client.partial_post_transaction(ledger_id, old, part)
+        case "reverse", Transaction():
+            return kind, client.reverse_transaction(ledger_id, old)
+        case "archive", Transaction():
+            return kind, client.archive_transaction(ledger_id, old)
+        case "update", Transaction():
+            return kind, client.update_transaction(ledger_id, old, metadata={"by": str(chosen.random())})
+    # Now and then the external id is taken.
+    name = f"{chosen.randrange(500)}"
+    return "create", client.create_transaction(
+        ledger_id, entries, status=chosen.choice(["pending", "posted"]), external_id=name
+    )
