@@ -59,7 +59,8 @@ class CategoryRows:
     def __init__(self, ledger_id: str, now: datetime) -> None:
         self._ledger_id = ledger_id
         self._now = now
-        self._has_any = False
+        # Whether there are rows that are not in `version_columns`.
+        self.has_others = False
         self._new: dict[str, Category] = {}
         self._updated: dict[str, Category] = {}
         self._deleted: dict[str, int] = {}
@@ -67,11 +68,11 @@ class CategoryRows:
         self._accounts = _Members(sql.insert_category_accounts, sql.end_category_account)
         self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nesting)
 
-    def __bool__(self) -> bool:
-        return self._has_any
+    def version_columns(self) -> list[str]:
+        """The counters after the commands, as columns, for write_batch.sql."""
+        return literals(self._versions, 6)
 
     def add_effect(self, effect: Effect) -> None:
-        self._has_any = True
         position = effect.position
         for _, after in effect.category_changes:
             posted_debits, posted_credits, pending_debits, pending_credits = after.counters
@@ -86,12 +87,14 @@ class CategoryRows:
                 )
             )
         for category_id, account_id, member_category_id, joins in effect.member_changes:
+            self.has_others = True
             members = self._accounts if account_id is not None else self._nestings
             (members.join if joins else members.leave)(category_id, account_id or member_category_id or "", position)
         if effect.category is not None and effect.kind in _OF_THE_CATEGORY:
             self._add_category(effect.category.category, effect.kind, position)
 
     def _add_category(self, category: Category, kind: EventKind, position: int) -> None:
+        self.has_others = True
         if kind == EventKind.CATEGORY_CREATED or category.id in self._new:
             self._new[category.id] = category
         else:
@@ -131,8 +134,6 @@ class CategoryRows:
         if self._deleted:
             deleted = [(self._ledger_id, *each) for each in self._deleted.items()]
             await connection.executemany(sql.end_nestings_of_deleted, deleted)
-        if self._versions:
-            await connection.execute(sql.insert_category_versions, self._ledger_id, *literals(self._versions, 6))
 
     async def _write_new_categories(self, connection: Connection) -> None:
         rows = [

@@ -59,21 +59,25 @@ class Rows:
 
     @property
     def is_one_statement(self) -> bool:
-        """Whether all of them are of new transactions, which one statement writes."""
+        """Whether one statement writes them all."""
         return not (
             self._ledgers
             or self._updated_ledger
             or self._updated_accounts
             or self._new_accounts
-            or self._categories
-            or self._updated_transactions
+            or self._categories.has_others
+            or self._exchanges_external_ids
             or self._monitors
-            or self._replaced
             or self._pairs.has_others
             or self._entry_metadata
             or self._limits
             or self._reversed
         )
+
+    @property
+    def _exchanges_external_ids(self) -> bool:
+        """Whether a transaction takes an external id that another one may give up; archiving gives it up too."""
+        return self._is_external_id_taken and bool(self._released_transactions)
 
     @property
     def logged(self) -> list[bytes]:
@@ -140,13 +144,13 @@ class Rows:
         if self._new_accounts:
             await self._write_new_accounts(connection)
         await self._categories.write_new(connection)
-        if self._updated_transactions:
-            await self._write_updated_transactions(connection)
+        if self._exchanges_external_ids:
+            await connection.execute(
+                sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
+            )
         await self._write_hot_rows(connection)
         if self._monitors is not None:
             await self._monitors.write(connection, self.now)
-        if self._replaced:
-            await self._write_replaced(connection)
         if self._pairs.has_others:
             await self._pairs.write_others(connection, self.ledger_id)
         if self._entry_metadata:
@@ -288,6 +292,7 @@ class Rows:
 
     async def _write_hot_rows(self, connection: Connection) -> None:
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
+        transactions = [*self._updated_transactions.values(), *self._new_transactions.values()]
         request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
         await connection.execute(
             sql.write_batch,
@@ -295,7 +300,7 @@ class Rows:
             self.now,
             self.position,
             self.digest,
-            *literals([self._transaction_row(t) for t in self._new_transactions.values()], _TRANSACTION_WIDTH),
+            *literals([self._transaction_row(t) for t in transactions], _TRANSACTION_WIDTH),
             *literals(self._account_versions, 12),
             *literals(self._entries, 10),
             "{" + ",".join(positions) + "}",
@@ -304,27 +309,13 @@ class Rows:
             "{" + ",".join(request_ids) + "}",
             fingerprints,
             *("{" + ",".join(column) + "}" for column in outcomes),
-            _amounts(self._new_transactions.values()),
+            _amounts(transactions),
             *self._pairs.new_columns(),
             self.position_before,
             self.epoch,
+            *literals([self._transaction_row(t) for t in self._replaced], _TRANSACTION_WIDTH),
+            *self._categories.version_columns(),
         )
-
-    async def _write_updated_transactions(self, connection: Connection) -> None:
-        # Archiving gives up an external id too. Where none is taken, the order of rows does not matter anyway.
-        if self._released_transactions and self._is_external_id_taken:
-            await connection.execute(
-                sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
-            )
-        transactions = self._updated_transactions.values()
-        rows = [self._transaction_row(t) for t in transactions]
-        await connection.execute(
-            sql.update_transactions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH), _amounts(transactions)
-        )
-
-    async def _write_replaced(self, connection: Connection) -> None:
-        rows = [self._transaction_row(t) for t in self._replaced]
-        await connection.execute(sql.insert_transaction_versions, self.ledger_id, *literals(rows, _TRANSACTION_WIDTH))
 
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
         return (

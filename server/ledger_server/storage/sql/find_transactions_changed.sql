@@ -3,4 +3,6 @@
 SELECT created_position
 FROM transactions
 WHERE ledger_id = $1::uuid AND version > 0 AND updated_at > '-infinity'
+-- The order is that of the index of changed ones; where most are changed any other would do for the planner.
+ORDER BY updated_at
 LIMIT $2::bigint

@@ -1,5 +1,7 @@
--- The hot rows of a batch, in one round trip: new transactions, account versions, entries, metadata, events, outcomes,
--- and the head of the log. Each table is modified once; foreign keys are checked at the end.
+-- What a batch does to transactions, in one round trip: they, the versions they replace, account and category versions,
+-- entries, metadata, events, outcomes, and the head of the log. Each table is modified once; foreign keys are checked at
+-- the end. Changed transactions come before new ones, which may take an external id that they give up. ON CONFLICT finds
+-- them by the primary key, whatever the planner believes, where a join may hold each against each.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
 -- transactions:
@@ -21,7 +23,13 @@
 -- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 block_positions, $58 offsets, each row once
 -- $59 position bigint and $60 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
 -- session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
-WITH new_transactions AS (
+-- transaction_versions, those that were replaced:
+--   $61 transaction_ids, $62 versions, $63 statuses, $64 archived_reasons, $65 entry_counts, $66 first_entry_ids,
+--   $67 positions, $68 created_positions, $69 created_ats, $70 updated_ats, $71 effective_ats, $72 posted_ats,
+--   $73 descriptions, $74 external_ids, $75 metadatas, $76 expires_ats, $77 reverses_ids, $78 partially_posts_ids
+-- category_versions:
+--   $79 category_ids, $80 positions, $81 posted_debits, $82 posted_credits, $83 pending_debits, $84 pending_credits
+WITH transactions_now AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
         created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
@@ -42,6 +50,45 @@ WITH new_transactions AS (
         created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
         reverses_id, partially_posts_id, amount
     )
+    ON CONFLICT (ledger_id, transaction_id) DO UPDATE
+    SET
+        version = excluded.version, status = excluded.status, archived_reason = excluded.archived_reason,
+        entry_count = excluded.entry_count, first_entry_id = excluded.first_entry_id, position = excluded.position,
+        updated_at = excluded.updated_at, effective_at = excluded.effective_at, posted_at = excluded.posted_at,
+        description = excluded.description, external_id = excluded.external_id, metadata = excluded.metadata,
+        expires_at = excluded.expires_at, amount = excluded.amount
+),
+replaced AS (
+    INSERT INTO transaction_versions (
+        ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
+        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
+        expires_at, reverses_id, partially_posts_id
+    )
+    SELECT
+        $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
+        r.position, r.created_position, r.created_at, r.updated_at, r.effective_at, r.posted_at, r.description,
+        r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
+    FROM unnest(
+        $61::text::uuid[], $62::text::bigint[], $63::text::smallint[], $64::text::smallint[], $65::text::smallint[],
+        $66::text::uuid[], $67::text::bigint[], $68::text::bigint[], $69::text::timestamptz[],
+        $70::text::timestamptz[], $71::text::timestamptz[], $72::text::timestamptz[], $73::text::text[],
+        $74::text::text[], $75::text::jsonb[], $76::text::timestamptz[], $77::text::uuid[], $78::text::uuid[]
+    ) AS r (
+        transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
+        created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
+        reverses_id, partially_posts_id
+    )
+),
+new_category_versions AS (
+    INSERT INTO category_versions (
+        ledger_id, category_id, position, posted_debits, posted_credits, pending_debits, pending_credits
+    )
+    SELECT
+        $1::uuid, r.category_id, r.position, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits
+    FROM unnest(
+        $79::text::uuid[], $80::text::bigint[], $81::text::numeric[], $82::text::numeric[], $83::text::numeric[],
+        $84::text::numeric[]
+    ) AS r (category_id, position, posted_debits, posted_credits, pending_debits, pending_credits)
 ),
 new_versions AS (
     INSERT INTO account_versions (
