@@ -15,6 +15,7 @@ from ledger_server.domain.money import (
     Direction,
     NormalBalance,
     Operator,
+    amounts,
     balance,
     parse_amount,
     parse_signed_amount,
@@ -131,3 +132,10 @@ def test_so_has_a_signed_one(text: str) -> None:
 )
 def test_the_operators(operator: Operator, below: bool, equal: bool, above: bool) -> None:
     assert [operator.holds(seen, 0) for seen in (-1, 0, 1)] == [below, equal, above]
+
+
+@given(lines=LINES, normal_balance=st.sampled_from(NormalBalance))
+def test_amounts_are_those_of_the_balances(lines: list[Line], normal_balance: NormalBalance) -> None:
+    counters = counters_of(lines)
+    whole = tuple(balance(kind, normal_balance, counters).amount for kind in BalanceKind)
+    assert amounts(normal_balance, counters) == whole

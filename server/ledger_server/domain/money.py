@@ -131,3 +131,13 @@ def balance(kind: BalanceKind, normal_balance: NormalBalance, counters: Counters
     if kind == BalanceKind.PENDING or (kind == BalanceKind.AVAILABLE and not credit_normal):
         credits += pending_credits
     return Balance(credits, debits, credits - debits if credit_normal else debits - credits)
+
+
+def amounts(normal_balance: NormalBalance, counters: Counters) -> tuple[int, int, int]:
+    """The amounts of the three balances of an account, by kind: what `balance` says, where nothing else is asked."""
+    debits, credits, pending_debits, pending_credits = counters
+    if normal_balance == NormalBalance.CREDIT:
+        posted = credits - debits
+        return posted, posted + pending_credits - pending_debits, posted - pending_debits
+    posted = debits - credits
+    return posted, posted + pending_debits - pending_credits, posted - pending_credits

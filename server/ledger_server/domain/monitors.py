@@ -26,7 +26,7 @@ from ledger_server.domain.model import (
     MonitorReading,
     Watched,
 )
-from ledger_server.domain.money import BalanceKind, Operator, balance
+from ledger_server.domain.money import Operator, amounts
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.refusals import find_accounts, find_categories, refuse_deleted
 
@@ -181,11 +181,14 @@ def is_triggered(condition: MonitorCondition, was_triggered: bool, seen: int) ->
 
 def seen_by(field: MonitorField, subject: AccountVersion | CategoryVersion) -> int:
     """The value of a field."""
+    return _seen(subject)[field]
+
+
+def _seen(subject: AccountVersion | CategoryVersion) -> tuple[int, ...]:
+    """The values of all fields, at their numbers."""
     if isinstance(subject, CategoryVersion):
-        return balance(BalanceKind(field), subject.category.normal_balance, subject.counters).amount
-    if field == MonitorField.LOCK_VERSION:
-        return subject.lock_version
-    return balance(BalanceKind(field), subject.account.normal_balance, subject.counters).amount
+        return (0, *amounts(subject.category.normal_balance, subject.counters))
+    return (0, *amounts(subject.account.normal_balance, subject.counters), subject.lock_version)
 
 
 def watch(monitors: Sequence[Monitor], subject: AccountVersion | CategoryVersion) -> Watched:
@@ -221,9 +224,9 @@ def _threshold(condition: MonitorCondition, was_triggered: bool) -> int:
 
 
 def _is_within(bands: Sequence[Band], subject: AccountVersion | CategoryVersion) -> bool:
+    seen = _seen(subject)
     for field, low, high in bands:
-        seen = seen_by(field, subject)
-        if (low is not None and seen < low) or (high is not None and seen >= high):
+        if (low is not None and seen[field] < low) or (high is not None and seen[field] >= high):
             return False
     return True
 
