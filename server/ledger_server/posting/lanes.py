@@ -71,6 +71,7 @@ class Lane:
     def __init__(self, ledger_id: str) -> None:
         self.ledger_id = ledger_id
         self.tickets: deque[_Ticket] = deque()
+        # The commands in them.
         self.waiting = 0
         # In the line for a worker.
         self.is_scheduled = False
@@ -251,7 +252,8 @@ class Lanes:
             self._lanes[lane.ledger_id] = lane
         if len(self._lanes) > REMEMBERED_LEDGERS_MAX:
             idle = (other for other in self._lanes.values() if other.is_idle)
-            self._lanes.pop(next(idle).ledger_id)
+            if (oldest := next(idle, None)) is not None:
+                self._lanes.pop(oldest.ledger_id)
 
     def _schedule(self, lane: Lane) -> None:
         if lane.is_ready:
