@@ -238,9 +238,19 @@ class Lanes:
             lane.is_scheduled = False
             lane.workers += 1
             tickets = lane.take()
-            if tickets:
-                await self._write(worker, lane, tickets)
-            lane.workers -= 1
+            try:
+                if tickets:
+                    await self._write(worker, lane, tickets)
+            except Exception as error:
+                # A bug; but others wait for this worker.
+                log.exception("lane_failed", ledger_id=lane.ledger_id)
+                lane.book = None
+                _fail(tickets, error)
+            except BaseException:
+                _fail(tickets, ShuttingDown("the server was stopped; repeat the call"))
+                raise
+            finally:
+                lane.workers -= 1
             self._schedule(lane)
             if lane.is_idle:
                 self._rest(lane)
@@ -262,7 +272,7 @@ class Lanes:
             self._scheduled.put_nowait((lane.tickets[0].arrived, self._schedule_count, lane))
 
     async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[_Ticket]) -> None:
-        """Writes one batch and hands out the answers. Whatever happens, every ticket is answered."""
+        """Writes one batch and hands out the answers."""
         commands = [command for ticket in tickets for command in ticket.commands]
         own: Flight | None = None
 
@@ -274,12 +284,6 @@ class Lanes:
 
         try:
             result = await worker.write(lane, commands, share)
-        except BaseException as error:
-            is_bug = isinstance(error, Exception)
-            _fail(tickets, error if is_bug else ShuttingDown("the server was stopped; repeat the call"))
-            if is_bug:
-                return
-            raise
         finally:
             if lane.flight is own:
                 lane.flight = None
@@ -297,7 +301,8 @@ class Lanes:
                 ticket.answers.set_result(own_answers)
 
 
-def _fail(tickets: Iterable[_Ticket], error: BaseException) -> None:
+def _fail(tickets: Iterable[_Ticket], error: Exception) -> None:
+    """Whatever happens, every ticket is answered."""
     for ticket in tickets:
         if not ticket.answers.done():
             ticket.answers.set_exception(error)
