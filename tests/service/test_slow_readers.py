@@ -214,7 +214,7 @@ def rss_mib(service: Service) -> float:
 
 async def test_who_leaves_while_a_message_is_on_its_way_is_no_bug_of_ours(database: str, tmp_path: Path) -> None:
     async with (
-        started(tmp_path, database_url=database) as service,
+        started(tmp_path, database_url=database, stall_seconds=60) as service,
         LedgerClient(service.address) as client,
         LedgerClient(service.address, options=SMALL_WINDOWS) as leaving,
     ):

@@ -157,11 +157,14 @@ async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, 
 async def _abort(
     context: Context, code: grpc.StatusCode, message: str, trailers: tuple[tuple[str, bytes | str], ...]
 ) -> None:
-    """Ends the call. A peer that does not read is not waited for: it finds the status when it reads on."""
+    """Ends the call. A peer that does not read is not waited for: it finds the status when it reads on.
+
+    Who has left meanwhile needs none.
+    """
     try:
         async with asyncio.timeout(ABORT_SECONDS):
             await context.abort(code, message, trailers)
-    except TimeoutError:
+    except (TimeoutError, grpc.aio.InternalError):
         # gRPC takes an AbortError that is not its own for a bug.
         raise asyncio.CancelledError from None
 
