@@ -42,20 +42,30 @@ async def test_interrupted_anywhere_it_is_finished_by_the_next(
     print(f"seed {seed}")
     chance, interruptions = random.Random(seed), 0
     connection = await asyncpg.connect(postgres.dsn("postgres"))
-    for _ in range(5):
+    async with empty_database(postgres) as dsn:
+        began = time.perf_counter()
+        await migrate(dsn, DECISIONS)
+        takes = time.perf_counter() - began
+
+    async def interrupted(dsn: str) -> bool:
+        task = asyncio.create_task(migrate(dsn, DECISIONS))
+        await asyncio.sleep(chance.uniform(0, takes))
+        ended = await connection.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger-migrate'"
+        )
+        (answer,) = await asyncio.gather(task, return_exceptions=True)
+        return bool(ended) and isinstance(answer, AWAY)
+
+    for _ in range(30):
         async with empty_database(postgres) as dsn:
-            for _ in range(6):
-                task = asyncio.create_task(migrate(dsn, DECISIONS))
-                await asyncio.sleep(chance.uniform(0.005, 0.15))
-                ended = await connection.fetch(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger-migrate'"
-                )
-                (answer,) = await asyncio.gather(task, return_exceptions=True)
-                interruptions += bool(ended) and isinstance(answer, AWAY)
+            while interruptions < 12 and await interrupted(dsn):
+                interruptions += 1
             await migrate(dsn, DECISIONS)
             assert await schema_of(dsn) == whole
+        if interruptions == 12:
+            break
     await connection.close()
-    assert interruptions >= 5
+    assert interruptions == 12
 
 
 async def test_of_several_at_once_each_migration_is_made_once(
