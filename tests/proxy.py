@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
+from weakref import WeakKeyDictionary, WeakSet
+
+from ledger_server.storage import sql
 
 BYTES = 65_536
 # What TCP does about a lost packet, seen from above: the bytes come later.
@@ -148,20 +151,28 @@ async def _send(data: bytes, writer: asyncio.StreamWriter) -> None:
 
 
 class CommitCuts:
-    """A hook that holds each of the lanes' commits for up to `hold_seconds`, and ends one in `every`."""
+    """A hook that holds each of the lanes' commits for up to `hold_seconds`, and ends one in `every`; zero: none.
+
+    A commit is a COMMIT, or a batch's one statement outside of a transaction, which commits by itself.
+    """
 
     def __init__(self, seed: int, every: int, hold_seconds: float = 0.0) -> None:
         self.counts = dict.fromkeys(("before", "after", "reset"), 0)
+        self.commits = 0
         self.every = every
         self._hold_seconds = hold_seconds
         self._chance = random.Random(seed)
+        self._batches: WeakKeyDictionary[asyncio.StreamWriter, bytes] = WeakKeyDictionary()
+        """The name under which a connection has prepared a batch's statement."""
+        self._in_transaction: WeakSet[asyncio.StreamWriter] = WeakSet()
 
     async def forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        """A reader's COMMIT is `COMMIT;`, and of no interest."""
-        is_commit = b"COMMIT" in data and b"COMMIT;\0" not in data
+        """Sends it on, unless it is a commit that is to be cut."""
+        is_commit = self._is_commit(data, writer)
+        self.commits += is_commit
         if is_commit and self._hold_seconds:
             await asyncio.sleep(self._chance.uniform(0, self._hold_seconds))
-        if not is_commit or self._chance.randrange(self.every):
+        if not is_commit or not self.every or self._chance.randrange(self.every):
             writer.write(data)
             return
         how = min(self.counts, key=lambda how: self.counts[how])
@@ -172,6 +183,21 @@ class CommitCuts:
         if how == "after":
             await asyncio.sleep(0.01)
         raise ConnectionResetError
+
+    def _is_commit(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
+        """A reader's COMMIT is `COMMIT;`, and of no interest."""
+        if data.startswith(b"P") and sql.write_batch.encode() in data:
+            self._batches[writer] = data[5:].partition(b"\0")[0]
+        elif data.startswith(b"B"):
+            # Bind: the portal's name, the statement's. Or the rest of something long, which names none.
+            names = data[5:].split(b"\0", 2)
+            return self._batches.get(writer) in names[1:2] and writer not in self._in_transaction
+        elif data.startswith(b"Q") and b"BEGIN" in data:
+            self._in_transaction.add(writer)
+        elif data.startswith(b"Q") and (b"COMMIT" in data or b"ROLLBACK" in data):
+            self._in_transaction.discard(writer)
+            return b"COMMIT" in data and b"COMMIT;\0" not in data
+        return False
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

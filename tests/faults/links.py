@@ -78,9 +78,12 @@ async def cut_at_commit(stage: Stage, rounds: int) -> Result:
             async with asyncio.timeout(120):
                 while sum(cuts.counts.values()) < until:
                     await asyncio.sleep(0.02)
-            result.recovered.append(await traffic.recovered_after(fell_at))
+            # One in three commits is cut, so nobody is whole again until it is over; but callers are answered.
+            result.recovered.append(traffic.longest_silence(fell_at))
     result.rounds = sum(cuts.counts.values())
     result.note = ", ".join(f"{count} {how}" for how, count in sorted(cuts.counts.items()))
+    result.expect(max(result.recovered) <= 5, f"callers heard nothing for {max(result.recovered):.1f} s")
+    result.expect(cuts.commits <= 6 * result.rounds, f"only {result.rounds} of {cuts.commits} commits were cut")
     await _naive_retry(result, database, proxy, cuts)
     return result
 

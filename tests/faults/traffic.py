@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 
 from ledger_client import (
     Account,
@@ -117,14 +119,20 @@ class Traffic:
 
     async def recovered_after(self, healed_at: float, seconds: float = 60.0) -> float:
         """How long after a moment of the monotonic clock the first call begun since was answered with success."""
-        seen = len(self.answered)
+        seen = bisect_left(self.answered, healed_at, key=lambda answer: answer[1])
         async with asyncio.timeout(seconds):
             while True:
-                for began, ended in self.answered[max(0, seen - 1_000) :]:
+                for began, ended in self.answered[seen:]:
                     if began >= healed_at:
                         return ended - healed_at
                 seen = len(self.answered)
                 await asyncio.sleep(0.005)
+
+    def longest_silence(self, since: float) -> float:
+        """The longest time without a success from that moment of the monotonic clock until now."""
+        answers = self.answered[bisect_left(self.answered, since, key=lambda answer: answer[1]) :]
+        moments = [since, *(ended for _, ended in answers), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(moments))
 
     async def settle(self) -> None:
         """Asks again whatever is unknown, with the same request_id, until it is known; then repeats some others."""
