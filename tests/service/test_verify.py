@@ -30,7 +30,10 @@ from ledger_client import (
     monitor_condition,
 )
 from ledger_client.v1 import admin_service_pb2 as pb
-from ledger_client.v1.streams_pb2 import Event
+from ledger_client.v1.monitors_pb2 import BalanceMonitor
+from ledger_client.v1.streams_pb2 import BalanceChange, Event, EventKind
+from ledger_server.auditing.named import KEPT_FOR
+from ledger_server.settings import REQUEST_RETENTION_MIN
 from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from tests import audit
 from tests.conftest import Server, as_user, new_database
@@ -248,7 +251,11 @@ TAMPERINGS = {
     ),
     "a request renamed, to be done again": (
         f"UPDATE requests SET request_id = 'another' WHERE ledger_id = $1 AND object_id = {POSTED}",
-        ("requests", {"request_id": "another"}, "the event that names it"),
+        ("events", {"position": "3"}, "the outcome of the request that it names"),
+    ),
+    "a request forgotten, to be done again": (
+        f"DELETE FROM requests WHERE ledger_id = $1 AND object_id = {POSTED}",
+        ("events", {"position": "3"}, "the outcome of the request that it names"),
     ),
     "monitors silenced": (
         "UPDATE ledgers SET monitor_count = monitor_count + 1 WHERE ledger_id = $1",
@@ -282,6 +289,68 @@ async def test_the_first_row_that_was_tampered_with_is_named(
     assert (finding.table, finding.problem) == (table, problem), result.findings
     assert key.items() <= finding.key.items()
     assert finding.expected != finding.found
+
+
+NONSENSE = [
+    Event(kind=EventKind.EVENT_KIND_TRANSACTION_CREATED, transaction_id="posted"),
+    Event(kind=EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED, category_id="all", member_account_id="cash"),
+    Event(kind=EventKind.EVENT_KIND_MONITOR_CREATED, monitor=BalanceMonitor(id="low")),
+    Event(kind=EventKind.EVENT_KIND_ACCOUNT_CREATED, changes=[BalanceChange(account_id="cash")]),
+    Event(kind=EventKind.EVENT_KIND_ACCOUNT_CREATED, request_id="a\0b"),
+]
+
+
+@pytest.mark.parametrize("event", NONSENSE, ids=["transaction", "member", "monitor", "account", "request"])
+async def test_an_event_that_names_what_cannot_be_is_named(
+    event: Event, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    await connection.execute(
+        "UPDATE events SET payload = $2 WHERE ledger_id = $1 AND position = 12", ledger.id, write_payload(event)
+    )
+    findings = (await client.verify_ledger(ledger.id)).findings
+    assert [(finding.key, finding.problem) for finding in findings[:2]] == [
+        ({"position": "12"}, "digest, of the one before it, its time and its payload"),
+        ({"position": "12"}, "a payload that can be read"),
+    ]
+
+
+@pytest.mark.parametrize("is_account", [True, False])
+async def test_a_membership_that_was_dated_otherwise_is_found_by_the_event_that_names_it(
+    is_account: bool, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await client.create_ledger("Test")
+    outer, inner = [
+        await client.create_category(ledger.id, name, normal_balance="credit", currency="USD") for name in "ab"
+    ]
+    account = await client.create_account(ledger.id, "c", normal_balance="credit", currency="USD")
+    member: dict[str, Any] = {"account": account} if is_account else {"member_category": inner}
+    await client.add_category_member(ledger.id, outer, **member)
+    await client.remove_category_member(ledger.id, outer, **member)
+    table = "category_accounts" if is_account else "category_nestings"
+    assert (await client.verify_ledger(ledger.id)).sound
+    for change, position in (("from_position = 2", "4"), ("until_position = NULL", "5")):
+        await tamper(connection, ledger, f"UPDATE {table} SET {change} WHERE ledger_id = $1")
+        (finding,) = (await client.verify_ledger(ledger.id)).findings
+        assert (finding.table, finding.key) == ("events", {"position": position})
+        assert finding.problem == "the membership that it names"
+        assert outer.id in finding.expected
+        await tamper(
+            connection, ledger, f"UPDATE {table} SET (from_position, until_position) = (4, 5) WHERE ledger_id = $1"
+        )
+
+
+async def test_outcomes_of_requests_may_be_pruned(client: LedgerClient, connection: Connection) -> None:
+    """Those of events that are old enough."""
+    assert KEPT_FOR < REQUEST_RETENTION_MIN
+    ledger = await new_books(client)
+    await connection.execute(
+        "UPDATE events SET time = time - $2::interval WHERE ledger_id = $1 AND position <= 5", ledger.id, KEPT_FOR
+    )
+    await connection.execute("DELETE FROM requests WHERE ledger_id = $1", ledger.id)
+    findings = (await client.verify_ledger(ledger.id)).findings
+    missing = [finding.key["position"] for finding in findings if "request" in finding.problem]
+    assert missing == [str(position) for position in range(6, 13)]
 
 
 # At positions 5 and 6 two monitors are created, at 7 the second is deleted, at 8 the first is resolved, told at 9.
@@ -401,7 +470,8 @@ async def test_a_category_counts_the_accounts_under_it(client: LedgerClient, con
     result = await client.verify_ledger(ledger.id)
     assert result.sound, result.findings
     await tamper(connection, ledger, f"DELETE FROM category_accounts WHERE ledger_id = $1 AND account_id = '{b.id}'")
-    found = (await client.verify_ledger(ledger.id)).findings
+    named, *found = (await client.verify_ledger(ledger.id)).findings
+    assert (named.table, named.problem) == ("events", "the membership that it names")
     assert {finding.key["category_id"] for finding in found} == {outer.id, inner.id}
     assert {finding.expected for finding in found} == {"5, 5, 0, 0"}
     assert {finding.found for finding in found} == {"10, 10, 0, 0"}

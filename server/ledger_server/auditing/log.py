@@ -1,6 +1,5 @@
 """The check of the log: events follow one another without a gap, each digest covers all before it, and what they tell
-of balances is what the versions of accounts and categories say, byte for byte. No monitor's state is older than what
-they tell of it, or another.
+of balances is what the versions of accounts and categories say, byte for byte. What else they name is there (named.py).
 
 The digests are computed here, not in the database that is being judged.
 """
@@ -14,8 +13,9 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import BalanceChange, Event, EventKind
+from ledger_client.v1.streams_pb2 import BalanceChange, Event
 from ledger_server.auditing.findings import Finding, KnownDigest
+from ledger_server.auditing.named import KEPT_FOR, NOTHING_NAMED, Named, can_be_looked_for, find_named, judge_named
 from ledger_server.auditing.snapshots import bite
 from ledger_server.domain.errors import PositionPruned
 from ledger_server.domain.money import Counters, NormalBalance
@@ -39,10 +39,7 @@ class _Page(NamedTuple):
     versions: Mapping[tuple[str, int], Row]
     # By category id and position.
     category_versions: Mapping[tuple[str, int], Row]
-    # By id.
-    monitors: Mapping[str, Row]
-    # Positions whose transaction was written there.
-    written: set[int]
+    named: Named
     # Set where the page does not begin right behind the one before: what was pruned meanwhile, if that is why.
     checkpoint: Row | None
     first_position: int | None
@@ -56,6 +53,7 @@ class LogCheck:
         self._ledger_id = ledger_id
         self._last_position: int = start["position"]
         self._known = known
+        self._kept_since: datetime = start["now"] - KEPT_FOR
         self.time: datetime | None = None
         self.checkpoint_position: int = start["checkpoint_position"]
         self.position: int = start["checkpoint_position"]
@@ -81,7 +79,7 @@ class LogCheck:
         else:
             checkpoint = await connection.fetchrow(sql.read_checkpoint, ledger_id)
             first = rows[0]["position"] if rows else None
-            return _Page([], [], {}, {}, {}, set(), checkpoint, first)
+            return _Page([], [], {}, {}, NOTHING_NAMED, checkpoint, first)
         events = list(map(_read_event, rows))
         told = [
             (change.account_id, str(change.lock_version))
@@ -105,23 +103,12 @@ class LogCheck:
             if moved
             else []
         )
-        named = [
-            (event.transaction_id, str(row["position"]))
-            for event, row in zip(events, rows, strict=True)
-            if event.transaction_id
-        ]
-        written = (
-            await connection.fetch(sql.find_written_versions, ledger_id, *map(list, zip(*named, strict=True)))
-            if named
-            else []
-        )
         return _Page(
             rows,
             events,
             {(row["account_id"], row["lock_version"]): row for row in versions},
             {(row["category_id"], row["position"]): row for row in category_versions},
-            await _find_monitors(connection, ledger_id, events),
-            {row["position"] for row in written},
+            await find_named(connection, ledger_id, events),
             None,
             rows[0]["position"],
         )
@@ -158,12 +145,9 @@ class LogCheck:
             yield Finding("events", key, "time", f"{self.time} or later", str(row["time"]))
         if not event.position:
             yield Finding("events", key, "a payload that can be read", "", row["payload"].hex())
-        is_written = event.kind != EventKind.EVENT_KIND_ENTRY_UPDATED and event.transaction_id
-        if is_written and position not in page.written:
-            yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
+        else:
+            yield from judge_named(event, row["time"], self._kept_since, page.named)
         yield from _judge_changes(key, position, event, page)
-        if event.HasField("monitor"):
-            yield from _judge_monitor(key, position, event, page.monitors.get(event.monitor.id))
         # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
         self.digest, self.position, self.time = row["digest"], position, row["time"]
         yield from self._compare_with_known()
@@ -188,33 +172,10 @@ class LogCheck:
 def _read_event(row: Row) -> Event:
     """An event as subscribers get it; an empty one if it cannot be read."""
     try:
-        return Event.FromString(unpack(row["position"], row["time"], row["payload"]))
+        event = Event.FromString(unpack(row["position"], row["time"], row["payload"]))
     except (ValueError, TypeError, DecodeError):
         return Event()
-
-
-async def _find_monitors(connection: Connection, ledger_id: str, events: Iterable[Event]) -> Mapping[str, Row]:
-    told = {event.monitor.id for event in events if event.HasField("monitor")}
-    rows = await connection.fetch(sql.find_monitor_states, ledger_id, sorted(told)) if told else []
-    return {row["monitor_id"]: row for row in rows}
-
-
-def _judge_monitor(key: Mapping[str, str], position: int, event: Event, row: Row | None) -> Iterable[Finding]:
-    """The row may be newer than the event, never older."""
-    told = event.monitor
-    if row is None:
-        yield Finding("events", key, "the monitor that it tells of", told.id, "")
-        return
-    monitor_key = {"monitor_id": told.id}
-    if event.kind == EventKind.EVENT_KIND_MONITOR_DELETED and row["deleted_position"] is None:
-        yield Finding("monitors", monitor_key, f"deleted, by event {position}", "deleted", "")
-    since, triggered = row["since_position"], row["triggered"]
-    if since < told.since_position or (since == told.since_position and triggered != told.triggered):
-        words = [
-            f"{'triggered' if is_triggered else 'resolved'} since {at}"
-            for is_triggered, at in ((told.triggered, told.since_position), (triggered, since))
-        ]
-        yield Finding("monitors", monitor_key, f"state, by event {position}", *words)
+    return event if can_be_looked_for(event) else Event()
 
 
 def _judge_changes(key: Mapping[str, str], position: int, event: Event, page: _Page) -> Iterable[Finding]:

@@ -1,0 +1,110 @@
+"""What must be there because events name it: the transaction written there, the outcome of the request, the member that
+came into a category or left it, the monitor in no older state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ledger_client.v1.streams_pb2 import Event, EventKind
+from ledger_server.auditing.findings import Finding
+from ledger_server.domain.ids import NIL_ID, is_canonical_id
+from ledger_server.storage import sql
+from ledger_server.storage.pool import Connection
+from ledger_server.storage.rows import Row
+
+# Younger outcomes of requests are never pruned: their retention is a week at least, by a clock that may be put right.
+KEPT_FOR = timedelta(days=6)
+
+_MEMBER_KINDS = {EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED: True, EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED: False}
+
+
+class Named(NamedTuple):
+    """What there is of what a page of events names."""
+
+    # Positions whose transaction was written there.
+    written: set[int]
+    request_ids: set[str]
+    # Positions at which a member came into its category, or left it, and whether it came.
+    memberships: set[tuple[int, bool]]
+    # By id.
+    monitors: Mapping[str, Row]
+
+
+NOTHING_NAMED = Named(set(), set(), set(), {})
+
+
+def can_be_looked_for(event: Event) -> bool:
+    """Whether ids are ids and names are names; the database takes nothing else."""
+    ids = [event.transaction_id, *(change.account_id or change.category_id for change in event.changes)]
+    if event.kind in _MEMBER_KINDS:
+        ids += [event.category_id, _member_id(event)]
+    if event.HasField("monitor"):
+        ids.append(event.monitor.id)
+    return all(id_ == "" or is_canonical_id(id_) for id_ in ids) and "\0" not in event.request_id
+
+
+async def find_named(connection: Connection, ledger_id: str, events: Sequence[Event]) -> Named:
+    """Looks for it all, a statement for each kind of thing that is named at all."""
+    written, request_ids, members, monitor_ids = [], set(), [], set()
+    for event in events:
+        if event.transaction_id:
+            written.append((event.transaction_id, str(event.position)))
+        if event.request_id:
+            request_ids.add(event.request_id)
+        if event.kind in _MEMBER_KINDS and (member_id := _member_id(event)):
+            members.append((event.category_id or NIL_ID, member_id, str(event.position)))
+        if event.HasField("monitor"):
+            monitor_ids.add(event.monitor.id or NIL_ID)
+
+    async def fetch(statement: str, columns: Iterable[Sequence[str]]) -> list[Row]:
+        lists = [list(column) for column in columns]
+        return await connection.fetch(statement, ledger_id, *lists) if lists and lists[0] else []
+
+    return Named(
+        {row["position"] for row in await fetch(sql.find_written_versions, zip(*written, strict=True))},
+        {row["request_id"] for row in await fetch(sql.find_kept_requests, [sorted(request_ids)])},
+        {(row["position"], row["joined"]) for row in await fetch(sql.find_membership_ends, zip(*members, strict=True))},
+        {row["monitor_id"]: row for row in await fetch(sql.find_monitor_states, [sorted(monitor_ids)])},
+    )
+
+
+def judge_named(event: Event, time: datetime, kept_since: datetime, named: Named) -> Iterator[Finding]:
+    """What is not there, or not as it is named. Outcomes of requests from before `kept_since` may have been pruned."""
+    key, position = {"position": str(event.position)}, event.position
+    is_written = event.kind != EventKind.EVENT_KIND_ENTRY_UPDATED and event.transaction_id
+    if is_written and position not in named.written:
+        yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
+    if event.request_id and time >= kept_since and event.request_id not in named.request_ids:
+        yield Finding("events", key, "the outcome of the request that it names", event.request_id, "")
+    joined = _MEMBER_KINDS.get(event.kind)
+    if joined is not None and _member_id(event) and (position, joined) not in named.memberships:
+        name = f"{_member_id(event)} {'came into' if joined else 'left'} {event.category_id}"
+        yield Finding("events", key, "the membership that it names", name, "")
+    if event.HasField("monitor"):
+        yield from _judge_monitor(key, event, named.monitors.get(event.monitor.id))
+
+
+def _member_id(event: Event) -> str:
+    """The account or category that came or left; "" where one came that was there already."""
+    return event.member_account_id or event.member_category_id
+
+
+def _judge_monitor(key: Mapping[str, str], event: Event, row: Row | None) -> Iterable[Finding]:
+    """The row may be newer than the event, never older."""
+    told, position = event.monitor, event.position
+    if row is None:
+        yield Finding("events", key, "the monitor that it tells of", told.id, "")
+        return
+    monitor_key = {"monitor_id": told.id}
+    if event.kind == EventKind.EVENT_KIND_MONITOR_DELETED and row["deleted_position"] is None:
+        yield Finding("monitors", monitor_key, f"deleted, by event {position}", "deleted", "")
+    since, triggered = row["since_position"], row["triggered"]
+    if since < told.since_position or (since == told.since_position and triggered != told.triggered):
+        words = [
+            f"{'triggered' if is_triggered else 'resolved'} since {at}"
+            for is_triggered, at in ((told.triggered, told.since_position), (triggered, since))
+        ]
+        yield Finding("monitors", monitor_key, f"state, by event {position}", *words)
