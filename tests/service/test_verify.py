@@ -315,6 +315,56 @@ async def test_an_event_that_names_what_cannot_be_is_named(
     ]
 
 
+ODD = {
+    "a version that is no number": (
+        "UPDATE account_versions SET posted_debits = 'NaN' WHERE ledger_id = $1 AND position = 9",
+        ("events", {"position": "9"}, "what it tells of, as it can be read"),
+    ),
+    "a category that is no number": (
+        "UPDATE category_versions SET posted_debits = 'Infinity' WHERE ledger_id = $1 AND position = 14",
+        ("events", {"position": "14"}, "what it tells of, as it can be read"),
+    ),
+    "a last version": (
+        f"UPDATE transactions SET version = 9223372036854775807 WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+        ("transactions", {"version": "9223372036854775807"}, "values that can be judged"),
+    ),
+    "metadata that are none": (
+        f"UPDATE transactions SET metadata = '[]' WHERE ledger_id = $1 AND transaction_id = {POSTED}",
+        ("transactions", {"version": "0"}, "values that can be judged"),
+    ),
+    "an event at the end of time": (
+        "UPDATE events SET time = 'infinity' WHERE ledger_id = $1 AND position = 7",
+        ("events", {"position": "7"}, "digest, of the one before it, its time and its payload"),
+    ),
+    "an event before all time": (
+        "UPDATE events SET time = '-infinity' WHERE ledger_id = $1 AND position = 7",
+        ("events", {"position": "7"}, "digest, of the one before it, its time and its payload"),
+    ),
+    "a ledger before all time": (
+        "UPDATE ledgers SET (created_at, event_time) = ('infinity', '-infinity') WHERE ledger_id = $1",
+        ("ledgers", {"position": "15"}, "event_time"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "first"), ODD.values(), ids=ODD)
+async def test_what_nothing_can_be_made_of_is_named_too(
+    statements: str, first: tuple[str, dict[str, str], str], client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    all_of_it = await client.create_category(ledger.id, "All", normal_balance="debit", currency="USD")
+    cash, owner = (await client.list_accounts(ledger.id)).accounts
+    await client.add_category_member(ledger.id, all_of_it, account=cash)
+    await client.create_transaction(ledger.id, [debit(cash, 3), credit(owner, 3)], status="posted")
+    assert (await client.verify_ledger(ledger.id)).sound
+    await tamper(connection, ledger, statements)
+    result = await client.verify_ledger(ledger.id)
+    assert result.complete
+    finding, (table, key, problem) = result.findings[0], first
+    assert (finding.table, finding.problem) == (table, problem), result.findings
+    assert key.items() <= finding.key.items()
+
+
 @pytest.mark.parametrize("is_account", [True, False])
 async def test_a_membership_that_was_dated_otherwise_is_found_by_the_event_that_names_it(
     is_account: bool, client: LedgerClient, connection: Connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from ledger_server.auditing.findings import Finding
-from ledger_server.auditing.snapshots import bite
+from ledger_server.auditing.snapshots import UNREADABLE, bite
 from ledger_server.auditing.tables import Bite
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.money import Counters
@@ -32,23 +32,25 @@ async def walk_categories(pool: Pool, ledger_id: str, position: int) -> AsyncIte
         for row in page:
             category_id = row["category_id"]
             total = Counters()
-            async for accounts, part in _parts(pool, ledger_id, category_id, position):
-                total = Counters(*(a + b for a, b in zip(total, part, strict=True)))
-                yield Bite(accounts, [], category_id)
-            found = None if row["posted_debits"] is None else counters_from(row)
-            yield Bite(1, _judge(category_id, position, total, found), category_id)
+            try:
+                async for accounts, part in _parts(pool, ledger_id, category_id, position):
+                    total = Counters(*(a + b for a, b in zip(total, part, strict=True)))
+                    yield Bite(accounts, [], category_id)
+                expected = ", ".join(map(str, total))
+            except UNREADABLE as error:
+                expected = str(error)
+            yield Bite(1, _judge(category_id, position, expected, row["counters"]), category_id)
         if len(page) < PAGE_CATEGORIES:
             return
         after = page[-1]["category_id"]
 
 
-def _judge(category_id: str, position: int, total: Counters, found: Counters | None) -> list[Finding]:
-    if found == total:
+def _judge(category_id: str, position: int, expected: str, found: str) -> list[Finding]:
+    if found == expected:
         return []
     key = {"category_id": category_id, "position": str(position)}
     problem = "posted debits and credits, pending debits and credits, of the accounts under it"
-    words = "" if found is None else ", ".join(map(str, found))
-    return [Finding("category_versions", key, problem, ", ".join(map(str, total)), words)]
+    return [Finding("category_versions", key, problem, expected, found)]
 
 
 async def _parts(pool: Pool, ledger_id: str, category_id: str, position: int) -> AsyncIterator[tuple[int, Counters]]:

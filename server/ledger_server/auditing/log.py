@@ -16,7 +16,7 @@ from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.streams_pb2 import BalanceChange, Event
 from ledger_server.auditing.findings import Finding, KnownDigest
 from ledger_server.auditing.named import KEPT_FOR, NOTHING_NAMED, Named, can_be_looked_for, find_named, judge_named
-from ledger_server.auditing.snapshots import bite
+from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite, finite
 from ledger_server.domain.errors import PositionPruned
 from ledger_server.domain.money import Counters, NormalBalance
 from ledger_server.events.encode import encode_balances
@@ -40,6 +40,8 @@ class _Page(NamedTuple):
     # By category id and position.
     category_versions: Mapping[tuple[str, int], Row]
     named: Named
+    # Why nothing can be made of what the page's only event tells of, if so.
+    unreadable: str
     # Set where the page does not begin right behind the one before: what was pruned meanwhile, if that is why.
     checkpoint: Row | None
     first_position: int | None
@@ -54,6 +56,8 @@ class LogCheck:
         self._last_position: int = start["position"]
         self._known = known
         self._kept_since: datetime = start["now"] - KEPT_FOR
+        # A page has one event at least.
+        self._page_bytes = PAGE_BYTES_MAX
         self.time: datetime | None = None
         self.checkpoint_position: int = start["checkpoint_position"]
         self.position: int = start["checkpoint_position"]
@@ -63,7 +67,14 @@ class LogCheck:
         """Pages: how many events, and what is wrong with them. Raises PositionPruned if what is known is gone."""
         yield 0, list(self._compare_with_known())
         while self.position < self._last_position:
-            page = await bite(self._pool, self._read)
+            try:
+                page = await bite(self._pool, self._read)
+            except BiteTooLargeError:
+                if self._page_bytes == 1:
+                    raise
+                self._page_bytes = max(self._page_bytes // 8, 1)
+                continue
+            self._page_bytes = min(2 * self._page_bytes, PAGE_BYTES_MAX)
             if page.first_position != self.position + 1:
                 finding = self._jump(page)
                 yield 0, [finding] if finding else []
@@ -72,46 +83,30 @@ class LogCheck:
 
     async def _read(self, connection: Connection) -> _Page:
         ledger_id, after = self._ledger_id, self.position
-        rows = await connection.fetch(sql.read_chain, ledger_id, after, self._last_position, PAGE_BYTES_MAX)
+        rows = await connection.fetch(sql.read_chain, ledger_id, after, self._last_position, self._page_bytes)
         if rows and rows[0]["position"] == after + 1:
             # Up to the first hole.
             rows = [row for n, row in enumerate(rows, start=after + 1) if row["position"] == n]
         else:
             checkpoint = await connection.fetchrow(sql.read_checkpoint, ledger_id)
             first = rows[0]["position"] if rows else None
-            return _Page([], [], {}, {}, NOTHING_NAMED, checkpoint, first)
+            return _Page([], [], {}, {}, NOTHING_NAMED, "", checkpoint, first)
         events = list(map(_read_event, rows))
-        told = [
-            (change.account_id, str(change.lock_version))
-            for event in events
-            for change in event.changes
-            if change.account_id
-        ]
-        versions = (
-            await connection.fetch(sql.load_account_versions, ledger_id, *map(list, zip(*told, strict=True)))
-            if told
-            else []
-        )
-        moved = [
-            (change.category_id, str(row["position"]))
-            for event, row in zip(events, rows, strict=True)
-            for change in event.changes
-            if change.category_id
-        ]
-        category_versions = (
-            await connection.fetch(sql.load_category_versions, ledger_id, *map(list, zip(*moved, strict=True)))
-            if moved
-            else []
-        )
-        return _Page(
-            rows,
-            events,
-            {(row["account_id"], row["lock_version"]): row for row in versions},
-            {(row["category_id"], row["position"]): row for row in category_versions},
-            await find_named(connection, ledger_id, events),
-            None,
-            rows[0]["position"],
-        )
+        try:
+            return _Page(
+                rows,
+                events,
+                await _find_versions(connection, ledger_id, events),
+                await _find_category_versions(connection, ledger_id, events),
+                await find_named(connection, ledger_id, events),
+                "",
+                None,
+                after + 1,
+            )
+        except UNREADABLE as error:
+            if len(rows) > 1:
+                raise BiteTooLargeError from error
+            return _Page(rows, events, {}, {}, NOTHING_NAMED, str(error), None, after + 1)
 
     def _jump(self, page: _Page) -> Finding | None:
         """Over a hole, to where the log goes on: behind what was pruned meanwhile, or else it is a finding."""
@@ -131,8 +126,8 @@ class LogCheck:
     def _judge(self, page: _Page, n: int) -> Iterator[Finding]:
         row, event = page.rows[n], page.events[n]
         position: int = row["position"]
-        key = {"position": str(position)}
-        digest = chain(self.digest, row["time"], row["payload"]) if self.digest else row["digest"]
+        time, key = finite(row["time"]), {"position": str(position)}
+        digest = chain(self.digest, time, row["payload"]) if self.digest else row["digest"]
         if row["digest"] != digest:
             yield Finding(
                 "events",
@@ -141,15 +136,17 @@ class LogCheck:
                 digest.hex(),
                 row["digest"].hex(),
             )
-        if self.time is not None and row["time"] < self.time:
+        if self.time is not None and time < self.time:
             yield Finding("events", key, "time", f"{self.time} or later", str(row["time"]))
         if not event.position:
             yield Finding("events", key, "a payload that can be read", "", row["payload"].hex())
+        elif page.unreadable:
+            yield Finding("events", key, "what it tells of, as it can be read", "", page.unreadable)
         else:
-            yield from judge_named(event, row["time"], self._kept_since, page.named)
-        yield from _judge_changes(key, position, event, page)
+            yield from judge_named(event, time, self._kept_since, page.named)
+            yield from _judge_changes(key, position, event, page)
         # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
-        self.digest, self.position, self.time = row["digest"], position, row["time"]
+        self.digest, self.position, self.time = row["digest"], position, time
         yield from self._compare_with_known()
 
     def _compare_with_known(self) -> Iterator[Finding]:
@@ -172,10 +169,37 @@ class LogCheck:
 def _read_event(row: Row) -> Event:
     """An event as subscribers get it; an empty one if it cannot be read."""
     try:
-        event = Event.FromString(unpack(row["position"], row["time"], row["payload"]))
+        event = Event.FromString(unpack(row["position"], finite(row["time"]), row["payload"]))
     except (ValueError, TypeError, DecodeError):
         return Event()
     return event if can_be_looked_for(event) else Event()
+
+
+async def _find_versions(
+    connection: Connection, ledger_id: str, events: Iterable[Event]
+) -> Mapping[tuple[str, int], Row]:
+    told = [
+        (change.account_id, str(change.lock_version))
+        for event in events
+        for change in event.changes
+        if change.account_id
+    ]
+    if not told:
+        return {}
+    rows = await connection.fetch(sql.load_account_versions, ledger_id, *map(list, zip(*told, strict=True)))
+    return {(row["account_id"], row["lock_version"]): row for row in rows}
+
+
+async def _find_category_versions(
+    connection: Connection, ledger_id: str, events: Iterable[Event]
+) -> Mapping[tuple[str, int], Row]:
+    told = [
+        (change.category_id, str(event.position)) for event in events for change in event.changes if change.category_id
+    ]
+    if not told:
+        return {}
+    rows = await connection.fetch(sql.load_category_versions, ledger_id, *map(list, zip(*told, strict=True)))
+    return {(row["category_id"], row["position"]): row for row in rows}
 
 
 def _judge_changes(key: Mapping[str, str], position: int, event: Event, page: _Page) -> Iterable[Finding]:

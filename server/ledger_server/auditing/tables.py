@@ -28,7 +28,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ledger_server.auditing.findings import Finding
-from ledger_server.auditing.snapshots import BiteTooLargeError, bite
+from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool
@@ -91,17 +91,23 @@ async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> 
 
         async def read(
             connection: Connection, after: tuple[object, ...] = after, size: int = size
-        ) -> tuple[list[Row], list[Row]]:
+        ) -> tuple[list[Row], list[Finding]]:
             keys = await connection.fetch(check.walk, ledger_id, *after, size)
             columns = [[str(value) for value in column] for column in zip(*keys, strict=True)]
             wrong: list[Row] = []
-            for statement in check.judge if keys else ():
-                wrong += await connection.fetch(statement, ledger_id, position, *columns, *check.further)
-            return keys, wrong
+            try:
+                for statement in check.judge if keys else ():
+                    wrong += await connection.fetch(statement, ledger_id, position, *columns, *check.further)
+            except UNREADABLE as error:
+                if len(keys) > 1:
+                    raise BiteTooLargeError from error
+                key = {name: str(value) for name, value in keys[0].items()}
+                return keys, [Finding(check.name, key, "values that can be judged", "", str(error))]
+            return keys, [finding_from(row) for row in wrong]
 
         began = time.monotonic()
         try:
-            keys, wrong = await bite(pool, read)
+            keys, findings = await bite(pool, read)
         except BiteTooLargeError:
             if size == 1:
                 raise
@@ -109,7 +115,7 @@ async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> 
             continue
         if not keys:
             return
-        yield Bite(len(keys), [finding_from(row) for row in wrong], str(keys[-1][0]))
+        yield Bite(len(keys), findings, str(keys[-1][0]))
         after = tuple(keys[-1].values())
         seconds = time.monotonic() - began
         if seconds < BITE_SECONDS_MIN:

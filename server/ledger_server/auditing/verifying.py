@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ledger_server.auditing.categories import walk_categories
 from ledger_server.auditing.findings import Finding, KnownDigest, Progress, Verdict
 from ledger_server.auditing.log import LogCheck
-from ledger_server.auditing.snapshots import bite
+from ledger_server.auditing.snapshots import bite, finite
 from ledger_server.auditing.tables import CHECKS, fraction_of, walk
 from ledger_server.domain.errors import EpochChanged
 from ledger_server.domain.refusals import ledger_not_found
@@ -107,10 +107,10 @@ async def _steps(
     yield Progress("events", 1, CHECKS_TOTAL, 0, 1.0), list(_judge_end(start, log))
     for done, check in enumerate(CHECKS, start=1):
         async for rows, findings, last_id in walk(pool, asked.ledger_id, position, check):
-            fraction = fraction_of(last_id, start["created_at"], start["now"])
+            fraction = fraction_of(last_id, finite(start["created_at"]), start["now"])
             yield Progress(check.name, done, CHECKS_TOTAL, rows, fraction), findings
     async for rows, findings, last_id in walk_categories(pool, asked.ledger_id, position):
-        fraction = fraction_of(last_id, start["created_at"], start["now"])
+        fraction = fraction_of(last_id, finite(start["created_at"]), start["now"])
         yield Progress("categories", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
     yield Progress("", CHECKS_TOTAL, CHECKS_TOTAL, 0, 1.0), []
 
@@ -137,7 +137,7 @@ def _judge_end(start: Row, log: LogCheck) -> list[Finding]:
     found = []
     if log.digest and log.position == start["position"] and log.digest != start["digest"]:
         found.append(Finding("ledgers", key, "digest, of its newest event", log.digest.hex(), start["digest"].hex()))
-    if log.time is not None and start["event_time"] < log.time:
+    if log.time is not None and finite(start["event_time"]) < log.time:
         found.append(Finding("ledgers", key, "event_time", f"{log.time} or later", str(start["event_time"])))
     return found
 

@@ -1,7 +1,9 @@
--- The categories that are there at a position, in order, each with its counters then, for whoever verifies them.
+-- The categories that are there at a position, in order, each with its counters then, for whoever verifies them: in
+-- words, as they may be no numbers.
 -- $1 ledger_id uuid, $2 after_category_id uuid, $3 position bigint, $4 row_count bigint
 SELECT
-    c.category_id, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits
+    c.category_id,
+    coalesce(concat_ws(', ', v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits), '') AS counters
 FROM categories c
 LEFT JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits
