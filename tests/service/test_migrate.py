@@ -8,15 +8,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from ledger_server import storage
+from ledger_server.storage import pool
 from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from ledger_server.storage.migrate import migrate
 from ledger_server.storage.roles import SERVICE
 from tests.conftest import new_database
+from tests.proxy import proxied, socket_of
 from tests.schemas import schema_of
 
 DECISIONS = {SERVICE_USER: SERVICE}
@@ -73,4 +76,29 @@ async def test_of_several_at_once_each_migration_is_made_once(
 ) -> None:
     async with empty_database(postgres) as dsn:
         assert sum(await asyncio.gather(*(migrate(dsn, DECISIONS) for _ in range(4)))) == COUNT
+        assert await schema_of(dsn) == whole
+
+
+async def test_who_falls_silent_within_a_migration_holds_nobody_up(
+    postgres: EmbeddedPostgres, whole: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, or behind a link that went dark: nothing ends its connection."""
+    monkeypatch.setattr(pool, "SILENCE", "1s")
+    silent = asyncio.Event()
+
+    async def say_nothing_more(data: bytes, writer: asyncio.StreamWriter) -> None:
+        if silent.is_set() or b"INSERT INTO schema_migrations" in data:
+            silent.set()
+        else:
+            writer.write(data)
+
+    async with empty_database(postgres) as dsn, proxied(socket_of(dsn)) as way:
+        way.hook = say_nothing_more
+        first = asyncio.create_task(migrate(way.dsn(urlsplit(dsn).path[1:]), DECISIONS))
+        await silent.wait()
+        async with asyncio.timeout(20):
+            assert await migrate(dsn, DECISIONS) == COUNT
+        first.cancel()
+        (answer,) = await asyncio.gather(first, return_exceptions=True)
+        assert isinstance(answer, (asyncio.CancelledError, *AWAY))
         assert await schema_of(dsn) == whole

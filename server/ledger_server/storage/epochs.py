@@ -17,7 +17,7 @@ import structlog
 
 from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.storage import sql
-from ledger_server.storage.pool import COMMAND_SECONDS, CONNECT_SECONDS, CONNECTION_ERRORS, Connection, set_codecs
+from ledger_server.storage.pool import COMMAND_SECONDS, CONNECTION_ERRORS, Connection, connect_alone, set_codecs
 
 log = structlog.get_logger()
 
@@ -119,12 +119,7 @@ async def _read_origin(connection: Connection) -> tuple[str, str | None]:
 
 
 async def _connect(dsn: str) -> Connection:
-    connection = await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_SECONDS,
-        command_timeout=COMMAND_SECONDS,
-        server_settings={"application_name": "ledger-epochs"},
-    )
+    connection = await connect_alone(dsn, "ledger-epochs", command_seconds=COMMAND_SECONDS)
     await set_codecs(connection)
     return connection
 

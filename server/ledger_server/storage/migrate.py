@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import asyncpg
 
-from ledger_server.storage.pool import CONNECT_SECONDS
+from ledger_server.storage.pool import connect_alone
 from ledger_server.storage.roles import grant
 
 # Any number will do, as long as all servers use the same one.
@@ -25,12 +25,12 @@ async def migrate(dsn: str, decisions: Mapping[str, Mapping[str, str]]) -> int:
 
     `decisions` say by role what each may do, see roles.py; the role of `dsn` itself, which owns the tables, needs none.
     A role that owns nothing may come too, and finds out whether the schema is up to date.
-    Safe to interrupt at any moment and to run from several servers at once: the second waits for the first.
+    Safe to interrupt at any moment and to run from several servers at once: the second waits for the first while that
+    works, or up to 20 s for one that fell silent.
+
     Raises UnsupportedDatabaseError for a PostgreSQL older than 15 or a schema newer than this code.
     """
-    connection = await asyncpg.connect(
-        dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "ledger-migrate"}
-    )
+    connection = await connect_alone(dsn, "ledger-migrate")
     try:
         version = connection.get_server_version()
         if version.major < MAJOR_VERSION_MIN:

@@ -18,6 +18,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
+# Longer than the pauses that an owner of such a connection makes.
+SILENCE = "20s"
 # The longest that a statement's plan is kept, see _COMMON_SETTINGS.
 PLAN_SECONDS = 1
 
@@ -73,6 +75,20 @@ async def _connect_worker(dsn: str, settings: dict[str, str]) -> Connection:
     )
     await set_codecs(connection)
     return connection
+
+
+async def connect_alone(dsn: str, name: str, *, command_seconds: float | None = None) -> Connection:
+    """A connection for what one server does for all of them, under a lock of the session; the others wait for it.
+
+    So it is ended if it falls silent, for its server was stopped or the way to it is dark, and the next one goes on.
+    """
+    silence = {"idle_in_transaction_session_timeout": SILENCE, "idle_session_timeout": SILENCE}
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        command_timeout=command_seconds,
+        server_settings=_COMMON_SETTINGS | silence | {"application_name": name},
+    )
 
 
 async def connect_doorbell(dsn: str) -> Connection:
