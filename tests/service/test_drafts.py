@@ -210,6 +210,7 @@ async def test_rows_are_written_only_where_they_were_decided(
         book.epoch = NIL_ID
     rows = Rows(book, row["event_time"])
     rows.add_request(("request", b"fingerprint", None, None, "{}"))
+    rows.close()
     connection = await connect_lane(own_server.dsn)
     try:
         if spoilt == "isolation":
@@ -220,6 +221,7 @@ async def test_rows_are_written_only_where_they_were_decided(
         # It is that, and nothing else, for which it was refused.
         await connection.execute("SET default_transaction_isolation = 'serializable'")
         rows.epoch, rows.position_before, rows.position = str(row["epoch"]), row["position"], row["position"]
+        rows.close()
         await write_draft(connection, rows)
         assert await connection.fetchval("SELECT count(*) FROM requests") == requests + 1
     finally:

@@ -145,6 +145,7 @@ async def _decide_and_write(
             chunk = commands[start : start + CHUNK_COMMANDS]
             answers += [answer_to(book, command, now, rows, known) for command in chunk]
             book.digest = rows.digest
+            rows.close()
             logged += rows.logged
             if writing is not None:
                 await writing

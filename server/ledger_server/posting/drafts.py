@@ -100,6 +100,7 @@ async def draft(
             await asyncio.sleep(0)
         answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + BITE_COMMANDS]]
     book.digest = rows.digest
+    rows.close()
     own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
     grown, book.grown = book.grown, set()
     return Draft(answers, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)

@@ -34,6 +34,7 @@ from ledger_server.posting.batch import validate
 from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
+from ledger_server.posting.turns import Turns
 from ledger_server.posting.worker import Flight, Worker
 from ledger_server.storage.pool import Pool, snapshot
 
@@ -156,8 +157,7 @@ class Lanes:
         self._committed = committed
         self._grown = grown
         self._lanes: dict[str, Lane] = {}
-        self._scheduled: asyncio.PriorityQueue[tuple[float, int, Lane]] = asyncio.PriorityQueue()
-        self._schedule_count = 0
+        self._turns: Turns[Lane] = Turns()
         self._unanswered = self._unanswered_entries = 0
         self._is_draining = False
         self._summing = Summing(pool)
@@ -234,7 +234,7 @@ class Lanes:
 
     async def _serve(self, worker: Worker) -> None:
         while True:
-            _, _, lane = await self._scheduled.get()
+            lane = await self._turns.get()
             lane.is_scheduled = False
             lane.workers += 1
             tickets = lane.take()
@@ -268,8 +268,7 @@ class Lanes:
     def _schedule(self, lane: Lane) -> None:
         if lane.is_ready:
             lane.is_scheduled = True
-            self._schedule_count += 1
-            self._scheduled.put_nowait((lane.tickets[0].arrived, self._schedule_count, lane))
+            self._turns.put(lane.tickets[0].arrived, lane)
 
     async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[_Ticket]) -> None:
         """Writes one batch and hands out the answers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
@@ -53,6 +54,7 @@ class Rows:
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[tuple[str, bytes, str, str, str]] = []
         self._monitors: MonitorRows | None = None
+        self._hot_columns: list[Any] = []
 
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
@@ -112,8 +114,12 @@ class Rows:
         if effect.category is not None or effect.category_changes or effect.member_changes:
             self._categories.add_effect(effect)
 
+    def close(self) -> None:
+        """No more effects will come: what can be made ready before PostgreSQL is waited for is made ready."""
+        self._hot_columns = self._make_hot_columns()
+
     async def write(self, connection: Connection) -> None:
-        """Writes all rows within the caller's transaction: rows that others refer to first."""
+        """Writes all rows, which are closed, within the caller's transaction: rows that others refer to first."""
         for ledger, epoch in self._ledgers:
             await connection.execute(
                 sql.insert_ledger,
@@ -148,7 +154,7 @@ class Rows:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
-        await self._write_hot_rows(connection)
+        await connection.execute(sql.write_batch, *self._hot_columns)
         if self._monitors is not None:
             await self._monitors.write(connection, self.now)
         if self._pairs.has_others:
@@ -290,12 +296,12 @@ class Rows:
     def _grams(self, account: Account) -> str:
         return "{" + ",".join(map(str, grams_of(self.ledger_id, account.name))) + "}"
 
-    async def _write_hot_rows(self, connection: Connection) -> None:
+    def _make_hot_columns(self) -> list[Any]:
+        """The parameters of write_batch."""
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
         transactions = [*self._updated_transactions.values(), *self._new_transactions.values()]
         request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
-        await connection.execute(
-            sql.write_batch,
+        return [
             self.ledger_id,
             self.now,
             self.position,
@@ -315,7 +321,7 @@ class Rows:
             self.epoch,
             *literals([self._transaction_row(t) for t in self._replaced], _TRANSACTION_WIDTH),
             *self._categories.version_columns(),
-        )
+        ]
 
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
         return (
