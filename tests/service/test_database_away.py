@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ledger_client import Heartbeat, LedgerClient
+from ledger_client import Heartbeat, LedgerClient, LedgerError, credit, debit
+from ledger_server.posting import worker
 from tests.conftest import Server, new_server
 from tests.proxy import Proxy, proxied, socket_of
 from tests.service.raw import channel_to
@@ -47,6 +48,27 @@ async def test_its_services_are_not_healthy_but_its_process_is(far_server: Serve
         assert (await service.read()).status == SERVING
 
 
+async def test_connections_that_a_firewall_forgot_are_noticed_while_callers_wait(
+    far_server: Server, link: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent on them is gone, and nobody says so."""
+    monkeypatch.setattr(worker, "DRAFT_SECONDS", 0.5)
+    async with LedgerClient(far_server.address, timeout=8) as client:
+        ledger = await client.create_ledger("Far")
+        one, other = [
+            await client.create_account(ledger.id, name, normal_balance="debit", currency="USD") for name in "ab"
+        ]
+        entries = [debit(one, 1), credit(other, 1)]
+        for _ in range(3):
+            await client.create_transaction(ledger.id, entries)
+        link.swallow()
+        writing = asyncio.create_task(client.create_transaction(ledger.id, entries))
+        with pytest.raises(LedgerError):
+            await client.get_account(ledger.id, one, timeout=0.3)
+        link.heal()
+        assert (await writing).position == 6
+
+
 async def test_its_streams_do_not_say_that_nothing_is_missing(far_server: Server, link: Proxy) -> None:
     async with asyncio.timeout(30), LedgerClient(far_server.address) as client:
         ledger = await client.create_ledger("Far")
@@ -66,3 +88,22 @@ async def _heartbeat(stream: AsyncIterator[object], *, knows_lag: bool) -> Heart
         if isinstance(happened, Heartbeat) and happened.HasField("lag") == knows_lag:
             return happened
     raise AssertionError("the stream has ended")
+
+
+async def test_reads_find_connections_again_when_a_firewall_forgot_theirs(far_server: Server, link: Proxy) -> None:
+    async with LedgerClient(far_server.address) as client:
+        ledger = await client.create_ledger("Far")
+
+        async def read() -> None:
+            await client.get_ledger(ledger.id, timeout=1)
+
+        await asyncio.gather(*(read() for _ in range(40)))
+        link.swallow()
+        assert all(await asyncio.gather(*(read() for _ in range(40)), return_exceptions=True))
+        link.heal()
+        # Those whose callers have left are found out soon, the others by their next callers.
+        async with asyncio.timeout(6):
+            while not all(
+                said is None for said in await asyncio.gather(*(read() for _ in range(20)), return_exceptions=True)
+            ):
+                pass

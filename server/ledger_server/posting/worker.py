@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
@@ -30,7 +30,7 @@ from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
 from ledger_server.posting.batch import ALONE, Frame, write_batch
 from ledger_server.posting.drafts import Draft, can_be_drafted, draft, write_draft
-from ledger_server.posting.repeats import Answer
+from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import (
     CONNECTION_ERRORS,
@@ -51,6 +51,9 @@ RETRY_SECONDS = 5.0
 # seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
 AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
+# How long a draft may take to be read for, and to be written; what takes longer is done under the lock, which has time.
+# So a link that swallows all packets is noticed while callers still wait.
+DRAFT_SECONDS = 4.0
 # A batch that lost so often is written alone.
 CONFLICTS_MAX = 3
 # A lane that met another writer takes turns with it for this long.
@@ -107,7 +110,8 @@ class Worker:
         try:
             share(flight)
             if draft.rows:
-                await write_draft(await self._writes.get(), draft.rows)
+                async with asyncio.timeout(DRAFT_SECONDS):
+                    await write_draft(await self._writes.get(), draft.rows)
             flight.landed.set_result(True)
         except Exception as error:
             lane.book = None
@@ -129,11 +133,12 @@ class Worker:
         if book is None or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
             return None
         try:
-            connection = await self._reads.get()
-            if before is None:
-                return await draft(connection, book, commands, {}, book.position)
-            known, position = before.draft.known, before.draft.rows.position_before
-            return await draft(connection, book, commands, known, position)
+            known: Mapping[str, Known] = {}
+            position = book.position
+            if before is not None:
+                known, position = before.draft.known, before.draft.rows.position_before
+            async with asyncio.timeout(DRAFT_SECONDS):
+                return await draft(await self._reads.get(), book, commands, known, position)
         except CONNECTION_ERRORS:
             # If one link is gone, so is the other, most likely; asking it would only take as long again.
             self._reads.drop()

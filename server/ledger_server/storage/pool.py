@@ -18,6 +18,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
+ROLL_BACK_SECONDS = 2.0
 # Longer than the pauses that an owner of such a connection makes.
 SILENCE = "20s"
 # The longest that a statement's plan is kept, see _COMMON_SETTINGS.
@@ -146,10 +147,28 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
     Raises DatabaseUnavailable if the database cannot be reached or does not answer in time.
     """
     try:
-        async with pool.acquire() as connection, connection.transaction():
-            yield connection  # type: ignore[misc]
+        async with pool.acquire() as connection:
+            transaction = connection.transaction()
+            try:
+                await transaction.start()
+                yield connection  # type: ignore[misc]
+                await transaction.commit()
+            except BaseException:
+                await _give_up(connection, transaction)
+                raise
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
+
+
+async def _give_up(connection: AnyConnection, transaction: asyncpg.transaction.Transaction) -> None:
+    """Rolls back. After a statement that nobody waited for, asyncpg first waits until PostgreSQL has stopped it; for so
+    long a connection whose packets are swallowed would keep its place in the pool.
+    """
+    try:
+        async with asyncio.timeout(ROLL_BACK_SECONDS):
+            await transaction.rollback()
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS):
+        connection.terminate()
 
 
 async def set_codecs(connection: Connection) -> None:
