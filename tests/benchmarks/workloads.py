@@ -21,6 +21,7 @@ from ledger_server.api.commands import create_transaction
 from ledger_server.domain.book import Book
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.batch import write_batch
+from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.drafts import draft, write_draft
 from ledger_server.storage.pool import Connection, connect_beside_lane, connect_lane
 from tests.benchmarks import books
@@ -193,6 +194,7 @@ class Workloads:
         connection, beside = await connect_lane(self._server.dsn), await connect_beside_lane(self._server.dsn)
         writes, reads = Stopwatch(connection), Stopwatch(beside)
         book: Book | None = None
+        clock = DatabaseClock()
         stream = orders(label)
 
         async def call() -> int:
@@ -204,8 +206,7 @@ class Workloads:
             if book is None:
                 (answer,), book = await write_batch(cast(Connection, writes), ledger_id, [command], book)
             else:
-                drafted = await draft(cast(Connection, reads), book, [command], {}, book.position)
-                assert drafted is not None
+                drafted = await draft(cast(Connection, reads), book, [command], {}, book.position, clock)
                 await write_draft(cast(Connection, writes), drafted.rows)
                 (answer,) = drafted.answers
             if isinstance(answer, Exception):

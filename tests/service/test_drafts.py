@@ -31,13 +31,14 @@ from ledger_client import (
     credit,
     debit,
     error_from_status,
+    new_request_id,
 )
 from ledger_client.commands import TransactionWrite
 from ledger_client.v1.transactions_pb2 import TransactionResult
 from ledger_server.domain.book import Book
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger as LedgerState
-from ledger_server.posting import worker
+from ledger_server.posting import clock, worker
 from ledger_server.posting.drafts import write_draft
 from ledger_server.posting.writing import Rows
 from ledger_server.storage.pool import connect_lane
@@ -54,7 +55,20 @@ KINDS = ("create", "post", "partial", "reverse", "archive", "update")
 DRAFTED_SINCE = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'ledger-lane-reader' AND query_start > $1
+        AND query NOT LIKE 'DISCARD%'
 """
+
+
+@pytest.fixture(autouse=True)
+def looks_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever drafts looks everything up first, which tests can see."""
+    monkeypatch.setattr(clock, "SEEN_SECONDS", -1.0)
+
+
+@pytest.fixture
+def grants(looks_up: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever drafts on memory alone looks nothing up."""
+    monkeypatch.setattr(clock, "SEEN_SECONDS", 3_600.0)
 
 
 class Pair(NamedTuple):
@@ -192,6 +206,65 @@ async def test_a_few_commands_wait_for_the_batch_before(
         assert not await observer.fetchval(DRAFTED_SINCE, since)
     for write in writes:
         await write
+
+
+@pytest.mark.usefixtures("grants")
+async def test_nothing_is_read_for_what_is_in_memory(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    await own_client.batch_write_transactions(own_ledger.id, moves(pair, "looked up", 1))
+    async with connected(own_server.dsn) as observer:
+        since = await observer.fetchval("SELECT clock_timestamp()")
+        await own_client.batch_write_transactions(own_ledger.id, moves(pair, "granted", CROWD))
+        assert not await observer.fetchval(DRAFTED_SINCE, since)
+    assert await audit.findings(own_server.dsn) == []
+
+
+@pytest.mark.usefixtures("grants")
+async def test_what_was_taken_for_granted_and_is_not_so_is_found_out(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Request ids and external ids that came before, of commands that nothing would be written for, too."""
+    overdraw = [credit(pair.cash, 500, conditions=[condition("available", ">=", 0)]), debit(pair.debt, 500)]
+    once = [debit(pair.cash, 1, lock_version=1), credit(pair.debt, 1)]
+    repeatable = [
+        *moves(pair, "repeated", 1),
+        # It would not be accepted again.
+        commands.create_transaction(once, status="posted", request_id="once"),
+    ]
+    taken = [
+        commands.create_transaction(overdraw, external_id="first"),
+        commands.create_transaction(overdraw, external_id="first", archive_on_condition_failure=True),
+    ]
+    (spent,) = (await own_client.batch_write_transactions(own_ledger.id, repeatable[1:], full_results=True)).results
+    (repeated,) = (await own_client.batch_write_transactions(own_ledger.id, repeatable[:1], full_results=True)).results
+    assert spent.HasField("transaction")
+    assert repeated.HasField("transaction")
+    for command, first in ((repeatable[1], spent), (repeatable[0], repeated)):
+        monkeypatch.setattr(worker, "REPEATED_SECONDS", 0.0)
+        (again,) = (await own_client.batch_write_transactions(own_ledger.id, [command], full_results=True)).results
+        assert again.replayed
+        assert again.transaction.id == first.transaction.id
+        await own_client.batch_write_transactions(own_ledger.id, moves(pair, f"between {command.request_id}", 2))
+    for command in taken:
+        (refused,) = (await own_client.batch_write_transactions(own_ledger.id, [command])).results
+        assert refusals([refused]) == [ExternalIdTaken]
+        await own_client.batch_write_transactions(own_ledger.id, moves(pair, f"between {command.request_id}", 2))
+    assert await audit.findings(own_server.dsn) == []
+
+
+@pytest.mark.usefixtures("grants")
+async def test_a_lane_that_met_a_repetition_looks_requests_up_for_a_while(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated = moves(pair, "repeated", CROWD)
+    for _ in range(2):
+        await own_client.batch_write_transactions(own_ledger.id, moves(pair, new_request_id(), 1))
+        await own_client.batch_write_transactions(own_ledger.id, repeated)
+    monkeypatch.setattr(worker, "log", lines := CapturingLogger())
+    results = (await own_client.batch_write_transactions(own_ledger.id, repeated)).results
+    assert all(result.replayed for result in results)
+    assert not lines.calls
 
 
 @pytest.mark.parametrize("spoilt", ["position", "epoch", "isolation"])

@@ -6,9 +6,13 @@ next is decided, and both processors work. The guard is in the write: it names t
 ledger must stand. If it stands elsewhere, because another server wrote or the batch before failed, nothing is written,
 and the commands are decided anew under the lock (batch.py).
 
+Nothing is read for a batch whose accounts and transactions are all in memory. That its request ids and external ids are
+new is then taken for granted, as unique indexes refuse what is written if they are not. Where they could not, because a
+command is refused or its transaction archived, it is looked up after all.
+
 | phase  | statements                  | why                                                                          |
 |--------|-----------------------------|------------------------------------------------------------------------------|
-| load   | read_ledger, find_*, load_* | as under the lock, beside the write of the batch before                      |
+| load   | read_ledger, find_*, load_* | as under the lock, beside the write of the batch before; none if all is known |
 | decide | none                        | as under the lock                                                            |
 | write  | write_batch                 | a SERIALIZABLE transaction in one message, where one statement writes all    |
 
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ledger_server.domain.book import Book, Committed
@@ -35,8 +39,11 @@ from ledger_server.domain.commands import (
     ReverseTransaction,
     UpdateTransaction,
 )
+from ledger_server.domain.model import Transaction, TransactionStatus
 from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up, roll_back
-from ledger_server.posting.loading import flatten
+from ledger_server.posting.clock import DatabaseClock
+from ledger_server.posting.loading import flatten, is_in_memory
+from ledger_server.posting.outcomes import Written
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
@@ -78,21 +85,34 @@ def can_be_drafted(commands: Sequence[Command]) -> bool:
     return len(commands) <= COMMANDS_MAX and all(type(command) in _KINDS for command in commands)
 
 
+class OutOfDate(Exception):
+    """The book is not what the database holds, or does not hold enough of it; now it is spoilt, too."""
+
+
 async def draft(
-    connection: Connection, book: Book, commands: Sequence[Command], before: Mapping[str, Known], position_before: int
-) -> Draft | None:
-    """Decides the commands and applies them to the book; None if the book is known to be out of date already.
+    connection: Connection,
+    book: Book,
+    commands: Sequence[Command],
+    before: Mapping[str, Known],
+    position_before: int,
+    clock: DatabaseClock,
+) -> Draft:
+    """Decides the commands and applies them to the book.
 
     `before` is what the request ids of the batch on its way came to, and `position_before` the position it began at,
-    or the book's own. Where it raises, the book is spoilt.
+    or the book's own. A `clock` that was not seen lately has everything looked up. Where it raises, the book is spoilt.
     """
     items = flatten(commands)
-    row = await look_up(connection, sql.read_ledger, book.ledger.id, commands, items)
-    if row is None or row["epoch"] != book.epoch or row["position"] not in (position_before, book.position):
-        return None
-    known = await load_names(connection, book, row, commands, items)
+    positions = (position_before, book.position)
+    known: dict[str, Known] = {}
+    time = clock.now()
+    is_granted = time is not None and is_in_memory(book, items)
+    if time is None or not is_granted:
+        row = await _look_up(connection, book, commands, items, positions)
+        known = await load_names(connection, book, row, commands, items)
+        clock.saw(time := row["now"])
     known.update(before)
-    now = book.time = max(row["now"], book.time)
+    now = book.time = max(time, book.time)
     rows = Rows(book, now)
     answers: list[Answer] = []
     for start in range(0, len(commands), BITE_COMMANDS):
@@ -100,10 +120,32 @@ async def draft(
             await asyncio.sleep(0)
         answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + BITE_COMMANDS]]
     book.digest = rows.digest
+    if is_granted and not (rows and all(map(_is_guarded, answers))):
+        row = await _look_up(connection, book, commands, items, positions)
+        if row["known_request_ids"] or row["known_external_ids"]:
+            raise OutOfDate
     rows.close()
     own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
     grown, book.grown = book.grown, set()
     return Draft(answers, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
+
+
+def _is_guarded(answer: Answer) -> bool:
+    """Whether what is written for it is refused by an index, if its request id or external id is not new."""
+    if isinstance(answer, list):
+        return all(map(_is_guarded, answer))
+    if not (isinstance(answer, Written) and isinstance(answer.object, Transaction)):
+        return False
+    return answer.object.status != TransactionStatus.ARCHIVED
+
+
+async def _look_up(
+    connection: Connection, book: Book, commands: Sequence[Command], items: Sequence[Command], positions: Sequence[int]
+) -> Any:
+    row = await look_up(connection, sql.read_ledger, book.ledger.id, commands, items)
+    if row is None or row["epoch"] != book.epoch or row["position"] not in positions:
+        raise OutOfDate
+    return row
 
 
 async def write_draft(connection: Connection, rows: Rows) -> None:

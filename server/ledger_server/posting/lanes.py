@@ -31,6 +31,7 @@ from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
 from ledger_server.posting.batch import validate
+from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
@@ -80,10 +81,13 @@ class Lane:
         self.workers = 0
         self.flight: Flight | None = None
         self.book: Book | None = None
+        self.clock = DatabaseClock()
         # The epoch and position at which it left the ledger; if it finds it elsewhere, another server writes it too.
         self.left_at: tuple[str, int] | None = None
         # Until then, other servers are taken to.
         self.shared_until = 0.0
+        # Until then, callers are taken to repeat themselves.
+        self.repeated_until = 0.0
         # When the database went away, if it has not been back since.
         self.lost_at: float | None = None
 

@@ -55,6 +55,14 @@ def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
     return [command.external_id for command in commands if isinstance(command, _NAMING) and command.external_id]
 
 
+def is_in_memory(book: Book, commands: Iterable[Command]) -> bool:
+    """Whether `load` would find in the book all that the commands name."""
+    names = _Names(book)
+    for command in commands:
+        names.add(command)
+    return names.is_empty
+
+
 def new_book(ledger_id: str, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
     book = Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["event_time"], row["digest"])
@@ -124,6 +132,23 @@ class _Names:
         self.closing: set[Ref] = set()
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (
+            self.account_ids
+            or self.account_external_ids
+            or self.transaction_ids
+            or self.transaction_external_ids
+            or self.currencies
+            or self.monitor_ids
+            or self.category_ids
+            or self.category_external_ids
+            or self.entry_ids
+            or self.is_deleting
+            or self.closing
+            or self.reversing
+        )
 
     def add(self, command: Command) -> None:
         if isinstance(command, ReverseTransaction | ArchiveTransaction | ExpireTransaction):

@@ -29,7 +29,8 @@ from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
 from ledger_server.posting.batch import ALONE, Frame, write_batch
-from ledger_server.posting.drafts import Draft, can_be_drafted, draft, write_draft
+from ledger_server.posting.clock import DatabaseClock
+from ledger_server.posting.drafts import Draft, OutOfDate, can_be_drafted, draft, write_draft
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import (
@@ -58,6 +59,8 @@ DRAFT_SECONDS = 4.0
 CONFLICTS_MAX = 3
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
+# A lane that met a request_id or an external_id again looks them up for this long, before it decides.
+REPEATED_SECONDS = 5.0
 # How soon a new connection makes its plans anew for the first time; then twice as late each time, up to PLAN_SECONDS.
 PLAN_SECONDS_MIN = 0.05
 
@@ -117,6 +120,8 @@ class Worker:
             lane.book = None
             self._judge(error)
             self._budget.counts["draft"] += 1
+            if isinstance(error, asyncpg.UniqueViolationError):
+                lane.repeated_until = time.monotonic() + REPEATED_SECONDS
             self._log_failure(lane, commands, error)
             return await self._write_locked(lane, commands)
         finally:
@@ -133,12 +138,15 @@ class Worker:
         if book is None or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
             return None
         try:
+            clock = lane.clock if time.monotonic() > lane.repeated_until else DatabaseClock()
             known: Mapping[str, Known] = {}
             position = book.position
             if before is not None:
                 known, position = before.draft.known, before.draft.rows.position_before
             async with asyncio.timeout(DRAFT_SECONDS):
-                return await draft(await self._reads.get(), book, commands, known, position)
+                return await draft(await self._reads.get(), book, commands, known, position, clock)
+        except OutOfDate:
+            pass
         except CONNECTION_ERRORS:
             # If one link is gone, so is the other, most likely; asking it would only take as long again.
             self._reads.drop()
