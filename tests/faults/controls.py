@@ -79,7 +79,7 @@ async def impatient(
                     client = traffic.clients[n % len(traffic.clients)]
                     group.create_task(_write_impatiently(client, traffic.accounts, traffic.history, over, timeout))
                 await traffic.history.reaches(100)
-                # An answer has just come; what may happen twice is what is written and not answered yet, a little later.
+                # An answer has just come; what is written but not answered, and may happen twice, is a moment later.
                 await asyncio.sleep(count / 1000)
                 await fault()
                 over.set()
