@@ -128,7 +128,8 @@ async def open_loop(stage: Stage, rounds: int) -> Result:
             result.rounds += 1
             result.expect(before.acknowledged >= ACKNOWLEDGED_MIN, f"only {before.acknowledged} acknowledged")
             result.note = (
-                f"goodput {over.rate / most.rate:.2f} × the maximum, {sum(over.said.values())} refused, "
+                f"goodput {over.rate / most.rate:.2f} × the maximum, p50 {over.p50_ms / 1e3:.1f} s, "
+                f"{sum(over.said.values())} refused, "
                 f"+{growth_mb:.0f} MB, after 5 s {after.rate / before.rate:.2f} × before"
             )
             result.expect(growth_mb <= GROWTH_MB_MAX, f"{growth_mb:.0f} MB more")

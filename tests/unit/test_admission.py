@@ -9,10 +9,12 @@ from ledger_server.api.door import BYTES_UNDER_WAY_MAX, Door
 from ledger_server.domain.errors import Overloaded
 from ledger_server.posting.admission import (
     CROWD_CALLS,
+    LATE_SECONDS,
     QUEUED_COMMANDS_MAX,
     QUEUED_ENTRIES_MAX,
+    STANDING_SECONDS,
     WAIT_SECONDS_MAX,
-    refuse_a_crowd,
+    Crowd,
     refuse_for_memory,
 )
 from ledger_server.posting.retries import SAVED_MAX, RetryBudget
@@ -20,11 +22,32 @@ from ledger_server.posting.retries import SAVED_MAX, RetryBudget
 
 def test_what_fits_is_let_in() -> None:
     refuse_for_memory(QUEUED_COMMANDS_MAX, QUEUED_ENTRIES_MAX)
-    refuse_a_crowd(CROWD_CALLS * 100, WAIT_SECONDS_MAX)
+    Crowd().refuse(CROWD_CALLS * 100, 0.0, WAIT_SECONDS_MAX)
 
 
 def test_a_few_callers_with_long_batches_wait_as_long_as_it_takes() -> None:
-    refuse_a_crowd(CROWD_CALLS - 1, 100 * WAIT_SECONDS_MAX)
+    crowd = Crowd()
+    for second in range(100):
+        crowd.refuse(CROWD_CALLS - 1, 0.0, second)
+        crowd.is_served(0.0, second)
+
+
+def test_a_crowd_is_refused_earlier_once_its_queue_has_stood_for_a_while() -> None:
+    crowd = Crowd()
+    crowd.is_served(0.0, LATE_SECONDS)
+    crowd.is_served(0.5, LATE_SECONDS + STANDING_SECONDS)
+    crowd.refuse(CROWD_CALLS, 0.5, LATE_SECONDS + STANDING_SECONDS)
+    with pytest.raises(Overloaded):
+        crowd.refuse(CROWD_CALLS, 0.5, LATE_SECONDS + STANDING_SECONDS + 0.1)
+    # But not if the queue is short at that moment.
+    crowd.refuse(CROWD_CALLS, 10.0, 10.0 + LATE_SECONDS)
+
+
+def test_a_stall_is_waited_out() -> None:
+    crowd = Crowd()
+    crowd.is_served(0.0, WAIT_SECONDS_MAX)
+    crowd.is_served(WAIT_SECONDS_MAX, WAIT_SECONDS_MAX + 0.1)
+    crowd.refuse(CROWD_CALLS, 10.0, 10.0 + WAIT_SECONDS_MAX)
 
 
 @pytest.mark.parametrize(("commands", "entries"), [(QUEUED_COMMANDS_MAX + 1, 0), (0, QUEUED_ENTRIES_MAX + 1)])
@@ -38,7 +61,7 @@ def test_a_crowd_is_told_to_come_back_when_the_queue_is_gone_and_not_together() 
     delays = set()
     for _ in range(100):
         with pytest.raises(Overloaded) as refusal:
-            refuse_a_crowd(CROWD_CALLS, 4.0)
+            Crowd().refuse(CROWD_CALLS, 0.0, 4.0)
         assert refusal.value.retry_seconds is not None
         delays.add(refusal.value.retry_seconds)
     assert 2.0 <= min(delays) < 3.0

@@ -102,6 +102,8 @@ class LedgerService:
     async def BatchWriteTransactions(
         self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
     ) -> bytes:
+        if not request.validate_only:
+            self._lanes.admit(request.ledger_id.lower())
         results = await self._write_batch(batches.batch(request), context, request.validate_only)
         return answers.batch_to_bytes(results, request.ledger_id.lower(), request.full_results)
 

@@ -5,6 +5,8 @@
 | QUEUED_COMMANDS_MAX or QUEUED_ENTRIES_MAX would be passed | memory                                              |
 | a crowd waits, the first of it for WAIT_SECONDS_MAX       | a longer queue answers nobody sooner, and those who |
 |                                                           | joined it would leave it at their deadlines         |
+| a crowd waits, the first of it for LATE_SECONDS, and so   | more comes than can be served: a stall would be     |
+| it was with every batch for STANDING_SECONDS              | over by now, and its queue gone                     |
 
 A few callers with long batches may wait as long as they like, for none of them sends the next before the answer.
 While the database is away nobody is refused for waiting: they are told so in time by the worker.
@@ -20,6 +22,9 @@ QUEUED_COMMANDS_MAX = 50_000
 QUEUED_ENTRIES_MAX = 200_000
 # With a client's usual deadline of ten seconds there is time left for a repetition after one refusal.
 WAIT_SECONDS_MAX = 2.0
+# A thousand callers, each with its next call when it has the answer, wait less.
+LATE_SECONDS = 0.5
+STANDING_SECONDS = 1.0
 CROWD_CALLS = 32
 
 
@@ -29,10 +34,26 @@ def refuse_for_memory(commands: int, entries: int) -> None:
         raise _overloaded("too many commands are waiting; nothing was written", WAIT_SECONDS_MAX)
 
 
-def refuse_a_crowd(calls: int, waited_seconds: float) -> None:
-    """Raises Overloaded if so many calls wait for a ledger, the first of them for so long."""
-    if waited_seconds > WAIT_SECONDS_MAX and calls >= CROWD_CALLS:
-        raise _overloaded("the ledger's queue is too long; nothing was written", waited_seconds)
+class Crowd:
+    """How long those who are served had waited, of late. Times are of one monotonic clock, in seconds."""
+
+    def __init__(self) -> None:
+        # Since when the first of every batch had waited for long.
+        self._late_since: float | None = None
+
+    def is_served(self, arrived: float, now: float) -> None:
+        """Called for each batch with the time at which the first of it came."""
+        if now - arrived < LATE_SECONDS:
+            self._late_since = None
+        elif self._late_since is None:
+            self._late_since = now
+
+    def refuse(self, calls: int, arrived: float, now: float) -> None:
+        """Raises Overloaded if so many calls wait, the first of which came at that time, and one more should not."""
+        waited_seconds = now - arrived
+        is_standing = self._late_since is not None and now - self._late_since > STANDING_SECONDS
+        if calls >= CROWD_CALLS and waited_seconds > (LATE_SECONDS if is_standing else WAIT_SECONDS_MAX):
+            raise _overloaded("the ledger's queue is too long; nothing was written", waited_seconds)
 
 
 def _overloaded(message: str, wait_seconds: float) -> Overloaded:

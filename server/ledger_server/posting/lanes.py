@@ -29,7 +29,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
-from ledger_server.posting.admission import refuse_a_crowd, refuse_for_memory
+from ledger_server.posting.admission import Crowd, refuse_for_memory
 from ledger_server.posting.batch import validate
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.nesting import nests_categories
@@ -75,6 +75,7 @@ class Lane:
         self.tickets: deque[_Ticket] = deque()
         # The commands in them.
         self.waiting = 0
+        self.crowd = Crowd()
         # In the line for a worker.
         self.is_scheduled = False
         # How many workers have got it: a second one drafts its next batch while the first writes one.
@@ -91,6 +92,11 @@ class Lane:
         # When the database went away, if it has not been back since.
         self.lost_at: float | None = None
 
+    def admit(self, now: float) -> None:
+        """Raises Overloaded if one call more should not wait."""
+        if self.tickets and self.lost_at is None:
+            self.crowd.refuse(len(self.tickets), self.tickets[0].arrived, now)
+
     def take(self) -> list[_Ticket]:
         """The next batch: tickets that still have somebody waiting, up to the limits, at least one if there is any."""
         batch: list[_Ticket] = []
@@ -106,6 +112,8 @@ class Lane:
                 batch.append(ticket)
             self.tickets.popleft()
             self.waiting -= len(ticket.commands)
+        if batch and self.lost_at is None:
+            self.crowd.is_served(batch[0].arrived, time.monotonic())
         return batch
 
     @property
@@ -167,6 +175,11 @@ class Lanes:
         self._summing = Summing(pool)
         self._drained = asyncio.Event()
 
+    def admit(self, ledger_id: str) -> None:
+        """Raises Overloaded if commands for this ledger would be refused now: before work is put into making them."""
+        if (lane := self._lanes.get(ledger_id)) is not None:
+            lane.admit(time.monotonic())
+
     async def submit(self, commands: Sequence[Command]) -> list[Answer]:
         """Applies commands of one ledger, in order, each by itself; the answers come in the same order.
 
@@ -191,8 +204,7 @@ class Lanes:
         ledger_id = commands[0].ledger_id
         lane = self._lanes.get(ledger_id) or self._lanes.setdefault(ledger_id, Lane(ledger_id))
         arrived = time.monotonic()
-        if lane.tickets and lane.lost_at is None:
-            refuse_a_crowd(len(lane.tickets), arrived - lane.tickets[0].arrived)
+        lane.admit(arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, nests_categories(commands[0])))
         lane.waiting += len(commands)
