@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -21,6 +22,7 @@ from ledger_client import (
     InvalidField,
     Ledger,
     LedgerClient,
+    LedgerError,
     Outcome,
     PositionNotReached,
     Transaction,
@@ -172,6 +174,34 @@ def check_that_it_says_nothing(error: Internal) -> None:
     refusal = refusal_of(rpc_error, trailers)
     assert (refusal.code, refusal.reason, refusal.metadata, refusal.rules) == ("INTERNAL", "INTERNAL", {}, [])
     check_manners(refusal)
+
+
+# Calls that failed.
+
+
+async def test_a_call_that_failed_leaves_nothing_in_memory(server: Server, client: LedgerClient) -> None:
+    """gRPC ties a knot of it that only the garbage collector would undo, and that comes rarely."""
+    books = await new_books(client)
+    gc.collect()
+    gc.disable()
+    before = _abort_errors()
+    try:
+        for call in (
+            lambda: client.create_transaction(books.ledger_id, [debit(books.ledger_id, 1), credit(books.ledger_id, 1)]),
+            lambda: client.get_account(books.ledger_id, books.ledger_id),
+            lambda: client.watch_events(books.ledger_id, after_position=10**9).__aenter__(),
+        ):
+            with pytest.raises(LedgerError):
+                await call()
+        await client.get_ledger(books.ledger_id)
+        left = _abort_errors()
+    finally:
+        gc.enable()
+    assert len(left) == len(before)
+
+
+def _abort_errors() -> list[object]:
+    return [found for found in gc.get_objects() if isinstance(found, grpc.aio.AbortError)]
 
 
 # Who asked.

@@ -89,7 +89,7 @@ def _unary(
         log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
         return answer
 
-    return call
+    return _forgotten(call)
 
 
 def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], Awaitable[None]], door: Door) -> Any:
@@ -113,7 +113,28 @@ def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], A
             await _fail(rpc, ledger_id, started, error, context)
         log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
 
-    return call
+    return _forgotten(call)
+
+
+def _forgotten(call: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    """The call; once it has failed, nothing is left of it in memory.
+
+    gRPC keeps the error that ended a call in its context, and the error's traceback keeps the context and all that the
+    call had in hand, megabytes of it: a circle, which only the garbage collector would undo, and that comes rarely. A
+    refusal is kept by its lane for a while, in case the request is repeated.
+    """
+
+    async def forgotten(data: Any, context: Context) -> Any:
+        try:
+            return await call(data, context)
+        except BaseException as error:
+            if error.__context__ is not None:
+                error.__context__.__traceback__ = None
+            error.__traceback__ = error.__context__ = None
+            del data, context
+            raise
+
+    return forgotten
 
 
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
