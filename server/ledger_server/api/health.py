@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health
@@ -31,14 +31,20 @@ class Health(health.aio.HealthServicer):
 
     async def Watch(self, request: HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Writes each change of the status."""
-        tasks = [asyncio.create_task(super().Watch(request, context)), asyncio.create_task(self._is_over.wait())]
+        words = _Words(context)
+        tasks = [
+            asyncio.create_task(super().Watch(request, cast(Any, words))),
+            asyncio.create_task(self._is_over.wait()),
+        ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await context.write(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))
+            await words.said()
+        if words.last != HealthCheckResponse.NOT_SERVING:
+            await context.write(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
 
     async def begin(self) -> None:
@@ -56,3 +62,29 @@ class Health(health.aio.HealthServicer):
         """Not serving from here on, and no watch goes on."""
         await super().enter_graceful_shutdown()
         self._is_over.set()
+
+
+class _Words:
+    """A watch's context, of which the library needs no more than write.
+
+    What is being written is not cancelled: gRPC goes on with it whoever waits, and takes no other message meanwhile. A
+    watch that gave it one hung, and kept the server from stopping.
+    """
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+        self._writing: asyncio.Task[None] | None = None
+        self.last: int | None = None
+
+    async def write(self, response: HealthCheckResponse) -> None:
+        self.last = response.status
+        self._writing = asyncio.create_task(self._write(response))
+        await asyncio.shield(self._writing)
+
+    async def _write(self, response: HealthCheckResponse) -> None:
+        await self._context.write(response)
+
+    async def said(self) -> None:
+        """Returns when nothing is being written any more."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
