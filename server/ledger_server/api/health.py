@@ -73,16 +73,13 @@ class _Words:
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._context = context
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
         self.last: int | None = None
 
     async def write(self, response: HealthCheckResponse) -> None:
         self.last = response.status
-        self._writing = asyncio.create_task(self._write(response))
+        self._writing = asyncio.ensure_future(self._context.write(response))
         await asyncio.shield(self._writing)
-
-    async def _write(self, response: HealthCheckResponse) -> None:
-        await self._context.write(response)
 
     async def said(self) -> None:
         """Returns when nothing is being written any more."""

@@ -135,20 +135,7 @@ class _Names:
 
     @property
     def is_empty(self) -> bool:
-        return not (
-            self.account_ids
-            or self.account_external_ids
-            or self.transaction_ids
-            or self.transaction_external_ids
-            or self.currencies
-            or self.monitor_ids
-            or self.category_ids
-            or self.category_external_ids
-            or self.entry_ids
-            or self.is_deleting
-            or self.closing
-            or self.reversing
-        )
+        return not any(names for key, names in vars(self).items() if key != "_book")
 
     def add(self, command: Command) -> None:
         if isinstance(command, ReverseTransaction | ArchiveTransaction | ExpireTransaction):
