@@ -66,7 +66,7 @@ async def write_large_books(dsn: str, accounts: int, transactions: int) -> Large
             names = [f"{'Rare' if _is_rare(n, accounts) else 'Usual'} account {n}" for n in numbers]
             grams = ["{" + ",".join(map(str, grams_of(ledger_id, name))) + "}" for name in names]
             await connection.execute(_ACCOUNTS, ledger_id, BEGAN, first, names, grams, accounts, timeout=300)
-        for statement in (_VERSIONS, _TRANSACTIONS, _REPLACED, _ENTRIES, _PAIRS, _ENTRY_PAIRS):
+        for statement in (_TRANSACTIONS, _REPLACED, _LINES, _PAIRS, _ENTRY_PAIRS):
             await connection.execute(statement, ledger_id, BEGAN, accounts, transactions, timeout=1_200)
         await connection.execute("VACUUM (ANALYZE)", timeout=600)
     finally:
@@ -129,9 +129,11 @@ _ACCOUNTS = f"""
 WITH new AS (SELECT $3::bigint + r.n - 1 AS n, r.name, r.grams FROM unnest($4::text[], $5::text[]) WITH ORDINALITY
              AS r (name, grams, n)),
 versions AS (
-    INSERT INTO account_versions (ledger_id, account_id, lock_version, position, transaction_id, posted_debits,
-        posted_credits, pending_debits, pending_credits, written_at, effective_at)
-    SELECT $1::uuid, {_ACCOUNT.format("n")}, 0, n + 1, NULL, 0, 0, 0, 0, {_AT.format("n")}, {_AT.format("n")} FROM new
+    INSERT INTO account_lines (ledger_id, line_id, account_id, lock_version, position, posted_debits, posted_credits,
+        pending_debits, pending_credits, written_at, effective_at)
+    SELECT $1::uuid, {_ACCOUNT.format("n")}, {_ACCOUNT.format("n")}, 0, n + 1, 0, 0, 0, 0, {_AT.format("n")},
+        {_AT.format("n")}
+    FROM new
 ),
 pairs AS (
     {_insert_pairs(2, "'group'", f"({_KIND_OF_ACCOUNT})::text", "n + 1", "new")}
@@ -144,14 +146,6 @@ SELECT $1::uuid, {_ACCOUNT.format("n")}, CASE WHEN {_KIND_OF_ACCOUNT} = 8 THEN 1
     name, grams::bigint[], '', 'a' || n, jsonb_build_object('group', ({_KIND_OF_ACCOUNT})::text),
     CASE WHEN {_KIND_OF_ACCOUNT} = 11 THEN 4 ELSE 1 END
 FROM new
-"""
-
-_VERSIONS = f"""
-INSERT INTO account_versions (ledger_id, account_id, lock_version, position, transaction_id, posted_debits,
-    posted_credits, pending_debits, pending_credits, written_at, effective_at)
-SELECT $1::uuid, {_ACCOUNT.format("side + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
-    {_TRANSACTION}, 0, 0, 0, 0, {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}
-FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, $3::bigint / 2]) AS side
 """
 
 _TRANSACTIONS = f"""
@@ -186,15 +180,16 @@ FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS version
 WHERE {_KIND} = 10
 """
 
-_ENTRIES = f"""
-INSERT INTO entries (ledger_id, entry_id, transaction_id, account_id, account_lock_version, transaction_version, status,
-    direction, amount, metadata)
+_LINES = f"""
+INSERT INTO account_lines (ledger_id, line_id, transaction_id, account_id, lock_version, position, posted_debits,
+    posted_credits, pending_debits, pending_credits, written_at, effective_at, transaction_version, status, direction,
+    amount, metadata)
 SELECT $1::uuid, ('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '00' || side)::uuid, {_TRANSACTION},
-    {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, 0,
+    {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
+    0, 0, 0, 0, {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}, 0,
     CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END, side + 1, CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END,
     CASE WHEN {_KIND} = 18 THEN jsonb_build_object('line', side::text) END
 FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side
-WHERE $2::timestamptz IS NOT NULL
 """
 
 _PAIRS = _insert_pairs(

@@ -18,6 +18,10 @@ POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND exte
 # An entry of a posted transaction, on the account that was created first.
 ENTRY = f"(SELECT entry_id FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} ORDER BY entry_id LIMIT 1)"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+# Of a line: it is an entry that shows another version.
+NO_VERSION = (
+    "lock_version = NULL, posted_debits = NULL, posted_credits = NULL, pending_debits = NULL, pending_credits = NULL"
+)
 LAST = "(SELECT max(position) FROM events WHERE ledger_id = $1)"
 
 
@@ -108,13 +112,19 @@ async def test_nothing_is_found_in_books_that_are_right(server: Server, client: 
             id="a version moved to another position",
         ),
         pytest.param(
-            "DELETE FROM account_versions WHERE ledger_id = $1 AND lock_version ="
-            " (SELECT max(lock_version) FROM account_versions WHERE ledger_id = $1)",
+            f"UPDATE account_lines SET {NO_VERSION}, shown_version = lock_version - 1 WHERE ledger_id = $1"
+            " AND lock_version = (SELECT max(lock_version) FROM account_versions WHERE ledger_id = $1)",
             "versions, and by its entries",
             id="the newest balances gone",
         ),
         pytest.param(
-            "UPDATE entries SET account_lock_version = 0 WHERE ledger_id = $1",
+            "DELETE FROM account_versions WHERE ledger_id = $1 AND lock_version ="
+            " (SELECT max(lock_version) FROM account_versions WHERE ledger_id = $1)",
+            "says it has 2 entries, and has 0",
+            id="the newest balances gone, and their entries",
+        ),
+        pytest.param(
+            f"UPDATE account_lines SET {NO_VERSION}, shown_version = 0 WHERE ledger_id = $1 AND status = 3",
             "is of lock_version 0, not",
             id="entries hung on another version of their account",
         ),

@@ -17,6 +17,8 @@ from tests.service.processes import refused, started
 
 # What a role of the service must never be able to do.
 FORBIDDEN = [
+    "UPDATE account_lines SET amount = amount + 1",
+    "DELETE FROM account_lines",
     "UPDATE entries SET amount = amount + 1",
     "DELETE FROM entries",
     "UPDATE events SET payload = ''",
@@ -37,11 +39,11 @@ FORBIDDEN = [
     "UPDATE requests SET outcome = '{}'",
     "UPDATE log_checkpoints SET position = 1",
     "DELETE FROM schema_migrations",
-    "DROP TABLE entries",
-    "ALTER TABLE entries DROP CONSTRAINT entry_amount_in_range",
-    "ALTER TABLE entries DISABLE TRIGGER ALL",
+    "DROP TABLE account_lines",
+    "ALTER TABLE account_lines DROP CONSTRAINT entry_amount_in_range",
+    "ALTER TABLE account_lines DISABLE TRIGGER ALL",
     "CREATE TABLE mine (n int)",
-    "CREATE INDEX ON entries (amount)",
+    "CREATE INDEX ON account_lines (amount)",
     "SET session_replication_role = replica",
     "SET ROLE ledger",
     "CREATE ROLE mine",
@@ -71,7 +73,7 @@ async def test_the_service_may_not(statement: str, server: Server) -> None:
     [
         "UPDATE events SET payload = ''",
         "INSERT INTO events VALUES (gen_random_uuid(), 1, now(), '', sha256(''))",
-        "DELETE FROM entries",
+        "DELETE FROM account_lines",
         "UPDATE ledgers SET position = 0",
         "SELECT * FROM entries",
         "CREATE TABLE mine (n int)",
@@ -94,11 +96,11 @@ async def test_every_table_has_a_decision(server: Server) -> None:
 
 async def test_grants_follow_the_decisions_both_ways(database: str) -> None:
     async with connected(database) as connection:
-        await connection.execute(f"GRANT DELETE ON entries TO {SERVICE_USER}")
-        await connection.execute(f"REVOKE INSERT ON entries FROM {SERVICE_USER}")
+        await connection.execute(f"GRANT DELETE ON account_lines TO {SERVICE_USER}")
+        await connection.execute(f"REVOKE INSERT ON account_lines FROM {SERVICE_USER}")
         await connection.execute(f"REVOKE UPDATE (name) ON ledgers FROM {SERVICE_USER}")
         await roles.grant(connection, SERVICE_USER, roles.SERVICE)
-        may = "SELECT has_table_privilege($1, 'entries', $2)"
+        may = "SELECT has_table_privilege($1, 'account_lines', $2)"
         assert not await connection.fetchval(may, SERVICE_USER, "DELETE")
         assert await connection.fetchval(may, SERVICE_USER, "INSERT")
         assert await connection.fetchval("SELECT has_column_privilege($1, 'ledgers', 'name', 'UPDATE')", SERVICE_USER)
@@ -115,7 +117,7 @@ async def test_the_embedded_postgresql_is_used_as_three_roles(tmp_path: Path) ->
             users = await connection.fetch(
                 "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'ledger' AND usename <> 'ledger'"
             )
-            owner = await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'entries'")
+            owner = await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'account_lines'")
         assert {row["usename"] for row in users} == {SERVICE_USER, PRUNING_USER}
         assert owner == "ledger"
         async with connected(as_user(SERVICE_USER, dsn)) as connection:

@@ -20,6 +20,8 @@ ANY_ACCOUNT = "(SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY cr
 POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'p')"
 OF_LEDGER = " WHERE ledger_id = $1"
 NOBODY = "'00000000-0000-7000-8000-000000000000'::uuid"
+BUT_OPENINGS = "WHERE ledger_id = $1 AND lock_version > 0"
+NO_COUNTERS = "posted_debits = NULL, posted_credits = NULL, pending_debits = NULL, pending_credits = NULL"
 
 FORBIDDEN = [
     ("a position below zero", "UPDATE ledgers SET position = -1 WHERE ledger_id = $1", "ledger_position_not_negative"),
@@ -63,7 +65,7 @@ FORBIDDEN = [
     (
         "the account of a version gone",
         f"DELETE FROM accounts WHERE ledger_id = $1 AND account_id = {ANY_ACCOUNT}",
-        "version_of_an_account",
+        "line_of_an_account",
     ),
     (
         "limits of nobody",
@@ -134,7 +136,7 @@ FORBIDDEN = [
     (
         "a transaction gone that has entries",
         f"DELETE FROM transactions WHERE ledger_id = $1 AND transaction_id = {POSTED}",
-        "entry_of_a_transaction|transaction_reverses_a_transaction",
+        "line_of_a_transaction|transaction_reverses_a_transaction",
     ),
     (
         "a counter below zero",
@@ -149,17 +151,17 @@ FORBIDDEN = [
     (
         "a version of no transaction",
         "UPDATE account_versions SET transaction_id = NULL WHERE ledger_id = $1",
-        "version_zero_is_of_no_transaction",
+        "version_zero_is_of_no_transaction|entry_is_of_a_transaction",
     ),
     (
         "one lock_version twice",
-        "INSERT INTO account_versions SELECT * FROM account_versions WHERE ledger_id = $1",
-        "account_versions_pkey",
+        f"UPDATE account_versions SET lock_version = 7 {BUT_OPENINGS}",
+        "account_version_unique",
     ),
     (
         "a version at no position",
         "UPDATE account_versions SET position = 0 WHERE ledger_id = $1",
-        "version_position_positive",
+        "line_position_positive",
     ),
     (
         "pending amounts discarded at no time",
@@ -179,13 +181,43 @@ FORBIDDEN = [
     ),
     (
         "an entry at a lock_version that is not there",
-        "UPDATE entries SET account_lock_version = 99 WHERE ledger_id = $1",
-        "entry_of_an_account_version",
+        f"UPDATE account_lines SET lock_version = NULL, {NO_COUNTERS}, shown_version = 99 {BUT_OPENINGS}",
+        "entry_shows_an_account_version",
+    ),
+    (
+        "a version that another one is shown by",
+        "UPDATE account_lines SET shown_version = 0 WHERE ledger_id = $1",
+        "line_is_or_shows_a_version",
+    ),
+    (
+        "an entry at no lock_version",
+        f"UPDATE account_lines SET lock_version = NULL, {NO_COUNTERS} {BUT_OPENINGS}",
+        "line_is_or_shows_a_version",
+    ),
+    (
+        "a version without counters",
+        f"UPDATE account_lines SET {NO_COUNTERS} WHERE ledger_id = $1",
+        "version_has_counters",
+    ),
+    (
+        "counters of no version",
+        f"UPDATE account_lines SET lock_version = NULL, shown_version = 0 {BUT_OPENINGS}",
+        "version_has_counters",
+    ),
+    (
+        "an entry without an amount",
+        "UPDATE entries SET amount = NULL WHERE ledger_id = $1",
+        "entry_whole_or_none",
+    ),
+    (
+        "an entry on an account that is not there",
+        f"UPDATE account_lines SET account_id = {NOBODY} WHERE ledger_id = $1",
+        "line_of_an_account|account_version_unique|entry_shows_an_account_version",
     ),
     (
         "an entry of no transaction",
         f"UPDATE entries SET transaction_id = {NOBODY} WHERE ledger_id = $1",
-        "entry_of_a_transaction",
+        "line_of_a_transaction",
     ),
     ("a third direction", "UPDATE entries SET direction = 3 WHERE ledger_id = $1", "entry_direction_known"),
     ("an entry of a fourth status", "UPDATE entries SET status = 4 WHERE ledger_id = $1", "entry_status_known"),

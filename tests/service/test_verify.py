@@ -114,28 +114,39 @@ TAMPERINGS = {
         f"UPDATE entries SET amount = amount + 1 WHERE ledger_id = $1 AND transaction_id = {POSTED}",
         ("account_versions", {"lock_version": "1"}, "posted debits and credits, pending debits and credits"),
     ),
+    "a line deleted": (
+        f"DELETE FROM account_lines WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 2",
+        ("events", {"position": "3"}, "the version that it tells of"),
+    ),
     "an entry deleted": (
-        f"DELETE FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 2",
+        f"""
+        UPDATE entries SET transaction_version = NULL, status = NULL, direction = NULL, amount = NULL
+        WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 2
+        """,
         ("account_versions", {"lock_version": "1"}, "a transaction of its position that touches the account"),
     ),
     "an entry inserted": (
         f"""
-        INSERT INTO entries
+        INSERT INTO account_lines (
+            ledger_id, line_id, account_id, transaction_id, shown_version, position, written_at, effective_at,
+            transaction_version, status, direction, amount
+        )
         SELECT
-            ledger_id, overlay(entry_id::text PLACING '010' FROM 34)::uuid, transaction_id, account_id,
-            account_lock_version, transaction_version, status, direction, 0, metadata, NULL
-        FROM entries WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 1
+            ledger_id, overlay(line_id::text PLACING '010' FROM 34)::uuid, account_id, transaction_id, lock_version,
+            position, written_at, effective_at, transaction_version, status, direction, 0
+        FROM account_lines WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 1
         """,
         ("transactions", {"version": "0"}, "entry_count"),
     ),
     "accounts swapped": (
         f"""
-        UPDATE entries SET account_id = (
-            SELECT account_id FROM accounts WHERE ledger_id = $1 AND account_id <> entries.account_id
+        UPDATE account_lines SET lock_version = lock_version + 100 WHERE ledger_id = $1 AND transaction_id = {POSTED};
+        UPDATE account_lines SET lock_version = lock_version - 100, account_id = (
+            SELECT account_id FROM accounts WHERE ledger_id = $1 AND account_id <> account_lines.account_id
         )
         WHERE ledger_id = $1 AND transaction_id = {POSTED}
         """,
-        ("account_versions", {"lock_version": "1"}, "posted debits and credits, pending debits and credits"),
+        ("account_versions", {"lock_version": "1"}, "balances, by event 3"),
     ),
     "versions renumbered": (
         """
@@ -161,11 +172,15 @@ TAMPERINGS = {
     ),
     "a version inserted at the end": (
         f"""
-        INSERT INTO account_versions
-        SELECT
-            ledger_id, account_id, lock_version + 1, position, transaction_id, posted_debits, posted_credits,
+        INSERT INTO account_lines (
+            ledger_id, line_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits,
             pending_debits, pending_credits, written_at, effective_at
-        FROM account_versions WHERE ledger_id = $1 AND account_id = {CASH} ORDER BY lock_version DESC LIMIT 1
+        )
+        SELECT
+            ledger_id, gen_random_uuid(), account_id, lock_version + 1, position, transaction_id, posted_debits,
+            posted_credits, pending_debits, pending_credits, written_at, effective_at
+        FROM account_lines WHERE ledger_id = $1 AND account_id = {CASH} AND lock_version IS NOT NULL
+        ORDER BY lock_version DESC LIMIT 1
         """,
         ("account_versions", {"lock_version": "11"}, "position"),
     ),
@@ -535,11 +550,8 @@ async def cut_tail(connection: Connection, ledger: Ledger, last: int) -> None:
         f"""
         DELETE FROM requests
         WHERE ledger_id = $1 AND created_at > (SELECT time FROM events WHERE ledger_id = $1 AND position = {last});
-        DELETE FROM entries USING transactions t
-        WHERE entries.ledger_id = $1 AND t.ledger_id = $1 AND t.transaction_id = entries.transaction_id
-            AND t.position > {last};
+        DELETE FROM account_lines WHERE ledger_id = $1 AND position > {last};
         DELETE FROM transactions WHERE ledger_id = $1 AND position > {last};
-        DELETE FROM account_versions WHERE ledger_id = $1 AND position > {last};
         DELETE FROM events WHERE ledger_id = $1 AND position > {last};
         UPDATE ledgers SET (position, digest, event_time) = (
             SELECT position, digest, time FROM events WHERE ledger_id = $1 AND position = {last}
@@ -591,7 +603,7 @@ async def rewrite(connection: Connection, ledger: Ledger, position: int, change:
 
 async def test_it_ends_after_as_many_findings_as_asked_for(client: LedgerClient, connection: Connection) -> None:
     ledger = await new_books(client)
-    await tamper(connection, ledger, "UPDATE entries SET account_lock_version = 0 WHERE ledger_id = $1")
+    await tamper(connection, ledger, "UPDATE entries SET direction = 3 - direction WHERE ledger_id = $1")
     result = await client.verify_ledger(ledger.id, findings_max=3)
     assert (result.sound, result.complete, len(result.findings)) == (False, False, 3)
 

@@ -34,7 +34,6 @@ class Rows:
         self.epoch, self.position_before = book.epoch, book.position
         self.position = book.position
         self.digest = book.digest
-        self._now_text = now.isoformat()
         self._ledgers: list[tuple[Ledger, str]] = []
         self._updated_ledger: Ledger | None = None
         self._new_accounts: dict[str, AccountVersion] = {}
@@ -49,8 +48,7 @@ class Rows:
         self._pairs = MetadataPairs()
         self._categories = CategoryRows(ledger_id, now)
         self._entry_metadata: dict[str, tuple[str, str, str]] = {}
-        self._account_versions: list[tuple[str, ...]] = []
-        self._entries: list[tuple[str, ...]] = []
+        self._lines: list[tuple[str, ...]] = []
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[tuple[str, bytes, str, str, str]] = []
         self._monitors: MonitorRows | None = None
@@ -108,8 +106,8 @@ class Rows:
             self._entry_metadata[effect.entry.id] = (effect.entry.id, metadata, str(effect.position))
         for write in effect.transactions:
             self._add_transaction(write)
-        for change in effect.changes:
-            self._add_account_version(change, effect.transactions[0].transaction.id)
+        if effect.transactions:
+            self._add_lines(effect)
         self._reversed.update(effect.reversed)
         if effect.category is not None or effect.category_changes or effect.member_changes:
             self._categories.add_effect(effect)
@@ -212,44 +210,67 @@ class Rows:
             if transaction.holds_external_id and not is_same:
                 self._is_external_id_taken = True
         if wrote_entries:
-            entry_set = transaction.entry_set
-            version, status = str(transaction.version), _NUMBERS[transaction.status]
-            self._entries += [
-                (
-                    entry_set.entry_id(n),
-                    transaction.id,
-                    after.account.id,
-                    str(after.lock_version),
-                    version,
-                    status,
-                    _NUMBERS[direction],
-                    str(amount),
-                    quoted(json.dumps(metadata)) if metadata else NULL,
-                    or_null(reverses_entry_id),
-                )
-                for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries)
-            ]
-            for entry in entry_set.entries:
+            for entry in transaction.entry_set.entries:
                 if entry.metadata:
                     self._pairs.add_entry(transaction.created_position, entry.metadata)
 
-    def _add_account_version(self, change: BalanceChange, transaction_id: str) -> None:
+    def _add_lines(self, effect: Effect) -> None:
+        """The entries that were written, and the versions of the accounts that were moved.
+
+        A version is on one line with the first entry on its account, of the transaction that the command is answered
+        with; if there is none, on a line of its own.
+        """
+        position = str(effect.position)
+        moved = {change.after.account.id: change for change in effect.changes}
+        for transaction, _, wrote_entries in effect.transactions:
+            if not wrote_entries:
+                continue
+            entry_set = transaction.entry_set
+            version, status = str(transaction.version), _NUMBERS[transaction.status]
+            is_first = transaction is effect.transaction
+            for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries):
+                change = moved.pop(after.account.id, None) if is_first else None
+                self._lines.append(
+                    (
+                        entry_set.entry_id(n),
+                        after.account.id,
+                        transaction.id,
+                        *(self._shown(after) if change is None else self._version(change)),
+                        position,
+                        version,
+                        status,
+                        _NUMBERS[direction],
+                        str(amount),
+                        quoted(json.dumps(metadata)) if metadata else NULL,
+                        or_null(reverses_entry_id),
+                    )
+                )
+        if moved:
+            transaction = effect.transactions[0].transaction
+            number = len(transaction.entry_set.entries)
+            for n, change in enumerate(moved.values(), number):
+                account_id = change.after.account.id
+                line_id = transaction.entry_set.entry_id(n)
+                self._lines.append((line_id, account_id, transaction.id, *self._version(change), position, *_NO_ENTRY))
+
+    def _version(self, change: BalanceChange) -> tuple[str, ...]:
+        """What a line says of the version that it is."""
         _, after, effective_at, discarded = change
         posted_debits, posted_credits, pending_debits, pending_credits = after.counters
-        self._account_versions.append(
-            (
-                after.account.id,
-                str(after.lock_version),
-                str(after.position),
-                transaction_id,
-                str(posted_debits),
-                str(posted_credits),
-                str(pending_debits),
-                str(pending_credits),
-                NULL if effective_at is self.now else effective_at.isoformat(),
-                *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
-            )
+        return (
+            str(after.lock_version),
+            NULL,
+            str(posted_debits),
+            str(posted_credits),
+            str(pending_debits),
+            str(pending_credits),
+            NULL if effective_at is self.now else effective_at.isoformat(),
+            *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
         )
+
+    def _shown(self, version: AccountVersion) -> tuple[str, ...]:
+        """The same of a line that only shows one."""
+        return (NULL, str(version.lock_version), *_NO_VERSION)
 
     async def _write_new_accounts(self, connection: Connection) -> None:
         rows = [
@@ -307,8 +328,7 @@ class Rows:
             self.position,
             self.digest,
             *literals([self._transaction_row(t) for t in transactions], _TRANSACTION_WIDTH),
-            *literals(self._account_versions, 12),
-            *literals(self._entries, 10),
+            *literals(self._lines, _LINE_WIDTH),
             "{" + ",".join(positions) + "}",
             payloads,
             digests,
@@ -346,15 +366,17 @@ class Rows:
         )
 
     def _time(self, time: datetime | None) -> str:
-        if time is self.now:
-            return self._now_text
-        return NULL if time is None else time.isoformat()
+        """Null: now; or that there is none, where there may be none."""
+        return NULL if time is None or time is self.now else time.isoformat()
 
 
 _TRANSACTION_WIDTH = 18
+_LINE_WIDTH = 20
 _NUMBERS = [str(number) for number in range(10)]
 _EMPTY_METADATA = quoted("{}")
 _NOTHING_DISCARDED = (NULL, NULL, NULL)
+_NO_VERSION = (NULL, NULL, NULL, NULL, NULL, *_NOTHING_DISCARDED)
+_NO_ENTRY = (NULL, NULL, NULL, NULL, NULL, NULL)
 
 
 def _amounts(transactions: Iterable[Transaction]) -> str:

@@ -27,8 +27,9 @@ SERVICE: Mapping[str, str] = {
     " UPDATE (name, name_grams, description, external_id, metadata, status, limits, updated_at, deleted_at)",
     "accounts_with_balances": "SELECT",
     "account_limits": "SELECT, INSERT",
-    "account_versions": "SELECT, INSERT",
-    # Made from account_versions, which stay.
+    "account_lines": "SELECT, INSERT",
+    "account_versions": "SELECT",
+    # Made from account_lines, which stay.
     "account_timelines": "SELECT, INSERT, UPDATE (folded_version, run_starts)",
     "account_timeline_blocks": "SELECT, INSERT, DELETE",
     "categories": "SELECT, INSERT,"
@@ -42,7 +43,7 @@ SERVICE: Mapping[str, str] = {
     " UPDATE (version, status, archived_reason, entry_count, first_entry_id, position, updated_at, effective_at,"
     " posted_at, description, external_id, metadata, expires_at, amount)",
     "transaction_versions": "SELECT, INSERT",
-    "entries": "SELECT, INSERT",
+    "entries": "SELECT",
     "entry_metadata": "SELECT, INSERT, UPDATE (metadata, updated_at, position)",
     "entry_reversals": "SELECT, INSERT, UPDATE (reversed)",
     "events": "SELECT, INSERT",

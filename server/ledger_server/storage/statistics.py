@@ -58,7 +58,7 @@ async def _watch(dsn: str) -> None:
 
 
 async def _analyze_grown(connection: Connection) -> bool:
-    """Analyzes the tables that have outgrown their statistics; True once the entries are many, or nothing is ours."""
+    """Analyzes the tables that have outgrown their statistics; True once the lines are many, or nothing is ours."""
     tables = await connection.fetch(sql.read_table_sizes)
     for table in tables:
         # None is known too where all there was had not been committed when it was looked for.
@@ -67,7 +67,7 @@ async def _analyze_grown(connection: Connection) -> bool:
         )
         if is_due and await _is_committed(connection, table["table_name"], table["pages"]):
             await connection.execute(f'ANALYZE "{table["table_name"]}"')
-    return not tables or any(t["table_name"] == "entries" and t["pages"] > LARGE_PAGES for t in tables)
+    return not tables or any(t["table_name"] == "account_lines" and t["pages"] > LARGE_PAGES for t in tables)
 
 
 async def _is_committed(connection: Connection, table_name: str, pages: int) -> bool:

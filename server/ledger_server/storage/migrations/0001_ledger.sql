@@ -35,7 +35,7 @@ INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated
 VALUES ('00000000-0000-0000-0000-000000000000', 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
         sha256(''), gen_random_uuid());
 
--- What is not money about accounts. Their money is in account_versions, so posting updates no account.
+-- What is not money about accounts. Their money is in account_lines, so posting updates no account.
 CREATE TABLE accounts (
     ledger_id         uuid        NOT NULL,
     account_id        uuid        NOT NULL,
@@ -171,41 +171,97 @@ CREATE TABLE transaction_versions (
         REFERENCES transactions (ledger_id, transaction_id)
 );
 
--- The counters of an account after each command that moved its lock_version, from 0 at its creation. Rows are only
--- ever inserted: an account stands at its newest, and two writers cannot both write the next.
-CREATE TABLE account_versions (
+-- The lines of accounts, as in a passbook: what was entered, and the counters after the command that did. A row is an
+-- entry, or a version of its account, and nearly always both: they share it, so nearly half as much is written, and an
+-- entry needs no look for its version. Rows are only ever inserted: an account stands at its newest version, and two
+-- writers cannot both write the next. The views account_versions and entries tell the one and the other.
+CREATE TABLE account_lines (
     ledger_id       uuid        NOT NULL,
+    -- The entry's id. The lines written by one transaction version have consecutive ids, its entries before others, so
+    -- the primary key finds both an entry and the entries of a version. A version 0 has its account's id.
+    line_id         uuid        NOT NULL,
     account_id      uuid        NOT NULL,
-    lock_version    bigint      NOT NULL,
-    position        bigint      NOT NULL,
-    -- Null at lock_version 0.
+    -- Of the entry, and of what moved the lock_version; null at lock_version 0.
     transaction_id  uuid,
-    posted_debits   numeric     NOT NULL,
-    posted_credits  numeric     NOT NULL,
-    pending_debits  numeric     NOT NULL,
-    pending_credits numeric     NOT NULL,
-    -- The time of the command.
+    -- The version that the row is, or else the one that the entry shows, made by another row: by a command's first entry
+    -- on the account, or before, where a failed condition archived the entry.
+    lock_version    bigint,
+    shown_version   bigint,
+    -- Of the command, and its time.
+    position        bigint      NOT NULL,
     written_at      timestamptz NOT NULL,
     -- The effective time of what the command changed: the difference of the counters to the version before.
     effective_at    timestamptz NOT NULL,
     -- Null unless pending amounts were taken away at another effective time than the one written at. These are they;
     -- they count from that time on, and the rest of the difference from effective_at on.
     discarded_effective_at timestamptz,
-    discarded_debits       numeric,
-    discarded_credits      numeric,
+    -- The entry: null where the command only took away what was pending. Its status is the transaction's when it was
+    -- written.
+    transaction_version integer,
+    status              smallint,
+    direction           smallint,
+    amount              numeric,
+    -- The counters, of a version.
+    posted_debits   numeric,
+    posted_credits  numeric,
+    pending_debits  numeric,
+    pending_credits numeric,
+    discarded_debits  numeric,
+    discarded_credits numeric,
+    -- Of the entry as written; null when empty.
+    metadata            jsonb,
+    -- The entry that this entry of a reversal reverses.
+    reverses_entry_id   uuid,
+    CONSTRAINT account_lines_pkey PRIMARY KEY (ledger_id, line_id),
     -- Also the index by which an account's entries and transactions are found.
-    CONSTRAINT account_versions_pkey PRIMARY KEY (ledger_id, account_id, lock_version),
-    CONSTRAINT version_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT account_version_unique UNIQUE (ledger_id, account_id, lock_version),
+    CONSTRAINT line_of_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT line_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
+        REFERENCES transactions (ledger_id, transaction_id),
+    CONSTRAINT entry_shows_an_account_version FOREIGN KEY (ledger_id, account_id, shown_version)
+        REFERENCES account_lines (ledger_id, account_id, lock_version),
+    CONSTRAINT entry_reverses_an_entry FOREIGN KEY (ledger_id, reverses_entry_id)
+        REFERENCES account_lines (ledger_id, line_id),
+    CONSTRAINT line_is_or_shows_a_version CHECK ((lock_version IS NULL) <> (shown_version IS NULL)),
+    CONSTRAINT version_has_counters CHECK (
+        num_nulls(posted_debits, posted_credits, pending_debits, pending_credits)
+        = CASE WHEN lock_version IS NULL THEN 4 ELSE 0 END
+    ),
     CONSTRAINT version_counters_not_negative
         CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
     CONSTRAINT version_lock_version_not_negative CHECK (lock_version >= 0),
-    CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version = 0) = (transaction_id IS NULL)),
-    CONSTRAINT version_position_positive CHECK (position > 0),
+    CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version IS NOT DISTINCT FROM 0) = (transaction_id IS NULL)),
+    CONSTRAINT line_position_positive CHECK (position > 0),
     CONSTRAINT version_discards_whole_or_nothing CHECK (
         num_nulls(discarded_effective_at, discarded_debits, discarded_credits) IN (0, 3)
     ),
-    CONSTRAINT version_discards_no_less_than_nothing CHECK (discarded_debits >= 0 AND discarded_credits >= 0)
+    CONSTRAINT version_discards_no_less_than_nothing CHECK (discarded_debits >= 0 AND discarded_credits >= 0),
+    CONSTRAINT entry_whole_or_none CHECK (
+        num_nulls(transaction_version, status, direction, amount) = CASE WHEN direction IS NULL THEN 4 ELSE 0 END
+    ),
+    CONSTRAINT entry_is_of_a_transaction CHECK (direction IS NULL OR transaction_id IS NOT NULL),
+    CONSTRAINT line_is_an_entry_or_a_version CHECK (direction IS NOT NULL OR lock_version IS NOT NULL),
+    CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),
+    CONSTRAINT entry_direction_known CHECK (direction IN (1, 2)),
+    CONSTRAINT entry_amount_in_range CHECK (amount >= 0 AND amount < 1e36 AND scale(amount) = 0)
 );
+
+-- The counters of an account after each command that moved its lock_version, from 0 at its creation.
+CREATE VIEW account_versions AS
+SELECT
+    ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
+    pending_credits, written_at, effective_at, discarded_effective_at, discarded_debits, discarded_credits
+FROM account_lines
+WHERE lock_version IS NOT NULL;
+
+-- The entries of transactions, those of one version with consecutive ids.
+CREATE VIEW entries AS
+SELECT
+    ledger_id, line_id AS entry_id, transaction_id, account_id,
+    coalesce(lock_version, shown_version) AS account_lock_version, transaction_version, status, direction, amount,
+    metadata, reverses_entry_id
+FROM account_lines
+WHERE direction IS NOT NULL;
 
 -- Accounts as they stand.
 CREATE VIEW accounts_with_balances AS
@@ -222,34 +278,6 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) v;
 
--- The lines of the books. Rows are only ever inserted. The entries written by one transaction version have
--- consecutive ids, so the primary key finds both an entry and the entries of a version.
-CREATE TABLE entries (
-    ledger_id            uuid     NOT NULL,
-    entry_id             uuid     NOT NULL,
-    transaction_id       uuid     NOT NULL,
-    account_id           uuid     NOT NULL,
-    account_lock_version bigint   NOT NULL,
-    transaction_version  integer  NOT NULL,
-    -- The transaction's status when the entry was written.
-    status               smallint NOT NULL,
-    direction            smallint NOT NULL,
-    amount               numeric  NOT NULL,
-    -- As written; null when empty.
-    metadata             jsonb,
-    -- The entry that this entry of a reversal reverses.
-    reverses_entry_id    uuid,
-    CONSTRAINT entries_pkey PRIMARY KEY (ledger_id, entry_id),
-    CONSTRAINT entry_of_an_account_version FOREIGN KEY (ledger_id, account_id, account_lock_version)
-        REFERENCES account_versions (ledger_id, account_id, lock_version),
-    CONSTRAINT entry_of_a_transaction FOREIGN KEY (ledger_id, transaction_id)
-        REFERENCES transactions (ledger_id, transaction_id),
-    CONSTRAINT entry_reverses_an_entry FOREIGN KEY (ledger_id, reverses_entry_id) REFERENCES entries (ledger_id, entry_id),
-    CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),
-    CONSTRAINT entry_direction_known CHECK (direction IN (1, 2)),
-    CONSTRAINT entry_amount_in_range CHECK (amount >= 0 AND amount < 1e36 AND scale(amount) = 0)
-);
-
 -- How much of an entry is reversed, once something is.
 CREATE TABLE entry_reversals (
     ledger_id uuid    NOT NULL,
@@ -257,7 +285,7 @@ CREATE TABLE entry_reversals (
     reversed  numeric NOT NULL,
     amount    numeric NOT NULL,
     CONSTRAINT entry_reversals_pkey PRIMARY KEY (ledger_id, entry_id),
-    CONSTRAINT reversal_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES entries (ledger_id, entry_id),
+    CONSTRAINT reversal_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES account_lines (ledger_id, line_id),
     CONSTRAINT reversal_never_exceeds_the_entry CHECK (reversed BETWEEN 0 AND amount)
 );
 

@@ -59,7 +59,7 @@ CREATE TABLE entry_metadata (
     -- Of the command that changed it last.
     position   bigint      NOT NULL,
     CONSTRAINT entry_metadata_pkey PRIMARY KEY (ledger_id, entry_id),
-    CONSTRAINT metadata_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES entries (ledger_id, entry_id)
+    CONSTRAINT metadata_of_an_entry FOREIGN KEY (ledger_id, entry_id) REFERENCES account_lines (ledger_id, line_id)
 );
 
 CREATE INDEX entry_metadata_by_update ON entry_metadata (ledger_id, updated_at);

@@ -3,12 +3,12 @@
 -- $6 currencies, $7 currency_exponents, $8 external_ids, $9 metadatas, $10 created_positions, $11 statuses, $12 limits,
 -- $13 name_grams, all text[]; $14 now timestamptz
 WITH new_versions AS (
-    INSERT INTO account_versions (
-        ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
+    INSERT INTO account_lines (
+        ledger_id, line_id, account_id, lock_version, position, posted_debits, posted_credits, pending_debits,
         pending_credits, written_at, effective_at
     )
     SELECT
-        $1::uuid, r.account_id::uuid, 0, r.created_position::bigint, NULL, 0, 0, 0, 0, $14::timestamptz,
+        $1::uuid, r.account_id::uuid, r.account_id::uuid, 0, r.created_position::bigint, 0, 0, 0, 0, $14::timestamptz,
         $14::timestamptz
     FROM unnest($2::text[], $10::text[]) AS r (account_id, created_position)
 )

@@ -1,5 +1,5 @@
--- What a batch does to transactions, in one round trip: they, the versions they replace, account and category versions,
--- entries, metadata, events, outcomes, and the head of the log. Each table is modified once; foreign keys are checked at
+-- What a batch does to transactions, in one round trip: they, the versions they replace, account lines, category
+-- versions, metadata, events, outcomes, and the head of the log. Each table is modified once; foreign keys are checked at
 -- the end. Changed transactions come before new ones, which may take an external id that they give up. ON CONFLICT finds
 -- them by the primary key, whatever the planner believes, where a join may hold each against each.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
@@ -7,28 +7,27 @@
 -- transactions:
 --   $5 transaction_ids, $6 versions, $7 statuses, $8 archived_reasons, $9 entry_counts, $10 first_entry_ids,
 --   $11 positions, $12 created_positions, $13 created_ats, $14 updated_ats, $15 effective_ats, $16 posted_ats,
---   $17 descriptions, $18 external_ids, $19 metadatas, $20 expires_ats, $21 reverses_ids, $22 partially_posts_ids
--- account_versions:
---   $23 account_ids, $24 lock_versions, $25 positions, $26 transaction_ids, $27 posted_debits,
---   $28 posted_credits, $29 pending_debits, $30 pending_credits, $31 effective_ats, null: now,
---   $32 discarded_effective_ats, $33 discarded_debits, $34 discarded_credits
--- entries:
---   $35 entry_ids, $36 transaction_ids, $37 account_ids, $38 account_lock_versions, $39 transaction_versions,
---   $40 statuses, $41 directions, $42 amounts, $43 metadatas, $44 reverses_entry_ids
+--   $17 descriptions, $18 external_ids, $19 metadatas, $20 expires_ats, $21 reverses_ids, $22 partially_posts_ids;
+--   a time that is null is now, unless it may be none
+-- account_lines:
+--   $23 line_ids, $24 account_ids, $25 transaction_ids, $26 lock_versions, $27 shown_versions, $28 posted_debits,
+--   $29 posted_credits, $30 pending_debits, $31 pending_credits, $32 effective_ats, null: now,
+--   $33 discarded_effective_ats, $34 discarded_debits, $35 discarded_credits, $36 positions,
+--   $37 transaction_versions, $38 statuses, $39 directions, $40 amounts, $41 metadatas, $42 reverses_entry_ids
 -- events:
---   $45 positions, $46 payloads bytea[], $47 digests bytea[]
+--   $43 positions, $44 payloads bytea[], $45 digests bytea[]
 -- requests:
---   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
--- transactions again: $53 amounts
--- metadata_pairs: $54 nouns, $55 keys, $56 value_heads, $57 block_positions, $58 offsets, each row once
--- $59 position bigint and $60 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
+--   $46 request_ids, $47 fingerprints bytea[], $48 object_ids, $49 versions, $50 outcomes
+-- transactions again: $51 amounts
+-- metadata_pairs: $52 nouns, $53 keys, $54 value_heads, $55 block_positions, $56 offsets, each row once
+-- $57 position bigint and $58 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
 -- session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
 -- transaction_versions, those that were replaced:
---   $61 transaction_ids, $62 versions, $63 statuses, $64 archived_reasons, $65 entry_counts, $66 first_entry_ids,
---   $67 positions, $68 created_positions, $69 created_ats, $70 updated_ats, $71 effective_ats, $72 posted_ats,
---   $73 descriptions, $74 external_ids, $75 metadatas, $76 expires_ats, $77 reverses_ids, $78 partially_posts_ids
+--   $59 transaction_ids, $60 versions, $61 statuses, $62 archived_reasons, $63 entry_counts, $64 first_entry_ids,
+--   $65 positions, $66 created_positions, $67 created_ats, $68 updated_ats, $69 effective_ats, $70 posted_ats,
+--   $71 descriptions, $72 external_ids, $73 metadatas, $74 expires_ats, $75 reverses_ids, $76 partially_posts_ids
 -- category_versions:
---   $79 category_ids, $80 positions, $81 posted_debits, $82 posted_credits, $83 pending_debits, $84 pending_credits
+--   $77 category_ids, $78 positions, $79 posted_debits, $80 posted_credits, $81 pending_debits, $82 pending_credits
 WITH transactions_now AS (
     INSERT INTO transactions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -37,14 +36,15 @@ WITH transactions_now AS (
     )
     SELECT
         $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
-        r.position, r.created_position, r.created_at, r.updated_at, r.effective_at, r.posted_at, r.description,
-        r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
+        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
+        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
+        r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
     FROM unnest(
         $5::text::uuid[], $6::text::bigint[], $7::text::smallint[], $8::text::smallint[], $9::text::smallint[],
         $10::text::uuid[], $11::text::bigint[], $12::text::bigint[], $13::text::timestamptz[],
         $14::text::timestamptz[], $15::text::timestamptz[], $16::text::timestamptz[], $17::text::text[],
         $18::text::text[], $19::text::jsonb[], $20::text::timestamptz[], $21::text::uuid[], $22::text::uuid[],
-        $53::text::numeric[]
+        $51::text::numeric[]
     ) AS r (
         transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
         created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
@@ -66,13 +66,14 @@ replaced AS (
     )
     SELECT
         $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
-        r.position, r.created_position, r.created_at, r.updated_at, r.effective_at, r.posted_at, r.description,
-        r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
+        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
+        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
+        r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
     FROM unnest(
-        $61::text::uuid[], $62::text::bigint[], $63::text::smallint[], $64::text::smallint[], $65::text::smallint[],
-        $66::text::uuid[], $67::text::bigint[], $68::text::bigint[], $69::text::timestamptz[],
-        $70::text::timestamptz[], $71::text::timestamptz[], $72::text::timestamptz[], $73::text::text[],
-        $74::text::text[], $75::text::jsonb[], $76::text::timestamptz[], $77::text::uuid[], $78::text::uuid[]
+        $59::text::uuid[], $60::text::bigint[], $61::text::smallint[], $62::text::smallint[], $63::text::smallint[],
+        $64::text::uuid[], $65::text::bigint[], $66::text::bigint[], $67::text::timestamptz[],
+        $68::text::timestamptz[], $69::text::timestamptz[], $70::text::timestamptz[], $71::text::text[],
+        $72::text::text[], $73::text::jsonb[], $74::text::timestamptz[], $75::text::uuid[], $76::text::uuid[]
     ) AS r (
         transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
         created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
@@ -86,43 +87,31 @@ new_category_versions AS (
     SELECT
         $1::uuid, r.category_id, r.position, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits
     FROM unnest(
-        $79::text::uuid[], $80::text::bigint[], $81::text::numeric[], $82::text::numeric[], $83::text::numeric[],
-        $84::text::numeric[]
+        $77::text::uuid[], $78::text::bigint[], $79::text::numeric[], $80::text::numeric[], $81::text::numeric[],
+        $82::text::numeric[]
     ) AS r (category_id, position, posted_debits, posted_credits, pending_debits, pending_credits)
 ),
-new_versions AS (
-    INSERT INTO account_versions (
-        ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits,
-        pending_debits, pending_credits, written_at, effective_at, discarded_effective_at, discarded_debits,
-        discarded_credits
+new_lines AS (
+    INSERT INTO account_lines (
+        ledger_id, line_id, account_id, transaction_id, lock_version, shown_version, position, written_at, effective_at,
+        discarded_effective_at, transaction_version, status, direction, amount, posted_debits, posted_credits,
+        pending_debits, pending_credits, discarded_debits, discarded_credits, metadata, reverses_entry_id
     )
     SELECT
-        $1::uuid, r.account_id, r.lock_version, r.position, r.transaction_id, r.posted_debits, r.posted_credits,
-        r.pending_debits, r.pending_credits, $2::timestamptz, coalesce(r.effective_at, $2::timestamptz),
-        r.discarded_effective_at, r.discarded_debits, r.discarded_credits
+        $1::uuid, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
+        $2::timestamptz, coalesce(r.effective_at, $2::timestamptz), r.discarded_effective_at, r.transaction_version,
+        r.status, r.direction, r.amount, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits,
+        r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id
     FROM unnest(
-        $23::text::uuid[], $24::text::bigint[], $25::text::bigint[], $26::text::uuid[], $27::text::numeric[],
-        $28::text::numeric[], $29::text::numeric[], $30::text::numeric[], $31::text::timestamptz[],
-        $32::text::timestamptz[], $33::text::numeric[], $34::text::numeric[]
+        $23::text::uuid[], $24::text::uuid[], $25::text::uuid[], $26::text::bigint[], $27::text::bigint[],
+        $28::text::numeric[], $29::text::numeric[], $30::text::numeric[], $31::text::numeric[],
+        $32::text::timestamptz[], $33::text::timestamptz[], $34::text::numeric[], $35::text::numeric[],
+        $36::text::bigint[], $37::text::integer[], $38::text::smallint[], $39::text::smallint[], $40::text::numeric[],
+        $41::text::jsonb[], $42::text::uuid[]
     ) AS r (
-        account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-        pending_credits, effective_at, discarded_effective_at, discarded_debits, discarded_credits
-    )
-),
-new_entries AS (
-    INSERT INTO entries (
-        ledger_id, entry_id, transaction_id, account_id, account_lock_version, transaction_version, status,
-        direction, amount, metadata, reverses_entry_id
-    )
-    SELECT
-        $1::uuid, r.entry_id, r.transaction_id, r.account_id, r.account_lock_version, r.transaction_version,
-        r.status, r.direction, r.amount, r.metadata, r.reverses_entry_id
-    FROM unnest(
-        $35::text::uuid[], $36::text::uuid[], $37::text::uuid[], $38::text::bigint[], $39::text::integer[],
-        $40::text::smallint[], $41::text::smallint[], $42::text::numeric[], $43::text::jsonb[], $44::text::uuid[]
-    ) AS r (
-        entry_id, transaction_id, account_id, account_lock_version, transaction_version, status, direction, amount,
-        metadata, reverses_entry_id
+        line_id, account_id, transaction_id, lock_version, shown_version, posted_debits, posted_credits, pending_debits,
+        pending_credits, effective_at, discarded_effective_at, discarded_debits, discarded_credits, position,
+        transaction_version, status, direction, amount, metadata, reverses_entry_id
     )
 ),
 new_pairs AS (
@@ -132,7 +121,7 @@ new_pairs AS (
     SELECT
         $1::uuid, r.noun, r.key, r.value_head, r.block_position, r.offsets
     FROM unnest(
-        $54::text::smallint[], $55::text::text[], $56::text::text[], $57::text::bigint[], $58::text::bytea[]
+        $52::text::smallint[], $53::text::text[], $54::text::text[], $55::text::bigint[], $56::text::bytea[]
     ) AS r (
         noun, key, value_head, block_position, offsets
     )
@@ -146,7 +135,7 @@ new_events AS (
     SELECT
         $1::uuid, r.position, r.payload, r.digest, $2::timestamptz
     FROM unnest(
-        $45::text::bigint[], $46::bytea[], $47::bytea[]
+        $43::text::bigint[], $44::bytea[], $45::bytea[]
     ) AS r (
         position, payload, digest
     )
@@ -158,14 +147,14 @@ new_requests AS (
     SELECT
         $1::uuid, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
     FROM unnest(
-        $48::text::text[], $49::bytea[], $50::text::uuid[], $51::text::bigint[], $52::text::jsonb[]
+        $46::text::text[], $47::bytea[], $48::text::uuid[], $49::text::bigint[], $50::text::jsonb[]
     ) AS r (
         request_id, fingerprint, object_id, version, outcome
     )
 )
 UPDATE ledgers
 SET position = CASE
-        WHEN position = $59::bigint AND epoch = $60::uuid AND current_setting('transaction_isolation') = 'serializable'
+        WHEN position = $57::bigint AND epoch = $58::uuid AND current_setting('transaction_isolation') = 'serializable'
         THEN $3::bigint
         ELSE -1
     END,
