@@ -28,6 +28,7 @@ import structlog
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
+from ledger_server.posting.abreast import Abreast
 from ledger_server.posting.batch import ALONE, Frame, write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.drafts import Draft, OutOfDate, can_be_drafted, draft, write_draft
@@ -96,8 +97,9 @@ class Flight:
 class Worker:
     """Writes batches, one at a time."""
 
-    def __init__(self, dsn: str, budget: RetryBudget | None = None) -> None:
+    def __init__(self, dsn: str, budget: RetryBudget | None = None, abreast: Abreast | None = None) -> None:
         self._budget = budget or RetryBudget()
+        self._abreast = abreast or Abreast(1)
         self._writes = _Link(lambda: connect_lane(dsn))
         self._reads = _Link(lambda: connect_beside_lane(dsn))
 
@@ -113,8 +115,9 @@ class Worker:
         try:
             share(flight)
             if draft.rows:
-                async with asyncio.timeout(DRAFT_SECONDS):
+                async with self._abreast.turn(), asyncio.timeout(DRAFT_SECONDS):
                     await write_draft(await self._writes.get(), draft.rows)
+                self._abreast.committed()
             flight.landed.set_result(True)
         except Exception as error:
             lane.book = None
@@ -163,7 +166,9 @@ class Worker:
         conflicts = 0
         while True:
             try:
-                result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
+                async with self._abreast.turn():
+                    result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
+                self._abreast.committed()
                 lane.lost_at = None
                 self._budget.committed()
                 return result
@@ -223,6 +228,8 @@ class Worker:
 
     def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
+        if isinstance(error, _CONFLICTS):
+            self._abreast.conflicted()
         if isinstance(error, _CONFLICTS) and not isinstance(error, _FULL):
             return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)

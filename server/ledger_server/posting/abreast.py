@@ -1,0 +1,81 @@
+"""How many batches are written abreast: fewer where they get in each other's way.
+
+SERIALIZABLE tells no rows apart that are on one page of an index, and the youngest ledgers share pages. Where many of
+them are written at the same time, most batches made each other fail, and again when they were repeated, until the
+budget for that was spent. So each conflict halves how many are written at a time, and commits raise it again.
+
+Not a guard, and nobody waits for long: a batch that takes its time, or waits for another server, holds up no ledger
+but its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+# So many commits raise the limit by one.
+COMMITS = 100
+# So long a batch waits for its turn; then it goes without.
+PATIENCE_SECONDS = 0.1
+
+
+class Abreast:
+    """A limit of what is written at a time, shared by the workers of a process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limit = float(most)
+        self._writing = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """How many may write at a time now."""
+        return int(self._limit)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Waits until few enough are writing, first come, first served."""
+        if self._writing < self.limit:
+            self._writing += 1
+        else:
+            await self._stand_in_line()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def committed(self) -> None:
+        """A batch was written at once."""
+        self._limit = min(self._limit + 1 / COMMITS, self._most)
+
+    def conflicted(self) -> None:
+        """A batch failed because of another one."""
+        self._limit = max(self._limit / 2, 1.0)
+
+    async def _stand_in_line(self) -> None:
+        """Returns as one of those who are writing."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            await asyncio.wait([turn], timeout=PATIENCE_SECONDS)
+        except BaseException:
+            if turn.done():
+                self._leave()
+            else:
+                turn.cancel()
+            raise
+        if not turn.done():
+            turn.cancel()
+            self._writing += 1
+
+    def _leave(self) -> None:
+        """Hands the turn on to those who still stand in line."""
+        self._writing -= 1
+        while self._line and self._writing < self.limit:
+            turn = self._line.popleft()
+            if not turn.done():
+                self._writing += 1
+                turn.set_result(None)

@@ -1,0 +1,105 @@
+"""How many batches are written abreast: fewer after conflicts, more after commits, and nobody is held up for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ledger_server.posting.abreast import COMMITS, PATIENCE_SECONDS, Abreast
+
+
+class Writer:
+    """Somebody who writes until told to end."""
+
+    def __init__(self, abreast: Abreast) -> None:
+        self.is_writing = asyncio.Event()
+        self.ends = asyncio.Event()
+        self.task = asyncio.create_task(self._write(abreast))
+
+    async def _write(self, abreast: Abreast) -> None:
+        async with abreast.turn():
+            self.is_writing.set()
+            await self.ends.wait()
+
+
+async def turns_of_loop() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def writing(writers: list[Writer]) -> list[int]:
+    await turns_of_loop()
+    return [n for n, writer in enumerate(writers) if writer.is_writing.is_set() and not writer.task.done()]
+
+
+def alone() -> Abreast:
+    abreast = Abreast(4)
+    for _ in range(3):
+        abreast.conflicted()
+    assert abreast.limit == 1
+    return abreast
+
+
+async def end(*writers: Writer) -> None:
+    for writer in writers:
+        writer.ends.set()
+    await asyncio.gather(*(writer.task for writer in writers), return_exceptions=True)
+
+
+async def test_as_many_as_there_are_write_until_they_conflict() -> None:
+    abreast = Abreast(3)
+    writers = [Writer(abreast) for _ in range(3)]
+    assert await writing(writers) == [0, 1, 2]
+    await end(*writers)
+
+
+async def test_each_conflict_halves_them_and_commits_raise_them_again() -> None:
+    abreast = Abreast(4)
+    seen = [abreast.limit]
+    for _ in range(3):
+        abreast.conflicted()
+        seen.append(abreast.limit)
+    for _ in range(4):
+        for _ in range(COMMITS + 1):
+            abreast.committed()
+        seen.append(abreast.limit)
+    assert seen == [4, 2, 1, 1, 2, 3, 4, 4]
+
+
+async def test_the_turn_goes_to_who_came_first_and_never_to_two() -> None:
+    abreast = alone()
+    writers = [Writer(abreast) for _ in range(3)]
+    assert await writing(writers) == [0]
+    writers[0].ends.set()
+    # One who comes just as the turn is handed on does not take it as well.
+    late = Writer(abreast)
+    assert await writing([*writers, late]) == [1]
+    await end(writers[1])
+    assert await writing([*writers, late]) == [2]
+    await end(writers[2])
+    assert await writing([*writers, late]) == [3]
+    await end(late)
+
+
+async def test_who_leaves_the_line_leaves_no_turn_behind() -> None:
+    abreast = alone()
+    async with abreast.turn():
+        writers = [Writer(abreast) for _ in range(3)]
+        assert await writing(writers) == []
+        writers[0].task.cancel()
+        await turns_of_loop()
+    # The second was called this moment, and does not know it yet.
+    writers[1].task.cancel()
+    assert await writing(writers) == [2]
+    await end(*writers)
+
+
+async def test_nobody_waits_for_one_who_takes_long() -> None:
+    abreast = alone()
+    first, second = Writer(abreast), Writer(abreast)
+    assert await writing([first, second]) == [0]
+    async with asyncio.timeout(100 * PATIENCE_SECONDS):
+        await second.is_writing.wait()
+    await end(first, second)
+    third, fourth = Writer(abreast), Writer(abreast)
+    assert await writing([third, fourth]) == [0], "one at a time again"
+    await end(third, fourth)
