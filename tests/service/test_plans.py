@@ -1,7 +1,8 @@
-"""The plans of the statements, with fresh statistics and with none: no statement reads a table, or a ledger, whole.
+"""The plans of the statements, with statistics and with none: no statement reads a table, or a ledger, whole.
 
 Generic plans are made without a look at the parameters, and on a young database without statistics, so they must
-not depend on how many rows the planner believes a ledger to have.
+not depend on how many rows the planner believes a ledger to have. Nor is the large ledger to suffer where it is one
+among thousands of small ones.
 """
 
 import json
@@ -43,7 +44,7 @@ GROWING = {
 }
 
 # Without statistics a ledger is taken for one row in 200. Of as few accounts as are here it may as well read all.
-LARGE = {"no statistics": GROWING - {"accounts"}, "fresh statistics": GROWING}
+LARGE = {"no statistics": GROWING - {"accounts"}, "fresh statistics": GROWING, "of small ledgers": GROWING}
 
 # They test the filters of lists, which are few, on the candidates of a page.
 TESTING_FILTERS = {name for name in STATEMENTS if name.startswith("filter_")} | {"list_entries_of_account"}
@@ -137,9 +138,32 @@ async def planner(grown: str, request: pytest.FixtureRequest) -> AsyncIterator[t
             "SELECT count(*) FROM pg_stats WHERE tablename = ANY ($1)", sorted(GROWING)
         )
     else:
+        if request.param == "of small ledgers":
+            await _add_small_ledgers(connection)
         await connection.execute("ANALYZE")
     yield connection, LARGE[request.param]
     await connection.close()
+
+
+async def _add_small_ledgers(connection: Connection) -> None:
+    """Twice as many rows as there are, each in a ledger of its own."""
+    await connection.execute("SET session_replication_role = replica")
+    for table in sorted(GROWING):
+        columns = await connection.fetchval(
+            """
+            SELECT string_agg(quote_ident(column_name), ', ')
+            FROM information_schema.columns
+            WHERE table_name = $1 AND column_name <> 'ledger_id'
+            """,
+            table,
+        )
+        await connection.execute(
+            f"""
+            INSERT INTO {table} (ledger_id, {columns})
+            SELECT gen_random_uuid(), {columns} FROM {table} CROSS JOIN generate_series(1, 2)
+            """
+        )
+    await connection.execute("RESET session_replication_role")
 
 
 async def test_a_connection_that_began_on_empty_tables_does_not_read_them_whole_later(grown: str) -> None:
