@@ -86,7 +86,8 @@ def _unary(
             await _fail(rpc, ledger_id, started, error, context)
         finally:
             door.leave(len(data))
-        log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
+        # Behind the answer, which waits for nothing.
+        asyncio.get_running_loop().call_soon(_log_success, rpc, ledger_id, _milliseconds_since(started))
         return answer
 
     return _forgotten(call)
@@ -111,7 +112,7 @@ def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], A
             await implementation(request, context)
         except BaseException as error:
             await _fail(rpc, ledger_id, started, error, context)
-        log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=_milliseconds_since(started))
+        _log_success(rpc, ledger_id, _milliseconds_since(started))
 
     return _forgotten(call)
 
@@ -147,6 +148,10 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
             raise MessageMalformed(f"the bytes are not a {method.input_type.full_name}") from None
 
     return parse
+
+
+def _log_success(rpc: str, ledger_id: str, duration_ms: float) -> None:
+    log.info("rpc", rpc=rpc, code="OK", ledger=ledger_id, duration_ms=duration_ms)
 
 
 async def _fail(rpc: str, ledger_id: str, started: float, error: BaseException, context: Context) -> NoReturn:
