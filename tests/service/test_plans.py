@@ -187,6 +187,8 @@ async def test_no_statement_reads_a_table_or_a_ledger_whole(name: str, planner: 
             # The first rows in the order of an index.
             takes_the_first = parent["Node Type"] == "Limit" and "Filter" not in node
             assert finds_by_more_than_the_ledger or takes_the_first, node
+            # The entries of one version, not those of all of an account's versions.
+            assert "line_id >" not in node.get("Filter", ""), node
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
 -- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
 -- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
--- entries a version has.
+-- entries a version has, and IS TRUE keeps it from going through all lines of the account for each.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
 -- $9 discarded boolean, $10 and $11 bounds of effective_at timestamptz, $12 metadata jsonb,
@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
     FROM entries
     WHERE ledger_id = $1::uuid
         AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
-        AND account_id = $2::uuid
+        AND (account_id = $2::uuid) IS TRUE
         AND ($7::text[] IS NULL OR direction = ANY ($7::text[]::smallint[]))
         AND ($8::text[] IS NULL OR status = ANY ($8::text[]::smallint[]))
         AND ($25::text[] IS NULL OR status <> 1 OR direction = ANY ($25::text[]::smallint[]))

@@ -1,6 +1,7 @@
 -- What is wrong with versions of accounts up to a position: each is the one before and what the transaction of its
 -- position wrote and discarded on the account, from the same effective times on, and its event tells of it.
--- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
+-- The LIMITs, which cut nothing off, keep the planner from hashing whole tables, and IS TRUE from going through all lines
+-- of an account for each.
 -- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 lock_versions text[]
 WITH pruned AS (
     SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
@@ -99,7 +100,7 @@ LEFT JOIN LATERAL (
             FROM entries
             WHERE ledger_id = $1::uuid
                 AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
-                AND account_id = v.account_id
+                AND (account_id = v.account_id) IS TRUE
             LIMIT 4096
         ) AS r
         WHERE s.status <> 3
