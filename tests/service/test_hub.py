@@ -87,10 +87,12 @@ async def swallowing_proxy(dsn: str, directory: Path) -> AsyncIterator[tuple[str
     connections: list[asyncio.Event] = []
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallows: asyncio.Event) -> None:
-        while data := await reader.read(65536):
-            if not swallows.is_set():
-                writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(65536):
+                if not swallows.is_set():
+                    writer.write(data)
+        finally:
+            writer.close()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_unix_connection(f"{socket_directory}/.s.PGSQL.5432")
