@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ledger_server.posting.abreast import COMMITS, PATIENCE_SECONDS, Abreast
+from ledger_server.posting.abreast import COMMITS, TURN_SECONDS, Abreast
 
 
 class Writer:
@@ -93,13 +93,15 @@ async def test_who_leaves_the_line_leaves_no_turn_behind() -> None:
     await end(*writers)
 
 
-async def test_nobody_waits_for_one_who_takes_long() -> None:
+async def test_one_who_takes_long_hands_his_turn_on_once() -> None:
     abreast = alone()
-    first, second = Writer(abreast), Writer(abreast)
-    assert await writing([first, second]) == [0]
-    async with asyncio.timeout(100 * PATIENCE_SECONDS):
-        await second.is_writing.wait()
-    await end(first, second)
-    third, fourth = Writer(abreast), Writer(abreast)
-    assert await writing([third, fourth]) == [0], "one at a time again"
-    await end(third, fourth)
+    writers = [Writer(abreast) for _ in range(3)]
+    assert await writing(writers) == [0]
+    async with asyncio.timeout(100 * TURN_SECONDS):
+        await writers[1].is_writing.wait()
+    assert await writing(writers) == [0, 1], "one at a time, but for those who take long"
+    await end(writers[0])
+    assert await writing(writers) == [1], "his turn was not his any more"
+    await end(writers[1])
+    assert await writing(writers) == [2]
+    await end(writers[2])

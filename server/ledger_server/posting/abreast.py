@@ -4,8 +4,7 @@ SERIALIZABLE tells no rows apart that are on one page of an index, and the young
 them are written at the same time, most batches made each other fail, and again when they were repeated, until the
 budget for that was spent. So each conflict halves how many are written at a time, and commits raise it again.
 
-Not a guard, and nobody waits for long: a batch that takes its time, or waits for another server, holds up no ledger
-but its own.
+Not a guard, and nobody is held up for long: a batch that takes its time, or waits for another server, hands its turn on.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from contextlib import asynccontextmanager
 
 # So many commits raise the limit by one.
 COMMITS = 100
-# So long a batch waits for its turn; then it goes without.
-PATIENCE_SECONDS = 0.1
+# So long a batch counts as one that is being written.
+TURN_SECONDS = 0.1
 
 
 class Abreast:
@@ -42,10 +41,20 @@ class Abreast:
             self._writing += 1
         else:
             await self._stand_in_line()
+        has_turn = True
+
+        def hand_on() -> None:
+            nonlocal has_turn
+            if has_turn:
+                has_turn = False
+                self._leave()
+
+        timer = asyncio.get_running_loop().call_later(TURN_SECONDS, hand_on)
         try:
             yield
         finally:
-            self._leave()
+            timer.cancel()
+            hand_on()
 
     def committed(self) -> None:
         """A batch was written at once."""
@@ -60,16 +69,11 @@ class Abreast:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
-            await asyncio.wait([turn], timeout=PATIENCE_SECONDS)
+            await turn
         except BaseException:
-            if turn.done():
+            if turn.done() and not turn.cancelled():
                 self._leave()
-            else:
-                turn.cancel()
             raise
-        if not turn.done():
-            turn.cancel()
-            self._writing += 1
 
     def _leave(self) -> None:
         """Hands the turn on to those who still stand in line."""
