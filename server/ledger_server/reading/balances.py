@@ -93,7 +93,7 @@ def _at(version: AccountVersion, known: KnownBalance) -> AccountVersion:
 
 async def _within(at: Snapshot, known: Mapping[str, KnownBalance], as_of: AsOf) -> dict[str, KnownBalance]:
     """Of what is known, what counts in an effective window: all before its end less all before its beginning."""
-    times = [each for each in (as_of.effective_from, as_of.effective_before) if each is not None]
+    times = [each.isoformat() for each in (as_of.effective_from, as_of.effective_before) if each is not None]
     rows = await at.connection.fetch(
         sql.sum_changes_before,
         at.ledger_id,
@@ -133,7 +133,7 @@ class _Left(NamedTuple):
 
 
 async def _in_parts(
-    at: Snapshot, left: Iterable[_Left], times: Sequence[datetime]
+    at: Snapshot, left: Iterable[_Left], times: Sequence[str]
 ) -> AsyncIterator[tuple[_Left, datetime, Counters]]:
     """What the versions changed before each time, in parts. They never change, so they need not be of one snapshot."""
     give_up_at = time.monotonic() + SCAN_SECONDS

@@ -3,8 +3,8 @@
 -- the versions in between are added or, if the boundary is behind it, subtracted: nothing else is read. If these are very
 -- many they are left out, and `left_first` and `left_last` say which: they are to be read in parts and taken `left_sign` times.
 -- The first of the versions in between only gives the counters that the next one's are compared with.
--- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times timestamptz[],
--- $5 the most versions in between, bigint
+-- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times text[]: the driver
+-- would make infinity of the last microsecond that it knows, $5 the most versions in between, bigint
 WITH asked AS (
     SELECT account_id::uuid AS account_id, lock_version::bigint AS lock_version
     FROM unnest($2::text[], $3::text[]) AS a (account_id, lock_version)
@@ -42,7 +42,7 @@ sums AS (
         block.pending_credits + block.pending_credits_sums[last.number] AS pending_credits,
         NULL::bigint AS left_first, NULL::bigint AS left_last, NULL::integer AS left_sign
     FROM planned
-    CROSS JOIN unnest($4::timestamptz[]) AS times (before)
+    CROSS JOIN unnest($4::text[]::timestamptz[]) AS times (before)
     CROSS JOIN LATERAL unnest(planned.run_starts) AS runs (run_start)
     CROSS JOIN LATERAL (
         SELECT *
@@ -86,14 +86,14 @@ sums AS (
             AND lock_version BETWEEN near.first_version AND near.last_version
         WINDOW versions AS (ORDER BY lock_version)
     ) AS version
-    CROSS JOIN unnest($4::timestamptz[]) AS times (before)
+    CROSS JOIN unnest($4::text[]::timestamptz[]) AS times (before)
     WHERE version.lock_version > near.first_version
     GROUP BY near.account_id, times.before, near.sign
     UNION ALL
     SELECT
         planned.account_id, times.before, 0, 0, 0, 0, planned.first_version, planned.last_version, planned.sign
     FROM planned
-    CROSS JOIN unnest($4::timestamptz[]) AS times (before)
+    CROSS JOIN unnest($4::text[]::timestamptz[]) AS times (before)
     WHERE planned.last_version - planned.first_version > $5::bigint
 )
 SELECT
