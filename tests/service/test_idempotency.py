@@ -392,6 +392,40 @@ def test_every_write_of_the_service_is_in_the_table() -> None:
     assert {write.method for write in WRITES} == writes - {"ImportTransactions"}
 
 
+@pytest.mark.parametrize("status", ["pending", "posted", "archived"])
+@pytest.mark.parametrize("is_remembered", [True, False], ids=["at once", "by a server that remembers nothing"])
+async def test_a_version_that_wrote_no_entries_tells_them_as_they_were_written(
+    database: str, status: str, is_remembered: bool
+) -> None:
+    """Their metadata may have been edited before and may be after; a read tells it as it is."""
+    async with AsyncExitStack() as stack:
+        first, second = [
+            await stack.enter_async_context(
+                LedgerClient((await stack.enter_async_context(new_server(database))).address)
+            )
+            for _ in range(2)
+        ]
+        writer = first if is_remembered else second
+        books = await new_books(first)
+        lines = books.lines()
+        lines[0].metadata["written"] = "yes"
+        transaction = await first.create_transaction(
+            books.ledger_id, lines, status="posted" if status == "posted" else "pending"
+        )
+        if status == "archived":
+            transaction = await first.archive_transaction(books.ledger_id, transaction)
+        await first.update_entry(books.ledger_id, transaction.entries[0].id, metadata={"edited": "yes"})
+        request = transactions_pb2.UpdateTransactionRequest(
+            ledger_id=books.ledger_id, transaction_id=transaction.id, request_id="again", metadata={"seen": "yes"}
+        )
+        answer = await writer.stub.UpdateTransaction(request)
+        assert dict(answer.entries[0].metadata) == {"written": "yes"}
+        await first.update_entry(books.ledger_id, transaction.entries[0].id, metadata={"edited": "again"})
+        assert [await each.stub.UpdateTransaction(request) for each in (first, second)] == [answer, answer]
+        found = await first.get_transaction(books.ledger_id, transaction.id)
+        assert dict(found.entries[0].metadata) == {"edited": "again"}
+
+
 async def test_a_chunk_of_an_import_repeated_is_acknowledged_equally(
     stub: LedgerServiceStub, books: Books, tables: asyncpg.Connection[asyncpg.Record]
 ) -> None:

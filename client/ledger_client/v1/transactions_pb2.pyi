@@ -535,7 +535,8 @@ Global___CreateTransactionRequest: _TypeAlias = CreateTransactionRequest  # noqa
 @_typing.final
 class UpdateTransactionRequest(_message.Message):
     """Changes a transaction. A pending one may change in everything, a posted one in metadata and external_id, an
-    archived one in metadata; anything else is FAILED_PRECONDITION (TRANSACTION_NOT_PENDING).
+    archived one in metadata; anything else is FAILED_PRECONDITION (TRANSACTION_NOT_PENDING). The answer is the version
+    written, with its entries as they were written; GetTransaction tells their metadata as it was edited since.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1755,7 +1756,7 @@ class BatchWriteTransactionsResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """The ledger's position after the batch's last command."""
+    """The position of the last command that was accepted; unset if none was."""
     epoch: _builtins.str
     """The epoch of `position`."""
     @_builtins.property

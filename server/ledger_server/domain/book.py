@@ -285,7 +285,8 @@ class Book:
         if transaction is not None:
             written = transaction.entry_set
             entries = tuple(
-                listed.entry if written.entry_id(n) == listed.id else entry for n, entry in enumerate(written.entries)
+                entry._replace(edited=listed.entry.metadata) if written.entry_id(n) == listed.id else entry
+                for n, entry in enumerate(written.entries)
             )
             edited = transaction._replace(entry_set=written._replace(entries=entries))
             self._put(self.transactions, transaction.id, edited)

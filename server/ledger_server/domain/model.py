@@ -191,6 +191,8 @@ class Entry(NamedTuple):
     metadata: Metadata | None
     # The entry that this entry of a reversal reverses.
     reverses_entry_id: str | None = None
+    # What its metadata was changed to since it was written.
+    edited: Metadata | None = None
 
 
 class EntrySet(NamedTuple):
@@ -208,6 +210,12 @@ class EntrySet(NamedTuple):
 
     def entry_id(self, n: int) -> str:
         return nth_entry_id(self.first_entry_id, n)
+
+    def as_written(self) -> EntrySet:
+        """The same, without what was changed about its entries since."""
+        if all(entry.edited is None for entry in self.entries):
+            return self
+        return self._replace(entries=tuple(entry._replace(edited=None) for entry in self.entries))
 
 
 class ListedEntry(NamedTuple):
@@ -256,7 +264,7 @@ class Transaction(NamedTuple):
         """The sum of its debits, if all of its entries are of one currency."""
         currency = self.entry_set.entries[0].after.account.currency
         amount = 0
-        for after, direction, line_amount, _, _ in self.entry_set.entries:
+        for after, direction, line_amount, *_ in self.entry_set.entries:
             if after.account.currency != currency:
                 return None
             if direction == Direction.DEBIT:

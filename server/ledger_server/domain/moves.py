@@ -47,8 +47,8 @@ def lines_of(entries: Sequence[EntryInput], accounts: Sequence[AccountVersion]) 
 def standing_lines(transaction: Transaction) -> list[Line]:
     """The lines that stand at the transaction's version."""
     return [
-        Line(after.account.id, direction, amount, metadata, reverses_entry_id)
-        for after, direction, amount, metadata, reverses_entry_id in transaction.entry_set.entries
+        Line(after.account.id, direction, amount, metadata if edited is None else edited, reverses_entry_id)
+        for after, direction, amount, metadata, reverses_entry_id, edited in transaction.entry_set.entries
     ]
 
 

@@ -64,9 +64,12 @@ class Acknowledgement(NamedTuple):
 
 
 def written(effect: Effect, epoch: str) -> Written:
-    """The answer to an accepted command."""
-    if effect.transaction is not None:
-        return Written(effect.transaction, effect.position, epoch)
+    """The answer to an accepted command: of a transaction the version written, as a repetition will find it."""
+    if effect.transactions:
+        transaction, _, wrote_entries = effect.transactions[0]
+        if not wrote_entries:
+            transaction = transaction._replace(entry_set=transaction.entry_set.as_written())
+        return Written(transaction, effect.position, epoch)
     if effect.account is not None:
         return Written(effect.account, effect.position, epoch)
     if effect.entry is not None:

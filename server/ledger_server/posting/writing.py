@@ -228,7 +228,7 @@ class Rows:
             entry_set = transaction.entry_set
             version, status = str(transaction.version), _NUMBERS[transaction.status]
             is_first = transaction is effect.transaction
-            for n, (after, direction, amount, metadata, reverses_entry_id) in enumerate(entry_set.entries):
+            for n, (after, direction, amount, metadata, reverses_entry_id, _) in enumerate(entry_set.entries):
                 change = moved.pop(after.account.id, None) if is_first else None
                 self._lines.append(
                     (

@@ -15,7 +15,7 @@ async def transactions_with_entries(
 ) -> list[Transaction]:
     """The transactions of these rows of `transactions` or `transaction_versions`, each with the entries standing at it.
 
-    Entries have the metadata they have now, or, `as_written`, what they were written with.
+    Entries have the metadata they have now as well as, or, `as_written`, only what they were written with.
     Three statements in all, whatever the number of transactions. The caller's transaction gives the one snapshot.
     """
     if not heads:

@@ -148,6 +148,7 @@ def entry_from(row: Row) -> Entry:
         row["amount"],
         row["entry_metadata"],
         row["reverses_entry_id"],
+        row["edited_metadata"],
     )
 
 
