@@ -151,7 +151,7 @@ FORBIDDEN = [
     (
         "a version of no transaction",
         "UPDATE account_versions SET transaction_id = NULL WHERE ledger_id = $1",
-        "version_zero_is_of_no_transaction|entry_is_of_a_transaction",
+        "version_zero_is_of_no_transaction|entry_whole_or_none",
     ),
     (
         "one lock_version twice",
@@ -197,17 +197,28 @@ FORBIDDEN = [
     (
         "a version without counters",
         f"UPDATE account_lines SET {NO_COUNTERS} WHERE ledger_id = $1",
-        "version_has_counters",
+        "version_whole_or_none",
     ),
     (
         "counters of no version",
         f"UPDATE account_lines SET lock_version = NULL, shown_version = 0 {BUT_OPENINGS}",
-        "version_has_counters",
+        "version_whole_or_none",
     ),
     (
         "an entry without an amount",
         "UPDATE entries SET amount = NULL WHERE ledger_id = $1",
         "entry_whole_or_none",
+    ),
+    (
+        "the metadata of no entry",
+        "UPDATE account_lines SET metadata = '{}' WHERE ledger_id = $1 AND lock_version = 0",
+        "entry_whole_or_none",
+    ),
+    (
+        "pending amounts discarded by no version",
+        f"UPDATE account_lines SET lock_version = NULL, {NO_COUNTERS}, shown_version = 0, discarded_debits = 0,"
+        f" discarded_credits = 0, discarded_effective_at = now() {BUT_OPENINGS}",
+        "version_whole_or_none",
     ),
     (
         "an entry on an account that is not there",

@@ -223,9 +223,13 @@ CREATE TABLE account_lines (
     CONSTRAINT entry_reverses_an_entry FOREIGN KEY (ledger_id, reverses_entry_id)
         REFERENCES account_lines (ledger_id, line_id),
     CONSTRAINT line_is_or_shows_a_version CHECK ((lock_version IS NULL) <> (shown_version IS NULL)),
-    CONSTRAINT version_has_counters CHECK (
-        num_nulls(posted_debits, posted_credits, pending_debits, pending_credits)
-        = CASE WHEN lock_version IS NULL THEN 4 ELSE 0 END
+    CONSTRAINT version_whole_or_none CHECK (
+        CASE
+            WHEN lock_version IS NULL THEN num_nonnulls(
+                posted_debits, posted_credits, pending_debits, pending_credits, discarded_effective_at
+            )
+            ELSE num_nulls(posted_debits, posted_credits, pending_debits, pending_credits)
+        END = 0
     ),
     CONSTRAINT version_counters_not_negative
         CHECK (posted_debits >= 0 AND posted_credits >= 0 AND pending_debits >= 0 AND pending_credits >= 0),
@@ -237,9 +241,11 @@ CREATE TABLE account_lines (
     ),
     CONSTRAINT version_discards_no_less_than_nothing CHECK (discarded_debits >= 0 AND discarded_credits >= 0),
     CONSTRAINT entry_whole_or_none CHECK (
-        num_nulls(transaction_version, status, direction, amount) = CASE WHEN direction IS NULL THEN 4 ELSE 0 END
+        CASE
+            WHEN direction IS NULL THEN num_nonnulls(transaction_version, status, amount, metadata, reverses_entry_id)
+            ELSE num_nulls(transaction_id, transaction_version, status, amount)
+        END = 0
     ),
-    CONSTRAINT entry_is_of_a_transaction CHECK (direction IS NULL OR transaction_id IS NOT NULL),
     CONSTRAINT line_is_an_entry_or_a_version CHECK (direction IS NOT NULL OR lock_version IS NOT NULL),
     CONSTRAINT entry_status_known CHECK (status IN (1, 2, 3)),
     CONSTRAINT entry_direction_known CHECK (direction IN (1, 2)),
