@@ -216,8 +216,12 @@ FORBIDDEN = [
     ),
     (
         "pending amounts discarded by no version",
-        f"UPDATE account_lines SET lock_version = NULL, {NO_COUNTERS}, shown_version = 0, discarded_debits = 0,"
-        f" discarded_credits = 0, discarded_effective_at = now() {BUT_OPENINGS}",
+        f"""
+        UPDATE account_lines SET
+            lock_version = NULL, {NO_COUNTERS}, shown_version = 0,
+            discarded_debits = 0, discarded_credits = 0, discarded_effective_at = now()
+        {BUT_OPENINGS}
+        """,
         "version_whole_or_none",
     ),
     (

@@ -4,7 +4,8 @@ SERIALIZABLE tells no rows apart that are on one page of an index, and the young
 them are written at the same time, most batches made each other fail, and again when they were repeated, until the
 budget for that was spent. So each conflict halves how many are written at a time, and commits raise it again.
 
-Not a guard, and nobody is held up for long: a batch that takes its time, or waits for another server, hands its turn on.
+Not a guard, and nobody is held up for long: a batch that takes its time, or waits for another server, hands its turn
+on.
 """
 
 from __future__ import annotations

@@ -178,7 +178,8 @@ class Worker:
                 if verdict is None:
                     return await self._halve(lane, commands, error)
                 if isinstance(error, _CONFLICTS):
-                    conflicts += 1
+                    # Who could not be alone tries it among others again.
+                    conflicts = 0 if isinstance(error, asyncpg.LockNotAvailableError) else conflicts + 1
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
                 if self._writes.is_lost:
                     lane.lost_at = lane.lost_at or time.monotonic()
@@ -300,7 +301,7 @@ def alone_in_database(frame: Frame) -> Frame:
     SERIALIZABLE does not tell rows apart that are on one page of an index, and neighbouring ledgers share pages. A long
     batch then loses to short ones of other ledgers every time. This lock conflicts with what every batch inserts, and
     is taken before the snapshot: the others wait, and if anybody has to lose it is they. Who does not need it pays
-    nothing for it.
+    nothing for it. While it is waited for the others wait too, so not for long: a batch that is stuck has it.
     """
-    lock = "SET LOCAL lock_timeout = '2s'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
+    lock = "SET LOCAL lock_timeout = '200ms'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
     return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = 0", frame.commit)
