@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import asyncpg
 import pytest
 
-from ledger_client import Account, LedgerClient, commands, credit, debit
+from ledger_client import Account, Contention, LedgerClient, commands, credit, debit
 from tests import audit
 from tests.conftest import new_server
 
@@ -76,4 +76,31 @@ async def test_many_ledgers_are_opened_at_once_without_getting_in_each_others_wa
         await connection.close()
     # 800 calls: 30 fail, and 600 if four are always written at a time.
     assert failed < 150
+    assert await audit.own_findings(database) == []
+
+
+async def test_a_ledger_that_somebody_holds_holds_up_no_other(database: str) -> None:
+    """While a batch waited for it PostgreSQL forgot none of the others' batches, and after so many it refused them."""
+    async with new_server(database) as server, LedgerClient(server.address, timeout=60) as client:
+        held, *others = [await two_accounts(client) for _ in range(9)]
+
+        async def post(accounts: list[Account], count: int) -> None:
+            a, b = accounts
+            for _ in range(count):
+                await client.create_transaction(a.ledger_id, [debit(a, 1), credit(b, 1)], status="posted")
+
+        holder = await asyncpg.connect(database)
+        try:
+            async with holder.transaction():
+                await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR NO KEY UPDATE", held[0].ledger_id)
+                waiting = asyncio.create_task(post(held, 1))
+                batches_remembered = 10 * int(await holder.fetchval("SHOW max_connections"))
+                async with asyncio.timeout(60):
+                    await asyncio.gather(*(post(accounts, batches_remembered // 6) for accounts in others))
+                assert not waiting.done() or waiting.exception() is not None
+        finally:
+            await holder.close()
+        with suppress(Contention):
+            await waiting
+        await post(held, 1)
     assert await audit.own_findings(database) == []

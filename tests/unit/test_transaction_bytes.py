@@ -111,7 +111,7 @@ def entry_by_protobuf(transaction: model.Transaction, n: int) -> EntryMessage:
         account_lock_version=entry.after.lock_version,
         resulting_balances=Balances.FromString(balances_to_bytes(entry.after)),
         effective_at=timestamp_to(written.effective_at),
-        metadata=entry.metadata,
+        metadata=entry.metadata if entry.edited is None else entry.edited,
         created_at=timestamp_to(written.created_at),
         reverses_entry_id=entry.reverses_entry_id or "",
     )

@@ -36,6 +36,7 @@ from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import (
     CONNECTION_ERRORS,
+    LOCK_SECONDS,
     PLAN_SECONDS,
     Connection,
     connect_beside_lane,
@@ -291,7 +292,8 @@ def in_turn(ledger_id: str) -> Frame:
     """
     key = int.from_bytes(bytes.fromhex(ledger_id.replace("-", ""))[8:], "big", signed=True)
     # The lock is the session's, and outlives the transaction that waits for it, whose snapshot would be too old.
-    wait = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_lock({key}); COMMIT"
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 0"
+    wait = f"{begin}; SELECT pg_advisory_lock({key}); COMMIT"
     return Frame(f"{wait}; {ALONE.begin}", f"{ALONE.commit}; SELECT pg_advisory_unlock({key})")
 
 
@@ -301,7 +303,8 @@ def alone_in_database(frame: Frame) -> Frame:
     SERIALIZABLE does not tell rows apart that are on one page of an index, and neighbouring ledgers share pages. A long
     batch then loses to short ones of other ledgers every time. This lock conflicts with what every batch inserts, and
     is taken before the snapshot: the others wait, and if anybody has to lose it is they. Who does not need it pays
-    nothing for it. While it is waited for the others wait too, so not for long: a batch that is stuck has it.
+    nothing for it. While it is waited for the others wait too, so not for long, and less than a turn: a batch that is
+    stuck has it.
     """
-    lock = "SET LOCAL lock_timeout = '200ms'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
-    return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = 0", frame.commit)
+    lock = "SET LOCAL lock_timeout = '50ms'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
+    return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = '{LOCK_SECONDS}'", frame.commit)

@@ -19,6 +19,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ROLL_BACK_SECONDS = 2.0
+LOCK_SECONDS = "1s"
 # Longer than the pauses that an owner of such a connection makes.
 SILENCE = "20s"
 # The longest that a statement's plan is kept, see _COMMON_SETTINGS.
@@ -55,8 +56,14 @@ _COMMON_SETTINGS = {
 
 async def connect_lane(dsn: str) -> Connection:
     """A connection that a lane owns: SERIALIZABLE, its settings never reset."""
-    # The time-out frees the ledger of a lane that died without closing its connection.
-    own = {"default_transaction_isolation": "serializable", "idle_in_transaction_session_timeout": "10s"}
+    # The time-out of the session frees the ledger of a lane that died without closing its connection. That of locks
+    # ends a batch that waits for a ledger somebody else holds, to be repeated: while it stands, PostgreSQL forgets
+    # nothing of those of other ledgers that were committed, and after a thousand it refuses them all.
+    own = {
+        "default_transaction_isolation": "serializable",
+        "idle_in_transaction_session_timeout": "10s",
+        "lock_timeout": LOCK_SECONDS,
+    }
     return await _connect_worker(dsn, {"application_name": "ledger-lane", **own})
 
 
