@@ -72,6 +72,16 @@ __all__ = [
     "find_binaries",
 ]
 
+
+def _shared_buffers() -> str:
+    """An eighth of the memory, up to 1 GB; it is used as the books grow.
+
+    Where these do not fit, pages that were changed are written out in between, and commits wait for the disk.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{max(128, min(memory // 8 // 2**20, 1024))}MB"
+
+
 SETTINGS: Mapping[str, str] = {
     # No TCP at all: the only door is a socket in a directory of mode 0700.
     "listen_addresses": "",
@@ -81,7 +91,7 @@ SETTINGS: Mapping[str, str] = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "max_connections": "100",
-    "shared_buffers": "256MB",
+    "shared_buffers": _shared_buffers(),
     # One that is being restored accepts connections when it has been, and can be written to.
     "hot_standby": "off",
     # Room for a few minutes of writing between checkpoints, yet recovery stays short.
