@@ -63,7 +63,7 @@ def _texts(transaction: Transaction) -> transactions_pb2.Transaction:
 
 
 def _entry(entry_id: str, version: bytes, entry: Entry, state: bytes) -> bytes:
-    after, direction, amount, metadata, reverses_entry_id, edited = entry
+    after, direction, amount, _, reverses_entry_id, _ = entry
     account = after.account
     balances, digits = balances_to_bytes(after), b"%d" % amount
     line = b"\x0a\x24%b%b\x22\x24%b\x28%c\x32%c%b%b\x50%b\x5a%b%b%b" % (
@@ -79,8 +79,7 @@ def _entry(entry_id: str, version: bytes, entry: Entry, state: bytes) -> bytes:
         balances,
         state,
     )
-    if edited is not None:
-        metadata = edited
+    metadata = entry.metadata_now
     if metadata or reverses_entry_id:
         message = transactions_pb2.Entry(metadata=metadata, reverses_entry_id=reverses_entry_id or "")
         line += message.SerializeToString()

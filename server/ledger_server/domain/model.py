@@ -194,6 +194,10 @@ class Entry(NamedTuple):
     # What its metadata was changed to since it was written.
     edited: Metadata | None = None
 
+    @property
+    def metadata_now(self) -> Metadata | None:
+        return self.metadata if self.edited is None else self.edited
+
 
 class EntrySet(NamedTuple):
     """The entries written by one transaction version, which stand until a later version writes others.

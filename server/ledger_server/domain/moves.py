@@ -47,8 +47,8 @@ def lines_of(entries: Sequence[EntryInput], accounts: Sequence[AccountVersion]) 
 def standing_lines(transaction: Transaction) -> list[Line]:
     """The lines that stand at the transaction's version."""
     return [
-        Line(after.account.id, direction, amount, metadata if edited is None else edited, reverses_entry_id)
-        for after, direction, amount, metadata, reverses_entry_id, edited in transaction.entry_set.entries
+        Line(entry.after.account.id, entry.direction, entry.amount, entry.metadata_now, entry.reverses_entry_id)
+        for entry in transaction.entry_set.entries
     ]
 
 

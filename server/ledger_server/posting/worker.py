@@ -36,7 +36,7 @@ from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import (
     CONNECTION_ERRORS,
-    LOCK_SECONDS,
+    LOCK_WAIT,
     PLAN_SECONDS,
     Connection,
     connect_beside_lane,
@@ -232,8 +232,8 @@ class Worker:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
         if isinstance(error, _CONFLICTS):
             self._abreast.conflicted()
-        if isinstance(error, _CONFLICTS) and not isinstance(error, _FULL):
-            return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
+            if not isinstance(error, _FULL):
+                return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)
         if self._writes.is_lost or is_gone:
             self._writes.drop()
@@ -307,4 +307,4 @@ def alone_in_database(frame: Frame) -> Frame:
     stuck has it.
     """
     lock = "SET LOCAL lock_timeout = '50ms'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
-    return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = '{LOCK_SECONDS}'", frame.commit)
+    return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = '{LOCK_WAIT}'", frame.commit)

@@ -193,7 +193,7 @@ class Rows:
             self._limits.append((account.id, str(effect.position), _limits(account)))
 
     def _add_transaction(self, write: TransactionWrite) -> None:
-        transaction, replaced, wrote_entries = write
+        transaction, replaced, _ = write
         if transaction.metadata or replaced is not None:
             self._pairs.replace(
                 Noun.TRANSACTION, transaction.created_position, replaced and replaced.metadata, transaction.metadata
@@ -209,10 +209,6 @@ class Rows:
                 self._released_transactions.add(transaction.id)
             if transaction.holds_external_id and not is_same:
                 self._is_external_id_taken = True
-        if wrote_entries:
-            for entry in transaction.entry_set.entries:
-                if entry.metadata:
-                    self._pairs.add_entry(transaction.created_position, entry.metadata)
 
     def _add_lines(self, effect: Effect) -> None:
         """The entries that were written, and the versions of the accounts that were moved.
@@ -220,6 +216,7 @@ class Rows:
         A version is on one line with the first entry on its account, of the transaction that the command is answered
         with; if there is none, on a line of its own.
         """
+        first = effect.transactions[0].transaction
         position = str(effect.position)
         moved = {change.after.account.id: change for change in effect.changes}
         for transaction, _, wrote_entries in effect.transactions:
@@ -227,15 +224,16 @@ class Rows:
                 continue
             entry_set = transaction.entry_set
             version, status = str(transaction.version), _NUMBERS[transaction.status]
-            is_first = transaction is effect.transaction
             for n, (after, direction, amount, metadata, reverses_entry_id, _) in enumerate(entry_set.entries):
-                change = moved.pop(after.account.id, None) if is_first else None
+                if metadata:
+                    self._pairs.add_entry(transaction.created_position, metadata)
+                change = moved.pop(after.account.id, None) if transaction is first else None
                 self._lines.append(
                     (
                         entry_set.entry_id(n),
                         after.account.id,
                         transaction.id,
-                        *(self._shown(after) if change is None else self._version(change)),
+                        *(_shown(after) if change is None else self._version(change)),
                         position,
                         version,
                         status,
@@ -245,13 +243,9 @@ class Rows:
                         or_null(reverses_entry_id),
                     )
                 )
-        if moved:
-            transaction = effect.transactions[0].transaction
-            number = len(transaction.entry_set.entries)
-            for n, change in enumerate(moved.values(), number):
-                account_id = change.after.account.id
-                line_id = transaction.entry_set.entry_id(n)
-                self._lines.append((line_id, account_id, transaction.id, *self._version(change), position, *_NO_ENTRY))
+        for n, change in enumerate(moved.values(), len(first.entry_set.entries)):
+            line_id, account_id = first.entry_set.entry_id(n), change.after.account.id
+            self._lines.append((line_id, account_id, first.id, *self._version(change), position, *_NO_ENTRY))
 
     def _version(self, change: BalanceChange) -> tuple[str, ...]:
         """What a line says of the version that it is."""
@@ -264,13 +258,9 @@ class Rows:
             str(posted_credits),
             str(pending_debits),
             str(pending_credits),
-            NULL if effective_at is self.now else effective_at.isoformat(),
+            self._time(effective_at),
             *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
         )
-
-    def _shown(self, version: AccountVersion) -> tuple[str, ...]:
-        """The same of a line that only shows one."""
-        return (NULL, str(version.lock_version), *_NO_VERSION)
 
     async def _write_new_accounts(self, connection: Connection) -> None:
         rows = [
@@ -382,6 +372,11 @@ _NO_ENTRY = (NULL, NULL, NULL, NULL, NULL, NULL)
 def _amounts(transactions: Iterable[Transaction]) -> str:
     """The transactions' amounts as one array literal; NULL for those of several currencies."""
     return "{" + ",".join([NULL if t.amount is None else str(t.amount) for t in transactions]) + "}"
+
+
+def _shown(version: AccountVersion) -> tuple[str, ...]:
+    """What a line says that is no version and only shows one."""
+    return (NULL, str(version.lock_version), *_NO_VERSION)
 
 
 def _discarded(discarded: Discarded) -> tuple[str, str, str]:

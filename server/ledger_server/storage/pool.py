@@ -19,7 +19,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ROLL_BACK_SECONDS = 2.0
-LOCK_SECONDS = "1s"
+LOCK_WAIT = "1s"
 # Longer than the pauses that an owner of such a connection makes.
 SILENCE = "20s"
 # The longest that a statement's plan is kept, see _COMMON_SETTINGS.
@@ -62,7 +62,7 @@ async def connect_lane(dsn: str) -> Connection:
     own = {
         "default_transaction_isolation": "serializable",
         "idle_in_transaction_session_timeout": "10s",
-        "lock_timeout": LOCK_SECONDS,
+        "lock_timeout": LOCK_WAIT,
     }
     return await _connect_worker(dsn, {"application_name": "ledger-lane", **own})
 
