@@ -20,7 +20,6 @@ from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
 from ledger_server.api.commands import create_transaction
 from ledger_server.domain.book import Book
 from ledger_server.domain.fingerprint import fingerprint
-from ledger_server.posting.batch import write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.drafts import draft, write_draft
 from ledger_server.storage.pool import Connection, connect_beside_lane, connect_lane
@@ -203,12 +202,9 @@ class Workloads:
             request.request_id = new_request_id()
             command = create_transaction(request)
             command.mark = fingerprint(command)
-            if book is None:
-                (answer,), book = await write_batch(cast(Connection, writes), ledger_id, [command], book)
-            else:
-                drafted = await draft(cast(Connection, reads), book, [command], {}, book.position, clock)
-                await write_draft(cast(Connection, writes), drafted.rows)
-                (answer,) = drafted.answers
+            drafted = await draft(cast(Connection, reads), ledger_id, book, [command], {}, None, clock)
+            await write_draft(cast(Connection, writes), drafted.rows)
+            (answer,), book = drafted.answers, drafted.book
             if isinstance(answer, Exception):
                 raise answer
             return 1

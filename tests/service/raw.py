@@ -217,11 +217,14 @@ async def held(dsn: str, ledger_id: str) -> AsyncIterator[asyncpg.Connection[asy
         yield connection
 
 
-async def lane_is_waiting(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Returns when a lane waits for what this connection holds."""
+async def lane_is_waiting(connection: asyncpg.Connection[asyncpg.Record], count: int = 1) -> None:
+    """Returns when so many lanes wait for what somebody holds in the database of this connection."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    while count > await connection.fetchval(
+        """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+        """
     ):
         assert time.monotonic() < give_up_at, "no lane came to wait"
         await asyncio.sleep(0.005)

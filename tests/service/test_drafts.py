@@ -43,7 +43,7 @@ from ledger_server.posting.drafts import write_draft
 from ledger_server.posting.writing import Rows
 from ledger_server.storage.pool import connect_lane
 from tests import audit
-from tests.conftest import Server
+from tests.conftest import Server, new_server
 from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
 
 # So many commands are drafted beside a batch that is being written.
@@ -217,6 +217,27 @@ async def test_nothing_is_read_for_what_is_in_memory(
         since = await observer.fetchval("SELECT clock_timestamp()")
         await own_client.batch_write_transactions(own_ledger.id, moves(pair, "granted", CROWD))
         assert not await observer.fetchval(DRAFTED_SINCE, since)
+    assert await audit.findings(own_server.dsn) == []
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_a_ledger_of_which_nothing_is_remembered_is_drafted_on_what_is_read(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, loses: bool
+) -> None:
+    """Without its lock; if another server writes meanwhile, it is decided anew."""
+    writers = [own_client] * loses
+    async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
+        writers.append(client)
+        writing = []
+        async with held(server.dsn, own_ledger.id), connected(server.dsn) as observer:
+            for n, writer in enumerate(writers):
+                since = await observer.fetchval("SELECT clock_timestamp()")
+                call = writer.batch_write_transactions(own_ledger.id, moves(pair, f"{n}", 1), full_results=True)
+                writing.append(asyncio.create_task(call))
+                await lane_is_waiting(observer, len(writing))
+                assert await observer.fetchval(DRAFTED_SINCE, since)
+        results = [(await task).results[0].transaction for task in writing]
+        assert [transaction.entries[0].account_lock_version for transaction in results] == [2, 3][: len(writers)]
     assert await audit.findings(own_server.dsn) == []
 
 

@@ -212,6 +212,11 @@ class Book:
         if effect.watched is not None:
             self._apply_monitors(effect, effect.watched)
 
+    @property
+    def size(self) -> int:
+        """How many objects are here; each takes about a kilobyte of memory."""
+        return len(self.accounts) + len(self.transactions) + len(self.monitored) + len(self.categories)
+
     def forget_all_but_pending(self, most: int) -> None:
         """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""
         pending = [t for t in self.transactions.values() if t.status == TransactionStatus.PENDING][-most:]

@@ -6,6 +6,8 @@ next is decided, and both processors work. The guard is in the write: it names t
 ledger must stand. If it stands elsewhere, because another server wrote or the batch before failed, nothing is written,
 and the commands are decided anew under the lock (batch.py).
 
+Of a ledger that memory has nothing of, the batch is decided on what is read for it alone.
+
 Nothing is read for a batch whose accounts and transactions are all in memory. That its request ids and external ids are
 new is then taken for granted, as unique indexes refuse what is written if they are not. Where they could not, because a
 command is refused or its transaction archived, it is looked up after all.
@@ -42,7 +44,7 @@ from ledger_server.domain.commands import (
 from ledger_server.domain.model import Transaction, TransactionStatus
 from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up, roll_back
 from ledger_server.posting.clock import DatabaseClock
-from ledger_server.posting.loading import flatten, is_in_memory
+from ledger_server.posting.loading import flatten, is_in_memory, new_book
 from ledger_server.posting.outcomes import Written
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.writing import Rows
@@ -74,6 +76,8 @@ class Draft(NamedTuple):
     """A decided batch; nothing of it is written yet."""
 
     answers: list[Answer]
+    # What it leaves behind.
+    book: Book
     rows: Rows
     # What its own request ids came to.
     known: Mapping[str, Known]
@@ -93,24 +97,25 @@ class OutOfDate(Exception):
 
 async def draft(
     connection: Connection,
-    book: Book,
+    ledger_id: str,
+    book: Book | None,
     commands: Sequence[Command],
     before: Mapping[str, Known],
-    position_before: int,
+    position_before: int | None,
     clock: DatabaseClock,
 ) -> Draft:
-    """Decides the commands and applies them to the book.
+    """Decides the commands and applies them to the book, or to one that it makes.
 
     `before` is what the request ids of the batch on its way came to, and `position_before` the position it began at,
-    or the book's own. A `clock` that was not seen lately has everything looked up. Where it raises, the book is spoilt.
+    if there is one. A `clock` that was not seen lately has everything looked up. Where it raises, the book is spoilt.
     """
     items = flatten(commands)
-    positions = (position_before, book.position)
     known: dict[str, Known] = {}
     time = clock.now()
-    is_granted = time is not None and is_in_memory(book, items)
-    if time is None or not is_granted:
-        row = await _look_up(connection, book, commands, items, positions)
+    is_granted = book is not None and time is not None and is_in_memory(book, items)
+    if book is None or time is None or not is_granted:
+        row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
+        book = _book_at(row, ledger_id, book, position_before)
         known = await load_names(connection, book, row, commands, items)
         clock.saw(time := row["now"])
     known.update(before)
@@ -124,13 +129,13 @@ async def draft(
         answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + bite]]
     book.digest = rows.digest
     if is_granted and not (rows and all(map(_is_guarded, answers))):
-        row = await _look_up(connection, book, commands, items, positions)
-        if row["known_request_ids"] or row["known_external_ids"]:
+        row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
+        if row is None or row["known_request_ids"] or row["known_external_ids"]:
             raise OutOfDate
     rows.close()
     own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
     grown, book.grown = book.grown, set()
-    return Draft(answers, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
+    return Draft(answers, book, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
 
 
 def _is_guarded(answer: Answer) -> bool:
@@ -142,13 +147,15 @@ def _is_guarded(answer: Answer) -> bool:
     return answer.object.status != TransactionStatus.ARCHIVED
 
 
-async def _look_up(
-    connection: Connection, book: Book, commands: Sequence[Command], items: Sequence[Command], positions: Sequence[int]
-) -> Any:
-    row = await look_up(connection, sql.read_ledger, book.ledger.id, commands, items)
-    if row is None or row["epoch"] != book.epoch or row["position"] not in positions:
+def _book_at(row: Any, ledger_id: str, book: Book | None, position_before: int | None) -> Book:
+    """The book, if it is of the ledger as this row of read_ledger.sql shows it; a new one if there is none."""
+    if row is None:
         raise OutOfDate
-    return row
+    if book is None:
+        return new_book(ledger_id, row)
+    if row["epoch"] != book.epoch or row["position"] not in (position_before, book.position):
+        raise OutOfDate
+    return book
 
 
 async def write_draft(connection: Connection, rows: Rows) -> None:

@@ -31,7 +31,7 @@ from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.admission import Crowd, refuse_for_memory
 from ledger_server.posting.batch import validate
-from ledger_server.posting.clock import DatabaseClock
+from ledger_server.posting.idle import IdleLanes
 from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
@@ -49,9 +49,11 @@ BESIDE_COMMANDS_MIN = 16
 # Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
 REMEMBERED_ACCOUNTS_MAX = 20_000
 REMEMBERED_TRANSACTIONS_MAX = 2_000
-REMEMBERED_LEDGERS_MAX = 100
 # Twice as many, so that there is room for those that are not pending.
 DRAFTED_TRANSACTIONS_MAX = 2 * REMEMBERED_TRANSACTIONS_MAX
+# Of all ledgers at rest together, in objects of Book.size; and how many one takes besides.
+REMEMBERED_MAX = 60_000
+LANE_SIZE = 8
 # So often what categories have in common is summed for one command, if it keeps changing.
 SUMMED_TIMES_MAX = 8
 
@@ -82,7 +84,6 @@ class Lane:
         self.workers = 0
         self.flight: Flight | None = None
         self.book: Book | None = None
-        self.clock = DatabaseClock()
         # The epoch and position at which it left the ledger; if it finds it elsewhere, another server writes it too.
         self.left_at: tuple[str, int] | None = None
         # Until then, other servers are taken to.
@@ -144,6 +145,11 @@ class Lane:
             len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > DRAFTED_TRANSACTIONS_MAX
         )
 
+    @property
+    def size(self) -> int:
+        """How much it remembers, itself included, which takes as much memory as a few accounts."""
+        return LANE_SIZE + (self.book.size if self.book is not None else 0)
+
     def remember(self, book: Book | None) -> None:
         """Keeps of a book for the next batch what is likely to be named again."""
         if book is not None and len(book.accounts) > REMEMBERED_ACCOUNTS_MAX:
@@ -168,7 +174,9 @@ class Lanes:
         self._pool = pool
         self._committed = committed
         self._grown = grown
+        # Those that have something to do.
         self._lanes: dict[str, Lane] = {}
+        self._idle = IdleLanes(REMEMBERED_MAX)
         self._turns: Turns[Lane] = Turns()
         self._unanswered = self._unanswered_entries = 0
         self._is_draining = False
@@ -202,7 +210,8 @@ class Lanes:
         entry_count = sum(map(_entry_count, commands))
         refuse_for_memory(self._unanswered + len(commands), self._unanswered_entries + entry_count)
         ledger_id = commands[0].ledger_id
-        lane = self._lanes.get(ledger_id) or self._lanes.setdefault(ledger_id, Lane(ledger_id))
+        lane = self._lanes.get(ledger_id) or self._idle.take(ledger_id) or Lane(ledger_id)
+        self._lanes[ledger_id] = lane
         arrived = time.monotonic()
         lane.admit(arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
@@ -272,14 +281,9 @@ class Lanes:
                 self._rest(lane)
 
     def _rest(self, lane: Lane) -> None:
-        """Remembers an idle lane if there is something to remember, and of all the idle ones those used last."""
         self._lanes.pop(lane.ledger_id)
         if lane.book is not None or lane.lost_at is not None:
-            self._lanes[lane.ledger_id] = lane
-        if len(self._lanes) > REMEMBERED_LEDGERS_MAX:
-            idle = (other for other in self._lanes.values() if other.is_idle)
-            if (oldest := next(idle, None)) is not None:
-                self._lanes.pop(oldest.ledger_id)
+            self._idle.keep(lane)
 
     def _schedule(self, lane: Lane) -> None:
         if lane.is_ready:

@@ -101,6 +101,7 @@ class Worker:
     def __init__(self, dsn: str, budget: RetryBudget | None = None, abreast: Abreast | None = None) -> None:
         self._budget = budget or RetryBudget()
         self._abreast = abreast or Abreast(1)
+        self._clock = DatabaseClock()
         self._writes = _Link(lambda: connect_lane(dsn))
         self._reads = _Link(lambda: connect_beside_lane(dsn))
 
@@ -114,6 +115,7 @@ class Worker:
             return await self._write_locked(lane, commands)
         flight = Flight(draft, len(commands))
         try:
+            lane.book = draft.book
             share(flight)
             if draft.rows:
                 async with self._abreast.turn(), asyncio.timeout(DRAFT_SECONDS):
@@ -138,17 +140,18 @@ class Worker:
 
     async def _draft(self, lane: Lane, commands: Sequence[Command], before: Flight | None) -> Draft | None:
         """None if the commands have to be decided under the lock."""
-        book = lane.book
-        if book is None or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
+        is_behind_failed = before is not None and lane.book is None
+        if is_behind_failed or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
             return None
         try:
-            clock = lane.clock if time.monotonic() > lane.repeated_until else DatabaseClock()
+            clock = self._clock if time.monotonic() > lane.repeated_until else DatabaseClock()
             known: Mapping[str, Known] = {}
-            position = book.position
+            position = None
             if before is not None:
                 known, position = before.draft.known, before.draft.rows.position_before
             async with asyncio.timeout(DRAFT_SECONDS):
-                return await draft(await self._reads.get(), book, commands, known, position, clock)
+                reads = await self._reads.get()
+                return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
         except OutOfDate:
             pass
         except CONNECTION_ERRORS:
