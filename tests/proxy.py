@@ -162,7 +162,7 @@ class CommitCuts:
         self.every = every
         self._hold_seconds = hold_seconds
         self._chance = random.Random(seed)
-        self._batches: WeakKeyDictionary[asyncio.StreamWriter, bytes] = WeakKeyDictionary()
+        self._batches: WeakKeyDictionary[asyncio.StreamWriter, set[bytes]] = WeakKeyDictionary()
         """The name under which a connection has prepared a batch's statement."""
         self._in_transaction: WeakSet[asyncio.StreamWriter] = WeakSet()
 
@@ -186,12 +186,12 @@ class CommitCuts:
 
     def _is_commit(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
         """A reader's COMMIT is `COMMIT;`, and of no interest."""
-        if data.startswith(b"P") and sql.write_batch.encode() in data:
-            self._batches[writer] = data[5:].partition(b"\0")[0]
+        if data.startswith(b"P") and any(text.encode() in data for text in (sql.write_batch, sql.write_plain_batch)):
+            self._batches.setdefault(writer, set()).add(data[5:].partition(b"\0")[0])
         elif data.startswith(b"B"):
             # Bind: the portal's name, the statement's. Or the rest of something long, which names none.
             names = data[5:].split(b"\0", 2)
-            return self._batches.get(writer) in names[1:2] and writer not in self._in_transaction
+            return not self._batches.get(writer, set()).isdisjoint(names[1:2]) and writer not in self._in_transaction
         elif data.startswith(b"Q") and b"BEGIN" in data:
             self._in_transaction.add(writer)
         elif data.startswith(b"Q") and (b"COMMIT" in data or b"ROLLBACK" in data):

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -31,10 +31,11 @@ from ledger_client import (
     credit,
     debit,
     error_from_status,
+    monitor_condition,
     new_request_id,
 )
 from ledger_client.commands import TransactionWrite
-from ledger_client.v1.transactions_pb2 import TransactionResult
+from ledger_client.v1.transactions_pb2 import EntryInput, TransactionResult
 from ledger_server.domain.book import Book
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger as LedgerState
@@ -57,6 +58,12 @@ DRAFTED_SINCE = """
     WHERE datname = current_database() AND application_name = 'ledger-lane-reader' AND query_start > $1
         AND query NOT LIKE 'DISCARD%'
 """
+# The last statement of a lane.
+LAST_WRITTEN = """
+    SELECT query FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'ledger-lane' AND query ~ '^(COMMIT|-- What a batch)'
+    ORDER BY query_start DESC LIMIT 1
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +81,15 @@ def grants(looks_up: None, monkeypatch: pytest.MonkeyPatch) -> None:
 class Pair(NamedTuple):
     cash: Account
     debt: Account
+
+
+class Old(NamedTuple):
+    """Transactions that are there already; the last is a reversal of the second, in part, and pending."""
+
+    pair: Pair
+    pending: Transaction
+    posted: Transaction
+    reversing: Transaction
 
 
 @pytest.fixture
@@ -110,6 +126,14 @@ def moves(pair: Pair, name: str, count: int, status: str = "posted") -> list[Tra
         )
         for n in range(count)
     ]
+
+
+def move(pair: Pair, amount: int, metadata: dict[str, str] | None = None) -> list[EntryInput]:
+    return [debit(pair.cash, amount, metadata=metadata), credit(pair.debt, amount, metadata=metadata)]
+
+
+def _posted(pair: Pair, amount: int, metadata: dict[str, str] | None = None) -> TransactionWrite:
+    return commands.create_transaction(move(pair, amount, metadata), status="posted")
 
 
 async def write_beside(
@@ -286,6 +310,59 @@ async def test_a_lane_that_met_a_repetition_looks_requests_up_for_a_while(
     results = (await own_client.batch_write_transactions(own_ledger.id, repeated)).results
     assert all(result.replayed for result in results)
     assert not lines.calls
+
+
+@pytest.mark.parametrize(
+    ("write", "is_one"),
+    [
+        pytest.param(lambda old: _posted(old.pair, 1), True, id="a creation"),
+        pytest.param(lambda old: _posted(old.pair, 1_000), True, id="that turns monitors"),
+        pytest.param(lambda old: _posted(old.pair, 1, {"line": "1"}), True, id="of entries with metadata"),
+        pytest.param(lambda old: commands.post_transaction(old.pending), True, id="a posting"),
+        pytest.param(
+            lambda old: commands.post_transaction(old.pending, metadata={"by": "post"}), True, id="with metadata"
+        ),
+        pytest.param(
+            lambda old: commands.post_transaction(old.pending, metadata={"order": "2"}),
+            False,
+            id="with other metadata than before",
+        ),
+        pytest.param(lambda old: commands.archive_transaction(old.pending), True, id="an archiving"),
+        pytest.param(
+            lambda old: commands.reverse_transaction(old.posted, entries=move(old.pair, 1)), True, id="a reversal"
+        ),
+        pytest.param(lambda old: commands.archive_transaction(old.reversing), True, id="a reversal's end"),
+    ],
+)
+async def test_what_is_written_by_one_statement_is_sent_in_one_message(
+    own_server: Server,
+    own_client: LedgerClient,
+    own_ledger: Ledger,
+    pair: Pair,
+    write: Callable[[Old], TransactionWrite],
+    is_one: bool,
+) -> None:
+    """With what belongs to it: monitors' states, categories' counters, what is reversed, metadata to find it by."""
+    over, under = monitor_condition("posted", ">", 500), monitor_condition("posted", "<", 500)
+    for condition_, account in ((over, pair.cash), (under, pair.debt)):
+        await own_client.create_balance_monitor(own_ledger.id, condition_, account=account)
+    category = await own_client.create_category(own_ledger.id, "all", normal_balance="debit", currency="USD")
+    await own_client.add_category_member(own_ledger.id, category, account=pair.cash)
+    metadata = {"order": "1"}
+    old = Old(
+        pair,
+        await own_client.create_transaction(own_ledger.id, move(pair, 1), metadata=metadata),
+        posted := await own_client.create_transaction(own_ledger.id, move(pair, 2), status="posted"),
+        await own_client.reverse_transaction(own_ledger.id, posted, status="pending", entries=move(pair, 1)),
+    )
+    (result,) = (await own_client.batch_write_transactions(own_ledger.id, [write(old)])).results
+    assert not result.HasField("error")
+    async with connected(own_server.dsn) as observer:
+        last = await observer.fetchval(LAST_WRITTEN)
+        assert last.startswith("-- What a batch does" if is_one else "COMMIT")
+    assert await audit.findings(own_server.dsn) == []
+    async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
+        assert (await client.verify_ledger(own_ledger.id)).findings == []
 
 
 @pytest.mark.parametrize("spoilt", ["position", "epoch", "isolation"])

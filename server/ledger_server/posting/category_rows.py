@@ -9,7 +9,7 @@ from datetime import datetime
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import Account, Category, EventKind
 from ledger_server.domain.money import ISO_4217
-from ledger_server.posting.columns import columns, literals
+from ledger_server.posting.columns import columns
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 
@@ -59,24 +59,21 @@ class CategoryRows:
     def __init__(self, ledger_id: str, now: datetime) -> None:
         self._ledger_id = ledger_id
         self._now = now
-        # Whether there are rows that are not in `version_columns`.
+        # Whether there are rows that are not in `versions`.
         self.has_others = False
         self._new: dict[str, Category] = {}
         self._updated: dict[str, Category] = {}
         self._deleted: dict[str, int] = {}
-        self._versions: list[tuple[str, ...]] = []
+        # The counters after the commands, for write_batch.sql.
+        self.versions: list[tuple[str, ...]] = []
         self._accounts = _Members(sql.insert_category_accounts, sql.end_category_account)
         self._nestings = _Members(sql.insert_category_nestings, sql.end_category_nesting)
-
-    def version_columns(self) -> list[str]:
-        """The counters after the commands, as columns, for write_batch.sql."""
-        return literals(self._versions, 6)
 
     def add_effect(self, effect: Effect) -> None:
         position = effect.position
         for _, after in effect.category_changes:
             posted_debits, posted_credits, pending_debits, pending_credits = after.counters
-            self._versions.append(
+            self.versions.append(
                 (
                     after.category.id,
                     str(position),

@@ -30,9 +30,9 @@ class MetadataPairs:
         self._entries: dict[int, Pairs] = {}
 
     @property
-    def has_others(self) -> bool:
-        """Whether there may be pairs that are not in `new_columns`."""
-        return bool(self._entries) or any(self._before.values())
+    def has_gone(self) -> bool:
+        """Whether there are pairs that are no more."""
+        return any(self._before[key] - after for key, after in self._after.items())
 
     def replace(self, noun: Noun, created_position: int, before: Metadata | None, after: Metadata) -> None:
         """Notes a change of an object's metadata; `before` is None for a new object. Of several the last stays."""
@@ -46,21 +46,20 @@ class MetadataPairs:
         """Notes the metadata of a new entry of a transaction."""
         self._entries[created_position] = self._entries.get(created_position, frozenset()) | _pairs(metadata)
 
-    async def write_others(self, connection: Connection, ledger_id: str) -> None:
-        """What is not in `new_columns`: removes what is no more, and adds that of entries; no statement for nothing."""
+    async def remove_gone(self, connection: Connection, ledger_id: str) -> None:
+        """Removes the pairs that are no more."""
         gone = _blocks((key, self._before[key] - after) for key, after in self._after.items())
-        if gone:
-            # Each by itself, in one round trip: a join with a list of them may compare each with each.
-            await connection.executemany(
-                sql.delete_metadata_pair, [(ledger_id, *block, bytes(offsets)) for block, offsets in gone.items()]
-            )
-        if self._entries:
-            new = _rows(((Noun.ENTRY, position), pairs) for position, pairs in self._entries.items())
-            await connection.execute(sql.insert_entry_pairs, ledger_id, *literals(new, 5))
+        # Each by itself, in one round trip: a join with a list of them may compare each with each.
+        await connection.executemany(
+            sql.delete_metadata_pair, [(ledger_id, *block, bytes(offsets)) for block, offsets in gone.items()]
+        )
 
     def new_columns(self) -> list[str]:
         """The new pairs as columns, for write_batch.sql."""
-        return literals(_rows((key, after - self._before[key]) for key, after in self._after.items()), 5)
+        rows = _rows((key, after - self._before[key]) for key, after in self._after.items())
+        if self._entries:
+            rows += _rows(((Noun.ENTRY, position), pairs) for position, pairs in self._entries.items())
+        return literals(rows, 5)
 
 
 def _pairs(metadata: Metadata) -> Pairs:

@@ -18,15 +18,30 @@ class MonitorRows:
 
     def __init__(self, ledger_id: str) -> None:
         self._ledger_id = ledger_id
+        # Those of which nothing changes but their state, which write_batch writes; and all others.
+        self._turned: dict[str, Monitor] = {}
         self._monitors: dict[str, Monitor] = {}
         self._deleted_positions: dict[str, str] = {}
         self._conditions: list[tuple[str, ...]] = []
         # By how many the ledger has more.
         self._growth = 0
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there are rows that are not in `turned`."""
+        return bool(self._monitors)
+
+    @property
+    def turned(self) -> list[tuple[str, ...]]:
+        """The states that monitors turned to, for write_batch.sql."""
+        return [(m.id, _boolean(m.triggered), str(m.since_position)) for m in self._turned.values()]
+
     def add_effect(self, effect: Effect) -> None:
         for monitor, _ in effect.edges:
-            self._add(effect, monitor)
+            if effect.monitor is None and monitor.deleted_at is None and monitor.id not in self._monitors:
+                self._turned[monitor.id] = monitor
+            else:
+                self._add(effect, monitor)
         if effect.monitor is not None:
             monitor = effect.monitor.monitor
             self._add(effect, monitor)
@@ -37,7 +52,7 @@ class MonitorRows:
             ):
                 self._conditions.append((monitor.id, str(effect.position), *_condition(monitor.condition)))
 
-    async def write(self, connection: Connection, now: datetime) -> None:
+    async def write_others(self, connection: Connection, now: datetime) -> None:
         """Writes them within the caller's transaction, once what they are on is there."""
         if self._monitors:
             columns = literals([self._row(monitor) for monitor in self._monitors.values()], 18)
@@ -64,12 +79,16 @@ class MonitorRows:
             *_condition(monitor.condition),
             quoted(monitor.description),
             quoted(json.dumps(monitor.metadata)),
-            "true" if monitor.triggered else "false",
+            _boolean(monitor.triggered),
             str(monitor.since_position),
             monitor.since.isoformat(),
             or_null(self._deleted_positions.get(monitor.id)),
             monitor.deleted_at.isoformat() if monitor.deleted_at is not None else NULL,
         )
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _condition(condition: MonitorCondition) -> tuple[str, str, str, str]:

@@ -52,7 +52,7 @@ class Rows:
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[tuple[str, bytes, str, str, str]] = []
         self._monitors: MonitorRows | None = None
-        self._hot_columns: list[Any] = []
+        self._hot: tuple[str, list[Any]] = ("", [])
 
     def __bool__(self) -> bool:
         return bool(self._events or self._requests)
@@ -67,11 +67,10 @@ class Rows:
             or self._new_accounts
             or self._categories.has_others
             or self._exchanges_external_ids
-            or self._monitors
-            or self._pairs.has_others
+            or (self._monitors and self._monitors.has_others)
+            or self._pairs.has_gone
             or self._entry_metadata
             or self._limits
-            or self._reversed
         )
 
     @property
@@ -114,7 +113,7 @@ class Rows:
 
     def close(self) -> None:
         """No more effects will come: what can be made ready before PostgreSQL is waited for is made ready."""
-        self._hot_columns = self._make_hot_columns()
+        self._hot = self._hot_statement()
 
     async def write(self, connection: Connection) -> None:
         """Writes all rows, which are closed, within the caller's transaction: rows that others refer to first."""
@@ -152,19 +151,17 @@ class Rows:
             await connection.execute(
                 sql.release_transaction_external_ids, self.ledger_id, list(self._released_transactions)
             )
-        await connection.execute(sql.write_batch, *self._hot_columns)
+        statement, parameters = self._hot
+        await connection.execute(statement, *parameters)
         if self._monitors is not None:
-            await self._monitors.write(connection, self.now)
-        if self._pairs.has_others:
-            await self._pairs.write_others(connection, self.ledger_id)
+            await self._monitors.write_others(connection, self.now)
+        if self._pairs.has_gone:
+            await self._pairs.remove_gone(connection, self.ledger_id)
         if self._entry_metadata:
             edited = columns(list(self._entry_metadata.values()), 3)
             await connection.execute(sql.upsert_entry_metadata, self.ledger_id, *edited, self.now)
         if self._limits:
             await connection.execute(sql.insert_account_limits, self.ledger_id, *columns(self._limits, 3), self.now)
-        if self._reversed:
-            rows = [(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()]
-            await connection.execute(sql.upsert_entry_reversals, self.ledger_id, *columns(rows, 3))
 
     def _add_event(self, position: int, payload: bytes) -> None:
         self.position = position
@@ -307,12 +304,12 @@ class Rows:
     def _grams(self, account: Account) -> str:
         return "{" + ",".join(map(str, grams_of(self.ledger_id, account.name))) + "}"
 
-    def _make_hot_columns(self) -> list[Any]:
-        """The parameters of write_batch."""
+    def _hot_statement(self) -> tuple[str, list[Any]]:
+        """The statement that writes most rows or all, with its parameters."""
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
         transactions = [*self._updated_transactions.values(), *self._new_transactions.values()]
         request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
-        return [
+        plain = [
             self.ledger_id,
             self.now,
             self.position,
@@ -329,8 +326,16 @@ class Rows:
             *self._pairs.new_columns(),
             self.position_before,
             self.epoch,
+        ]
+        turned = self._monitors.turned if self._monitors is not None else []
+        if not (self._replaced or self._categories.versions or turned or self._reversed):
+            return sql.write_plain_batch, plain
+        return sql.write_batch, [
+            *plain,
             *literals([self._transaction_row(t) for t in self._replaced], _TRANSACTION_WIDTH),
-            *self._categories.version_columns(),
+            *literals(self._categories.versions, 6),
+            *literals(turned, 3),
+            *literals([(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()], 3),
         ]
 
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
--- What a batch does to transactions, in one round trip: they, the versions they replace, account lines, category
--- versions, metadata, events, outcomes, and the head of the log. Each table is modified once; foreign keys are checked at
--- the end. Changed transactions come before new ones, which may take an external id that they give up. ON CONFLICT finds
--- them by the primary key, whatever the planner believes, where a join may hold each against each.
+-- What a batch does to transactions, in one round trip: they, the versions they replace, account lines, how much of
+-- entries is reversed, category versions, monitors' states, metadata, events, outcomes, and the head of the log. Each
+-- table is modified once; foreign keys are checked at the end. Changed transactions come before new ones, which may take
+-- an external id that they give up. ON CONFLICT finds them by the primary key, whatever the planner believes, where a
+-- join may hold each against each.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
 -- transactions:
@@ -19,46 +20,22 @@
 -- requests:
 --   $46 request_ids, $47 fingerprints bytea[], $48 object_ids, $49 versions, $50 outcomes
 -- transactions again: $51 amounts
--- metadata_pairs: $52 nouns, $53 keys, $54 value_heads, $55 block_positions, $56 offsets, each row once
+-- metadata_pairs, of which those of entries may be there, from another entry or version of the transaction:
+--   $52 nouns, $53 keys, $54 value_heads, $55 block_positions, $56 offsets, each row once
 -- $57 position bigint and $58 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
 -- session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
+-- What follows, and the parts of the statement before transactions_now, are left out of write_plain_batch:
 -- transaction_versions, those that were replaced:
 --   $59 transaction_ids, $60 versions, $61 statuses, $62 archived_reasons, $63 entry_counts, $64 first_entry_ids,
 --   $65 positions, $66 created_positions, $67 created_ats, $68 updated_ats, $69 effective_ats, $70 posted_ats,
 --   $71 descriptions, $72 external_ids, $73 metadatas, $74 expires_ats, $75 reverses_ids, $76 partially_posts_ids
 -- category_versions:
 --   $77 category_ids, $78 positions, $79 posted_debits, $80 posted_credits, $81 pending_debits, $82 pending_credits
-WITH transactions_now AS (
-    INSERT INTO transactions (
-        ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
-        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
-        expires_at, reverses_id, partially_posts_id, amount
-    )
-    SELECT
-        $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
-        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
-        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
-        r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
-    FROM unnest(
-        $5::text::uuid[], $6::text::bigint[], $7::text::smallint[], $8::text::smallint[], $9::text::smallint[],
-        $10::text::uuid[], $11::text::bigint[], $12::text::bigint[], $13::text::timestamptz[],
-        $14::text::timestamptz[], $15::text::timestamptz[], $16::text::timestamptz[], $17::text::text[],
-        $18::text::text[], $19::text::jsonb[], $20::text::timestamptz[], $21::text::uuid[], $22::text::uuid[],
-        $51::text::numeric[]
-    ) AS r (
-        transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
-        created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
-        reverses_id, partially_posts_id, amount
-    )
-    ON CONFLICT (ledger_id, transaction_id) DO UPDATE
-    SET
-        version = excluded.version, status = excluded.status, archived_reason = excluded.archived_reason,
-        entry_count = excluded.entry_count, first_entry_id = excluded.first_entry_id, position = excluded.position,
-        updated_at = excluded.updated_at, effective_at = excluded.effective_at, posted_at = excluded.posted_at,
-        description = excluded.description, external_id = excluded.external_id, metadata = excluded.metadata,
-        expires_at = excluded.expires_at, amount = excluded.amount
-),
-replaced AS (
+-- monitors, those that turned:
+--   $83 monitor_ids, $84 triggereds, $85 since_positions
+-- entry_reversals:
+--   $86 entry_ids, $87 reversed, $88 amounts
+WITH replaced AS (
     INSERT INTO transaction_versions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
         created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
@@ -90,6 +67,55 @@ new_category_versions AS (
         $77::text::uuid[], $78::text::bigint[], $79::text::numeric[], $80::text::numeric[], $81::text::numeric[],
         $82::text::numeric[]
     ) AS r (category_id, position, posted_debits, posted_credits, pending_debits, pending_credits)
+),
+turned AS (
+    UPDATE monitors AS m
+    SET triggered = r.triggered, since_position = r.since_position, since = $2::timestamptz
+    FROM unnest(
+        $83::text::uuid[], $84::text::boolean[], $85::text::bigint[]
+    ) AS r (monitor_id, triggered, since_position)
+    WHERE m.ledger_id = $1::uuid AND m.monitor_id = r.monitor_id
+),
+reversed_entries AS (
+    INSERT INTO entry_reversals (
+        ledger_id, entry_id, reversed, amount
+    )
+    SELECT
+        $1::uuid, r.entry_id, r.reversed, r.amount
+    FROM unnest(
+        $86::text::uuid[], $87::text::numeric[], $88::text::numeric[]
+    ) AS r (entry_id, reversed, amount)
+    ON CONFLICT (ledger_id, entry_id) DO UPDATE SET reversed = excluded.reversed
+),
+transactions_now AS (
+    INSERT INTO transactions (
+        ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
+        created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
+        expires_at, reverses_id, partially_posts_id, amount
+    )
+    SELECT
+        $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
+        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
+        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
+        r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
+    FROM unnest(
+        $5::text::uuid[], $6::text::bigint[], $7::text::smallint[], $8::text::smallint[], $9::text::smallint[],
+        $10::text::uuid[], $11::text::bigint[], $12::text::bigint[], $13::text::timestamptz[],
+        $14::text::timestamptz[], $15::text::timestamptz[], $16::text::timestamptz[], $17::text::text[],
+        $18::text::text[], $19::text::jsonb[], $20::text::timestamptz[], $21::text::uuid[], $22::text::uuid[],
+        $51::text::numeric[]
+    ) AS r (
+        transaction_id, version, status, archived_reason, entry_count, first_entry_id, position, created_position,
+        created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
+        reverses_id, partially_posts_id, amount
+    )
+    ON CONFLICT (ledger_id, transaction_id) DO UPDATE
+    SET
+        version = excluded.version, status = excluded.status, archived_reason = excluded.archived_reason,
+        entry_count = excluded.entry_count, first_entry_id = excluded.first_entry_id, position = excluded.position,
+        updated_at = excluded.updated_at, effective_at = excluded.effective_at, posted_at = excluded.posted_at,
+        description = excluded.description, external_id = excluded.external_id, metadata = excluded.metadata,
+        expires_at = excluded.expires_at, amount = excluded.amount
 ),
 new_lines AS (
     INSERT INTO account_lines (
@@ -126,7 +152,17 @@ new_pairs AS (
         noun, key, value_head, block_position, offsets
     )
     ON CONFLICT (ledger_id, noun, key, value_head, block_position)
-    DO UPDATE SET offsets = p.offsets || EXCLUDED.offsets
+    DO UPDATE SET offsets = p.offsets || CASE
+        WHEN excluded.noun <> 3 THEN excluded.offsets
+        ELSE coalesce(
+            (
+                SELECT string_agg(substring(excluded.offsets FROM n FOR 1), ''::bytea)
+                FROM generate_series(1, octet_length(excluded.offsets)) AS n
+                WHERE position(substring(excluded.offsets FROM n FOR 1) IN p.offsets) = 0
+            ),
+            ''
+        )
+    END
 ),
 new_events AS (
     INSERT INTO events (
