@@ -107,9 +107,9 @@ def _processes_working_in(pgdata: Path) -> list[int] | None:
         return None
     resolved = pgdata.resolve()
     working = []
-    for cwd in Path("/proc").glob("[0-9]*/cwd"):
-        # Gone meanwhile, a zombie, or somebody else's.
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        # Gone meanwhile, a zombie, or somebody else's. Path.glob would stumble over one that goes while it looks.
         with contextlib.suppress(OSError):
-            if cwd.readlink() == resolved:
-                working.append(int(cwd.parent.name))
+            if Path("/proc", pid, "cwd").readlink() == resolved:
+                working.append(int(pid))
     return working
