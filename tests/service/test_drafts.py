@@ -61,7 +61,7 @@ DRAFTED_SINCE = """
 # The last statement of a lane.
 LAST_WRITTEN = """
     SELECT query FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'ledger-lane' AND query ~ '^(COMMIT|-- What a batch)'
+    WHERE datname = current_database() AND application_name = 'ledger-lane' AND query ~ '^(COMMIT|-- What most batches)'
     ORDER BY query_start DESC LIMIT 1
 """
 
@@ -359,10 +359,45 @@ async def test_what_is_written_by_one_statement_is_sent_in_one_message(
     assert not result.HasField("error")
     async with connected(own_server.dsn) as observer:
         last = await observer.fetchval(LAST_WRITTEN)
-        assert last.startswith("-- What a batch does" if is_one else "COMMIT")
+        assert last.startswith("-- What most batches do" if is_one else "COMMIT")
     assert await audit.findings(own_server.dsn) == []
     async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
         assert (await client.verify_ledger(own_ledger.id)).findings == []
+
+
+@pytest.mark.parametrize(("currency", "is_one"), [("EUR", True), ("POINTS", False)])
+async def test_new_accounts_are_drafted_too(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, currency: str, is_one: bool
+) -> None:
+    """Beside transactions, and used at once; a currency of one's own is a statement of its own."""
+    exponent = None if is_one else 2
+    news = [
+        await own_client.create_account(
+            own_ledger.id,
+            side,
+            normal_balance=side,
+            currency=currency,
+            currency_exponent=exponent,
+            external_id=side,
+            metadata={"side": side},
+        )
+        for side in ("debit", "credit")
+    ]
+    async with connected(own_server.dsn) as observer:
+        last = await observer.fetchval(LAST_WRITTEN)
+        assert last.startswith("-- What most batches do" if is_one else "COMMIT")
+    with pytest.raises(ExternalIdTaken):
+        await own_client.create_account(
+            own_ledger.id, "again", normal_balance="debit", currency="USD", external_id="debit"
+        )
+    entries = [debit(news[0], 5), credit(news[1], 5)]
+    async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
+        for writer in (client, own_client):
+            await writer.create_transaction(own_ledger.id, entries, status="posted")
+        read = [await client.get_account(own_ledger.id, account.id) for account in news]
+        assert [(account.lock_version, account.balances.posted.amount) for account in read] == [(2, "10")] * 2
+        assert (await client.verify_ledger(own_ledger.id)).findings == []
+    assert await audit.findings(own_server.dsn) == []
 
 
 @pytest.mark.parametrize("spoilt", ["position", "epoch", "isolation"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ledger_server.domain.book import Effect
@@ -123,9 +123,12 @@ class CategoryRows:
         await connection.executemany(sql.update_category, rows)
 
     async def write_new(self, connection: Connection) -> None:
-        """After the accounts' rows, to which members' rows refer."""
+        """New categories, to which their counters and members refer."""
         if self._new:
             await self._write_new_categories(connection)
+
+    async def write_members(self, connection: Connection) -> None:
+        """Who is in which, after the accounts' rows, to which members' rows refer."""
         await self._accounts.write(connection, self._ledger_id)
         await self._nestings.write(connection, self._ledger_id)
         if self._deleted:
@@ -150,16 +153,18 @@ class CategoryRows:
             for c in self._new.values()
         ]
         await connection.execute(sql.insert_categories, self._ledger_id, *columns(rows, 11), self._now)
-        await write_custom_currencies(connection, self._ledger_id, self._new.values())
+        await write_currencies(connection, self._ledger_id, custom_currencies(self._new.values()))
 
 
-async def write_custom_currencies(
-    connection: Connection, ledger_id: str, holders: Iterable[Account | Category]
-) -> None:
-    """Fixes the exponents of currency codes that are not ISO's; those that are fixed already stay."""
-    custom = {each.currency: str(each.currency_exponent) for each in holders if each.currency not in ISO_4217}
-    if custom:
-        await connection.execute(sql.insert_currencies, ledger_id, list(custom), list(custom.values()))
+def custom_currencies(holders: Iterable[Account | Category]) -> dict[str, int]:
+    """The exponents of their currencies that are not ISO's."""
+    return {each.currency: each.currency_exponent for each in holders if each.currency not in ISO_4217}
+
+
+async def write_currencies(connection: Connection, ledger_id: str, exponents: Mapping[str, int]) -> None:
+    """Fixes the exponents of currencies; those that are fixed already stay."""
+    if exponents:
+        await connection.execute(sql.insert_currencies, ledger_id, list(exponents), list(map(str, exponents.values())))
 
 
 _OF_THE_CATEGORY = (EventKind.CATEGORY_CREATED, EventKind.CATEGORY_UPDATED, EventKind.CATEGORY_DELETED)

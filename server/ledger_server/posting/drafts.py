@@ -1,10 +1,10 @@
 """Drafts: batches decided on what the lane remembers, while the batch before is still being written.
 
-A batch that writes nothing but transactions need not hold the ledger's lock while it is decided. What memory has not
-got is read without a lock, and what the batch before changes memory has got; so while PostgreSQL writes one batch the
-next is decided, and both processors work. The guard is in the write: it names the position and the epoch at which the
-ledger must stand. If it stands elsewhere, because another server wrote or the batch before failed, nothing is written,
-and the commands are decided anew under the lock (batch.py).
+A batch that writes nothing but transactions and new accounts need not hold the ledger's lock while it is decided. What
+memory has not got is read without a lock, and what the batch before changes memory has got; so while PostgreSQL writes
+one batch the next is decided, and both processors work. The guard is in the write: it names the position and the epoch
+at which the ledger must stand. If it stands elsewhere, because another server wrote or the batch before failed, nothing
+is written, and the commands are decided anew under the lock (batch.py).
 
 Of a ledger that memory has nothing of, the batch is decided on what is read for it alone.
 
@@ -33,6 +33,7 @@ from ledger_server.domain.commands import (
     ArchiveTransaction,
     AtomicBatch,
     Command,
+    CreateAccount,
     CreateTransaction,
     ExpireTransaction,
     ImportChunk,
@@ -41,7 +42,7 @@ from ledger_server.domain.commands import (
     ReverseTransaction,
     UpdateTransaction,
 )
-from ledger_server.domain.model import Transaction, TransactionStatus
+from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
 from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up, roll_back
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.loading import flatten, is_in_memory, new_book
@@ -68,6 +69,7 @@ _KINDS = frozenset(
         ReverseTransaction,
         AtomicBatch,
         ImportChunk,
+        CreateAccount,
     }
 )
 
@@ -87,7 +89,7 @@ class Draft(NamedTuple):
 
 
 def can_be_drafted(commands: Sequence[Command]) -> bool:
-    """Whether the commands write nothing but transactions, and are not too many."""
+    """Whether the commands write nothing but transactions and new accounts, and are not too many."""
     return len(commands) <= COMMANDS_MAX and all(type(command) in _KINDS for command in commands)
 
 
@@ -142,9 +144,11 @@ def _is_guarded(answer: Answer) -> bool:
     """Whether what is written for it is refused by an index, if its request id or external id is not new."""
     if isinstance(answer, list):
         return all(map(_is_guarded, answer))
-    if not (isinstance(answer, Written) and isinstance(answer.object, Transaction)):
+    if not isinstance(answer, Written):
         return False
-    return answer.object.status != TransactionStatus.ARCHIVED
+    if isinstance(answer.object, Transaction):
+        return answer.object.status != TransactionStatus.ARCHIVED
+    return isinstance(answer.object, AccountVersion)
 
 
 def _book_at(row: Any, ledger_id: str, book: Book | None, position_before: int | None) -> Book:

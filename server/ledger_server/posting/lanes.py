@@ -51,6 +51,9 @@ REMEMBERED_ACCOUNTS_MAX = 20_000
 REMEMBERED_TRANSACTIONS_MAX = 2_000
 # Twice as many, so that there is room for those that are not pending.
 DRAFTED_TRANSACTIONS_MAX = 2 * REMEMBERED_TRANSACTIONS_MAX
+# A short batch waits for others to join it, so long at the most.
+GATHERED_COMMANDS = 100
+GATHER_SECONDS = 0.002
 # Of all ledgers at rest together, in objects of Book.size; and how many one takes besides.
 REMEMBERED_MAX = 60_000
 LANE_SIZE = 8
@@ -260,6 +263,7 @@ class Lanes:
     async def _serve(self, worker: Worker) -> None:
         while True:
             lane = await self._turns.get()
+            await _gathered(lane)
             lane.is_scheduled = False
             lane.workers += 1
             tickets = lane.take()
@@ -318,6 +322,18 @@ class Lanes:
             own_answers = list(islice(answers, len(ticket.commands)))
             if not ticket.answers.done():
                 ticket.answers.set_result(own_answers)
+
+
+async def _gathered(lane: Lane) -> None:
+    """Returns when turns of the event loop bring no more commands, at once if there is only one."""
+    give_up_at = time.monotonic() + GATHER_SECONDS
+    quiet = 0
+    while 1 < lane.waiting < GATHERED_COMMANDS and quiet < 3 * len(lane.tickets) - 2:
+        waiting = lane.waiting
+        await asyncio.sleep(0)
+        quiet = quiet + 1 if lane.waiting == waiting else 0
+        if time.monotonic() > give_up_at:
+            break
 
 
 def _fail(tickets: Iterable[_Ticket], error: Exception) -> None:

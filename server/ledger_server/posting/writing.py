@@ -11,7 +11,7 @@ from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
-from ledger_server.posting.category_rows import CategoryRows, write_custom_currencies
+from ledger_server.posting.category_rows import CategoryRows, custom_currencies, write_currencies
 from ledger_server.posting.columns import NULL, columns, literals, or_null, quoted, quoted_or_null
 from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.posting.monitor_rows import MonitorRows
@@ -64,7 +64,7 @@ class Rows:
             self._ledgers
             or self._updated_ledger
             or self._updated_accounts
-            or self._new_accounts
+            or self._custom_currencies
             or self._categories.has_others
             or self._exchanges_external_ids
             or (self._monitors and self._monitors.has_others)
@@ -144,8 +144,6 @@ class Rows:
         await self._categories.write_updated(connection)
         if self._updated_accounts:
             await self._write_updated_accounts(connection)
-        if self._new_accounts:
-            await self._write_new_accounts(connection)
         await self._categories.write_new(connection)
         if self._exchanges_external_ids:
             await connection.execute(
@@ -153,6 +151,8 @@ class Rows:
             )
         statement, parameters = self._hot
         await connection.execute(statement, *parameters)
+        await write_currencies(connection, self.ledger_id, self._custom_currencies)
+        await self._categories.write_members(connection)
         if self._monitors is not None:
             await self._monitors.write_others(connection, self.now)
         if self._pairs.has_gone:
@@ -179,6 +179,8 @@ class Rows:
         before = None if effect.account_before is None else effect.account_before.account.metadata
         if account.metadata or before:
             self._pairs.replace(Noun.ACCOUNT, account.created_position, before, account.metadata)
+        if effect.kind == EventKind.ACCOUNT_CREATED:
+            self._lines.append((account.id, account.id, *_VERSION_ZERO, str(account.created_position), *_NO_ENTRY))
         if effect.kind == EventKind.ACCOUNT_CREATED or account.id in self._new_accounts:
             self._new_accounts[account.id] = version
         else:
@@ -259,27 +261,6 @@ class Rows:
             *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
         )
 
-    async def _write_new_accounts(self, connection: Connection) -> None:
-        rows = [
-            (
-                v.account.id,
-                v.account.name,
-                v.account.description,
-                str(int(v.account.normal_balance)),
-                v.account.currency,
-                str(v.account.currency_exponent),
-                v.account.external_id,
-                json.dumps(v.account.metadata),
-                str(v.account.created_position),
-                str(int(v.account.status)),
-                _limits(v.account),
-                self._grams(v.account),
-            )
-            for v in self._new_accounts.values()
-        ]
-        await connection.execute(sql.insert_accounts, self.ledger_id, *columns(rows, 12), self.now)
-        await write_custom_currencies(connection, self.ledger_id, [v.account for v in self._new_accounts.values()])
-
     async def _write_updated_accounts(self, connection: Connection) -> None:
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
         # Each by itself, in one round trip: a join with a list of them may compare each with each.
@@ -301,8 +282,26 @@ class Rows:
         ]
         await connection.executemany(sql.update_account, rows)
 
-    def _grams(self, account: Account) -> str:
-        return "{" + ",".join(map(str, grams_of(self.ledger_id, account.name))) + "}"
+    @property
+    def _custom_currencies(self) -> dict[str, int]:
+        return custom_currencies(version.account for version in self._new_accounts.values())
+
+    def _account_row(self, account: Account) -> tuple[str, ...]:
+        grams = ",".join(map(str, grams_of(self.ledger_id, account.name)))
+        return (
+            account.id,
+            quoted(account.name),
+            quoted(account.description),
+            _NUMBERS[account.normal_balance],
+            quoted(account.currency),
+            str(account.currency_exponent),
+            quoted_or_null(account.external_id),
+            quoted(json.dumps(account.metadata)),
+            str(account.created_position),
+            _NUMBERS[account.status],
+            quoted_or_null(_limits(account)),
+            quoted(f"{{{grams}}}"),
+        )
 
     def _hot_statement(self) -> tuple[str, list[Any]]:
         """The statement that writes most rows or all, with its parameters."""
@@ -328,7 +327,7 @@ class Rows:
             self.epoch,
         ]
         turned = self._monitors.turned if self._monitors is not None else []
-        if not (self._replaced or self._categories.versions or turned or self._reversed):
+        if not (self._replaced or self._categories.versions or turned or self._reversed or self._new_accounts):
             return sql.write_plain_batch, plain
         return sql.write_batch, [
             *plain,
@@ -336,6 +335,7 @@ class Rows:
             *literals(self._categories.versions, 6),
             *literals(turned, 3),
             *literals([(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()], 3),
+            *literals([self._account_row(version.account) for version in self._new_accounts.values()], _ACCOUNT_WIDTH),
         ]
 
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
@@ -367,10 +367,12 @@ class Rows:
 
 _TRANSACTION_WIDTH = 18
 _LINE_WIDTH = 20
+_ACCOUNT_WIDTH = 12
 _NUMBERS = [str(number) for number in range(10)]
 _EMPTY_METADATA = quoted("{}")
 _NOTHING_DISCARDED = (NULL, NULL, NULL)
 _NO_VERSION = (NULL, NULL, NULL, NULL, NULL, *_NOTHING_DISCARDED)
+_VERSION_ZERO = (NULL, "0", NULL, "0", "0", "0", "0", NULL, *_NOTHING_DISCARDED)
 _NO_ENTRY = (NULL, NULL, NULL, NULL, NULL, NULL)
 
 

@@ -107,9 +107,9 @@ def _processes_working_in(pgdata: Path) -> list[int] | None:
         return None
     resolved = pgdata.resolve()
     working = []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    for process in Path("/proc").iterdir():
         # Gone meanwhile, a zombie, or somebody else's. Path.glob would stumble over one that goes while it looks.
         with contextlib.suppress(OSError):
-            if Path("/proc", pid, "cwd").readlink() == resolved:
-                working.append(int(pid))
+            if process.name.isdecimal() and (process / "cwd").readlink() == resolved:
+                working.append(int(process.name))
     return working

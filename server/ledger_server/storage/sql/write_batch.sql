@@ -1,8 +1,8 @@
--- What a batch does to transactions, in one round trip: they, the versions they replace, account lines, how much of
--- entries is reversed, category versions, monitors' states, metadata, events, outcomes, and the head of the log. Each
--- table is modified once; foreign keys are checked at the end. Changed transactions come before new ones, which may take
--- an external id that they give up. ON CONFLICT finds them by the primary key, whatever the planner believes, where a
--- join may hold each against each.
+-- What most batches do, in one round trip: transactions and the versions they replace, account lines, how much of entries
+-- is reversed, new accounts, category versions, monitors' states, metadata, events, outcomes, and the head of the log.
+-- Each table is modified once; foreign keys are checked at the end. Changed transactions come before new ones, which may
+-- take an external id that they give up. ON CONFLICT finds them by the primary key, whatever the planner believes, where
+-- a join may hold each against each.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
 -- transactions:
@@ -35,6 +35,9 @@
 --   $83 monitor_ids, $84 triggereds, $85 since_positions
 -- entry_reversals:
 --   $86 entry_ids, $87 reversed, $88 amounts
+-- accounts, new ones, whose versions 0 are among the account_lines:
+--   $89 account_ids, $90 names, $91 descriptions, $92 normal_balances, $93 currencies, $94 currency_exponents,
+--   $95 external_ids, $96 metadatas, $97 created_positions, $98 statuses, $99 limits, $100 name_grams, as literals
 WITH replaced AS (
     INSERT INTO transaction_versions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -86,6 +89,24 @@ reversed_entries AS (
         $86::text::uuid[], $87::text::numeric[], $88::text::numeric[]
     ) AS r (entry_id, reversed, amount)
     ON CONFLICT (ledger_id, entry_id) DO UPDATE SET reversed = excluded.reversed
+),
+new_accounts AS (
+    INSERT INTO accounts (
+        ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at, updated_at,
+        name, name_grams, description, external_id, metadata, status, limits
+    )
+    SELECT
+        $1::uuid, r.account_id, r.normal_balance, r.currency, r.currency_exponent, r.created_position,
+        $2::timestamptz, $2::timestamptz, r.name, r.name_grams::bigint[], r.description, r.external_id, r.metadata,
+        r.status, r.limits
+    FROM unnest(
+        $89::text::uuid[], $90::text::text[], $91::text::text[], $92::text::smallint[], $93::text::text[],
+        $94::text::smallint[], $95::text::text[], $96::text::jsonb[], $97::text::bigint[], $98::text::smallint[],
+        $99::text::jsonb[], $100::text::text[]
+    ) AS r (
+        account_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
+        created_position, status, limits, name_grams
+    )
 ),
 transactions_now AS (
     INSERT INTO transactions (
