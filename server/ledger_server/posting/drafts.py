@@ -24,7 +24,7 @@ What was read never replaces what is in memory, and nothing is forgotten while a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -115,9 +115,10 @@ async def draft(
     known: dict[str, Known] = {}
     time = clock.now()
     is_granted = book is not None and time is not None and is_in_memory(book, items)
+    stands_at = None if book is None else {(book.epoch, book.position), (book.epoch, position_before)}
     if book is None or time is None or not is_granted:
-        row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
-        book = _book_at(row, ledger_id, book, position_before)
+        row = await _look_up(connection, ledger_id, commands, items, stands_at)
+        book = book if book is not None else new_book(ledger_id, row)
         known = await load_names(connection, book, row, commands, items)
         clock.saw(time := row["now"])
     known.update(before)
@@ -131,8 +132,8 @@ async def draft(
         answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + bite]]
     book.digest = rows.digest
     if is_granted and not (rows and all(map(_is_guarded, answers))):
-        row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
-        if row is None or row["known_request_ids"] or row["known_external_ids"]:
+        row = await _look_up(connection, ledger_id, commands, items, stands_at)
+        if row["known_request_ids"] or row["known_external_ids"]:
             raise OutOfDate
     rows.close()
     own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
@@ -151,15 +152,18 @@ def _is_guarded(answer: Answer) -> bool:
     return isinstance(answer.object, AccountVersion)
 
 
-def _book_at(row: Any, ledger_id: str, book: Book | None, position_before: int | None) -> Book:
-    """The book, if it is of the ledger as this row of read_ledger.sql shows it; a new one if there is none."""
-    if row is None:
+async def _look_up(
+    connection: Connection,
+    ledger_id: str,
+    commands: Sequence[Command],
+    items: Sequence[Command],
+    stands_at: Collection[tuple[str, int | None]] | None,
+) -> Any:
+    """The row of read_ledger.sql; the ledger must stand at one of these epochs and positions, if any are given."""
+    row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
+    if row is None or (stands_at is not None and (row["epoch"], row["position"]) not in stands_at):
         raise OutOfDate
-    if book is None:
-        return new_book(ledger_id, row)
-    if row["epoch"] != book.epoch or row["position"] not in (position_before, book.position):
-        raise OutOfDate
-    return book
+    return row
 
 
 async def write_draft(connection: Connection, rows: Rows) -> None:
