@@ -253,6 +253,23 @@ def _nodes(node: Node, parent: Node) -> Iterator[tuple[Node, Node]]:
         yield from _nodes(child, node)
 
 
+async def test_every_table_is_planned_as_if_one_ledger_had_all_its_rows(database: str) -> None:
+    """But those that have one row a ledger."""
+    connection = await connect_lane(database)
+    try:
+        rows = await connection.fetch(
+            """
+            SELECT relname, coalesce('n_distinct=1' = ANY (attoptions), false) AS is_so
+            FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid JOIN pg_index ON indrelid = pg_class.oid
+            WHERE attname = 'ledger_id' AND relkind = 'r' AND indisprimary AND indnatts > 1
+            """
+        )
+    finally:
+        await connection.close()
+    assert "account_lines" in [row["relname"] for row in rows]
+    assert [row["relname"] for row in rows if not row["is_so"]] == []
+
+
 async def test_a_table_is_not_looked_at_before_its_first_rows_are_committed(database: str) -> None:
     """As it would happen to the accounts of a ledger's first, long batch; the planner would take them for none."""
     watcher, writer = await connect_lane(database), await connect_lane(database)
