@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import cast
+from datetime import UTC, datetime
 
 from ledger_server.domain.book import Book
+from ledger_server.domain.model import Ledger
 from ledger_server.posting.idle import IdleLanes
 from ledger_server.posting.lanes import LANE_SIZE, Lane
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
-class _Book:
-    def __init__(self, size: int) -> None:
-        self.size = size
+
+def _book(size: int) -> Book:
+    book = Book(Ledger("a", "Test", "", {}, NOW, NOW), "epoch", 0, NOW, b"")
+    book.monitored = {f"monitor {n}": "account" for n in range(size)}
+    return book
 
 
 def _lane(name: str, book_size: int = 0) -> Lane:
     lane = Lane(name)
-    lane.book = cast(Book, _Book(book_size))
+    lane.book = _book(book_size)
     return lane
 
 
@@ -58,9 +62,9 @@ def test_its_size_is_that_of_when_it_came_to_rest() -> None:
     idle = IdleLanes(2 * LANE_SIZE)
     lane = _lane("growing")
     for size in (0, LANE_SIZE, 0):
-        lane.book = cast(Book, _Book(size))
+        lane.book = _book(size)
         idle.keep(lane)
-        lane.book = cast(Book, _Book(LANE_SIZE - size))
+        lane.book = _book(LANE_SIZE - size)
         assert idle.take("growing") is lane
     idle.keep(_lane("a"))
     idle.keep(_lane("b"))
