@@ -141,7 +141,7 @@ FORBIDDEN = [
     (
         "a counter below zero",
         "UPDATE account_versions SET posted_debits = -1 WHERE ledger_id = $1",
-        "version_counters_not_negative",
+        "line_amounts_not_negative",
     ),
     (
         "a lock_version below zero",
@@ -177,7 +177,7 @@ FORBIDDEN = [
         "less than nothing discarded at another time",
         "UPDATE account_versions SET discarded_effective_at = now(), discarded_debits = 1, discarded_credits = -1"
         + OF_LEDGER,
-        "version_discards_no_less_than_nothing",
+        "line_amounts_not_negative",
     ),
     (
         "an entry at a lock_version that is not there",
@@ -222,7 +222,7 @@ FORBIDDEN = [
             discarded_debits = 0, discarded_credits = 0, discarded_effective_at = now()
         {BUT_OPENINGS}
         """,
-        "version_whole_or_none",
+        "version_discards_whole_or_nothing",
     ),
     (
         "an entry on an account that is not there",
@@ -236,7 +236,7 @@ FORBIDDEN = [
     ),
     ("a third direction", "UPDATE entries SET direction = 3 WHERE ledger_id = $1", "entry_direction_known"),
     ("an entry of a fourth status", "UPDATE entries SET status = 4 WHERE ledger_id = $1", "entry_status_known"),
-    ("a negative amount", "UPDATE entries SET amount = -1 WHERE ledger_id = $1", "entry_amount_in_range"),
+    ("a negative amount", "UPDATE entries SET amount = -1 WHERE ledger_id = $1", "line_amounts_not_negative"),
     ("half a cent", "UPDATE entries SET amount = 0.5 WHERE ledger_id = $1", "entry_amount_in_range"),
     ("an amount of 37 digits", "UPDATE entries SET amount = 1e36 WHERE ledger_id = $1", "entry_amount_in_range"),
     ("an amount that is no number", "UPDATE entries SET amount = 'NaN' WHERE ledger_id = $1", "entry_amount_in_range"),

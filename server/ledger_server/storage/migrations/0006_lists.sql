@@ -44,9 +44,9 @@ CREATE TABLE metadata_pairs (
     -- Those of the objects that have the pair, a byte for each, counted from the first.
     offsets          bytea            NOT NULL,
     CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, block_position),
-    CONSTRAINT pair_block_is_of_256 CHECK (block_position >= 0 AND block_position % 256 = 0),
+    CONSTRAINT pair_block_is_of_256 CHECK (block_position >= 0 AND block_position % '256' = 0),
     CONSTRAINT pair_offsets_are_of_a_block CHECK (octet_length(offsets) BETWEEN 1 AND 256),
-    CONSTRAINT pair_noun_known CHECK (noun IN (1, 2, 3)),
+    CONSTRAINT pair_noun_known CHECK (noun = ANY ('{1,2,3}')),
     CONSTRAINT pair_value_head_in_range CHECK (length(value_head) <= 100)
 );
 
