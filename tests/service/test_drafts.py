@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -51,6 +53,7 @@ from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
 CROWD = 20
 WRITERS = 60
 SECONDS = 4
+EARLY, LATE = dt.datetime(2026, 1, 2, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 KINDS = ("create", "post", "partial", "reverse", "archive", "update")
 # Whether anybody has read for a draft since a time.
 DRAFTED_SINCE = """
@@ -61,9 +64,30 @@ DRAFTED_SINCE = """
 # The last statement of a lane.
 LAST_WRITTEN = """
     SELECT query FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'ledger-lane' AND query ~ '^(COMMIT|-- What most batches)'
+    WHERE datname = current_database() AND application_name = 'ledger-lane'
+        AND query ~ '^(COMMIT|-- What most batches do|-- New transactions and nothing else)'
     ORDER BY query_start DESC LIMIT 1
 """
+# What is written of the transactions of some accounts, but what is drawn or hashed.
+WRITTEN = (
+    """
+    SELECT DISTINCT t.position, t.*, e.time AS "now"
+    FROM transactions t JOIN account_lines l USING (ledger_id, transaction_id)
+    JOIN events e ON e.ledger_id = t.ledger_id AND e.position = t.position
+    WHERE l.account_id = ANY ($1) ORDER BY t.position
+    """,
+    """
+    SELECT l.*, e.time AS "now" FROM account_lines l JOIN events e USING (ledger_id, position)
+    WHERE l.account_id = ANY ($1) AND l.transaction_id IS NOT NULL ORDER BY l.line_id
+    """,
+    """
+    SELECT DISTINCT t.position, r.object_id, r.version, r.outcome, r.created_at, e.time AS "now"
+    FROM requests r JOIN account_lines l ON l.ledger_id = r.ledger_id AND l.transaction_id = r.object_id
+    JOIN transactions t ON t.ledger_id = r.ledger_id AND t.transaction_id = r.object_id
+    JOIN events e ON e.ledger_id = t.ledger_id AND e.position = t.position
+    WHERE l.account_id = ANY ($1) ORDER BY t.position
+    """,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +138,38 @@ async def pair(own_client: LedgerClient, own_ledger: Ledger) -> Pair:
         own_ledger.id, [debit(pair.cash, 100), credit(pair.debt, 100)], status="posted", external_id="first"
     )
     return pair
+
+
+def new_transactions(pair: Pair, name: str) -> list[TransactionWrite]:
+    """One of each shape, the last archived as it was created."""
+    one = move(pair, 1)
+    cash_twice = [debit(pair.cash, 3), debit(pair.cash, 4), credit(pair.debt, 7)]
+    told = [debit(pair.cash, 1, metadata={"line": "1"}), credit(pair.debt, 1)]
+    demanding = [debit(pair.cash, 1, conditions=[condition("posted", ">", 10**9)]), credit(pair.debt, 1)]
+    return [
+        commands.create_transaction(one, status="posted", external_id=f"{name} 1", metadata={"order": "1"}),
+        commands.create_transaction(one, description="later", expires_at=LATE),
+        commands.create_transaction(cash_twice, status="posted", effective_at=EARLY),
+        commands.create_transaction(told),
+        commands.create_transaction(demanding, status="posted", archive_on_condition_failure=True),
+    ]
+
+
+def comparable(rows: Sequence[asyncpg.Record]) -> list[dict[str, object]]:
+    """Rows of one batch, with what is another in each batch counted from its first."""
+    ids: dict[UUID, int] = {}
+
+    def value(row: asyncpg.Record, name: str) -> object:
+        found = row[name]
+        if isinstance(found, UUID):
+            return ids.setdefault(found, len(ids))
+        if name.endswith("position"):
+            return found - rows[0][name]
+        if name == "external_id" and found is not None:
+            return found.partition(" ")[2]
+        return "now" if found == row["now"] else found
+
+    return [{name: value(row, name) for name in row.keys()} for row in rows]  # noqa: SIM118
 
 
 def moves(pair: Pair, name: str, count: int, status: str = "posted") -> list[TransactionWrite]:
@@ -363,6 +419,29 @@ async def test_what_is_written_by_one_statement_is_sent_in_one_message(
     assert await audit.findings(own_server.dsn) == []
     async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
         assert (await client.verify_ledger(own_ledger.id)).findings == []
+
+
+async def test_new_transactions_are_written_alike_by_themselves_and_beside_others(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    """There is a statement for batches of nothing else, which leaves out what is always the same there."""
+    old = await own_client.create_transaction(own_ledger.id, move(pair, 1))
+    written = []
+    async with connected(own_server.dsn) as observer:
+        beside: list[list[TransactionWrite]] = [[], [commands.archive_transaction(old)]]
+        for others in beside:
+            cash = await own_client.create_account(own_ledger.id, "own", normal_balance="debit", currency="USD")
+            debt = await own_client.create_account(own_ledger.id, "own", normal_balance="credit", currency="USD")
+            news = new_transactions(Pair(cash, debt), f"{bool(others)}")
+            results = (await own_client.batch_write_transactions(own_ledger.id, news + others)).results
+            assert not any(result.HasField("error") for result in results)
+            last = await observer.fetchval(LAST_WRITTEN)
+            assert last.startswith("-- What most batches do" if others else "-- New transactions and nothing else")
+            tables = [await observer.fetch(rows, [cash.id, debt.id]) for rows in WRITTEN]
+            written.append([comparable(rows) for rows in tables])
+    for table_alone, table_beside in zip(*written, strict=True):
+        assert table_alone == table_beside != []
+    assert await audit.findings(own_server.dsn) == []
 
 
 @pytest.mark.parametrize(("currency", "is_one"), [("EUR", True), ("POINTS", False)])

@@ -7,9 +7,12 @@ it nothing, and PostgreSQL reads it straight into the column's type.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 NULL = "NULL"
+NUMBERS = [str(number) for number in range(10)]
 
 
 def quoted(text: str) -> str:
@@ -26,16 +29,21 @@ def or_null(text: str | None) -> str:
     return NULL if text is None else text
 
 
+def time_or_now(time: datetime | None, now: datetime) -> str:
+    """A time; null for now, or where there is none."""
+    return NULL if time is None or time is now else time.isoformat()
+
+
 def quoted_literal(texts: Sequence[str]) -> str:
     """Any texts as one array literal."""
     return "{" + ",".join([quoted(text) for text in texts]) + "}"
 
 
 def literals(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The columns of rows of elements; so many empty ones if there are no rows."""
+    """The first columns of rows of elements, so many; empty ones if there are no rows."""
     if not rows:
         return ["{}"] * width
-    return ["{" + ",".join(column) + "}" for column in zip(*rows, strict=True)]
+    return ["{" + ",".join(column) + "}" for column in islice(zip(*rows, strict=True), width)]
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:

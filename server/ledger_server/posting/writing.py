@@ -9,10 +9,11 @@ from typing import Any
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import UpdateAccount
-from ledger_server.domain.model import Account, AccountVersion, BalanceChange, Discarded, EventKind, Ledger, Transaction
+from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
 from ledger_server.posting.category_rows import CategoryRows, custom_currencies, write_currencies
-from ledger_server.posting.columns import NULL, columns, literals, or_null, quoted, quoted_or_null
+from ledger_server.posting.columns import NULL, NUMBERS, columns, literals, or_null, quoted, quoted_or_null, time_or_now
+from ledger_server.posting.line_rows import LineRows
 from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.posting.monitor_rows import MonitorRows
 from ledger_server.storage import sql
@@ -48,7 +49,7 @@ class Rows:
         self._pairs = MetadataPairs()
         self._categories = CategoryRows(ledger_id, now)
         self._entry_metadata: dict[str, tuple[str, str, str]] = {}
-        self._lines: list[tuple[str, ...]] = []
+        self._lines = LineRows(now, self._pairs)
         self._events: list[tuple[str, bytes, bytes]] = []
         self._requests: list[tuple[str, bytes, str, str, str]] = []
         self._monitors: MonitorRows | None = None
@@ -106,7 +107,7 @@ class Rows:
         for write in effect.transactions:
             self._add_transaction(write)
         if effect.transactions:
-            self._add_lines(effect)
+            self._lines.add_effect(effect)
         self._reversed.update(effect.reversed)
         if effect.category is not None or effect.category_changes or effect.member_changes:
             self._categories.add_effect(effect)
@@ -180,7 +181,7 @@ class Rows:
         if account.metadata or before:
             self._pairs.replace(Noun.ACCOUNT, account.created_position, before, account.metadata)
         if effect.kind == EventKind.ACCOUNT_CREATED:
-            self._lines.append((account.id, account.id, *_VERSION_ZERO, str(account.created_position), *_NO_ENTRY))
+            self._lines.add_account(account)
         if effect.kind == EventKind.ACCOUNT_CREATED or account.id in self._new_accounts:
             self._new_accounts[account.id] = version
         else:
@@ -208,58 +209,6 @@ class Rows:
                 self._released_transactions.add(transaction.id)
             if transaction.holds_external_id and not is_same:
                 self._is_external_id_taken = True
-
-    def _add_lines(self, effect: Effect) -> None:
-        """The entries that were written, and the versions of the accounts that were moved.
-
-        A version is on one line with the first entry on its account, of the transaction that the command is answered
-        with; if there is none, on a line of its own.
-        """
-        first = effect.transactions[0].transaction
-        position = str(effect.position)
-        moved = {change.after.account.id: change for change in effect.changes}
-        for transaction, _, wrote_entries in effect.transactions:
-            if not wrote_entries:
-                continue
-            entry_set = transaction.entry_set
-            version, status = str(transaction.version), _NUMBERS[transaction.status]
-            for n, (after, direction, amount, metadata, reverses_entry_id, _) in enumerate(entry_set.entries):
-                if metadata:
-                    self._pairs.add_entry(transaction.created_position, metadata)
-                change = moved.pop(after.account.id, None) if transaction is first else None
-                self._lines.append(
-                    (
-                        entry_set.entry_id(n),
-                        after.account.id,
-                        transaction.id,
-                        *(_shown(after) if change is None else self._version(change)),
-                        position,
-                        version,
-                        status,
-                        _NUMBERS[direction],
-                        str(amount),
-                        quoted(json.dumps(metadata)) if metadata else NULL,
-                        or_null(reverses_entry_id),
-                    )
-                )
-        for n, change in enumerate(moved.values(), len(first.entry_set.entries)):
-            line_id, account_id = first.entry_set.entry_id(n), change.after.account.id
-            self._lines.append((line_id, account_id, first.id, *self._version(change), position, *_NO_ENTRY))
-
-    def _version(self, change: BalanceChange) -> tuple[str, ...]:
-        """What a line says of the version that it is."""
-        _, after, effective_at, discarded = change
-        posted_debits, posted_credits, pending_debits, pending_credits = after.counters
-        return (
-            str(after.lock_version),
-            NULL,
-            str(posted_debits),
-            str(posted_credits),
-            str(pending_debits),
-            str(pending_credits),
-            self._time(effective_at),
-            *(_NOTHING_DISCARDED if discarded is None else _discarded(discarded)),
-        )
 
     async def _write_updated_accounts(self, connection: Connection) -> None:
         await connection.execute(sql.release_account_external_ids, self.ledger_id, list(self._updated_accounts))
@@ -292,13 +241,13 @@ class Rows:
             account.id,
             quoted(account.name),
             quoted(account.description),
-            _NUMBERS[account.normal_balance],
+            NUMBERS[account.normal_balance],
             quoted(account.currency),
             str(account.currency_exponent),
             quoted_or_null(account.external_id),
             quoted(json.dumps(account.metadata)),
             str(account.created_position),
-            _NUMBERS[account.status],
+            NUMBERS[account.status],
             quoted_or_null(_limits(account)),
             quoted(f"{{{grams}}}"),
         )
@@ -308,29 +257,30 @@ class Rows:
         positions, payloads, digests = zip(*self._events, strict=True) if self._events else ((), (), ())
         transactions = [*self._updated_transactions.values(), *self._new_transactions.values()]
         request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
-        plain = [
+        turned = self._monitors.turned if self._monitors is not None else []
+        is_plain = not (self._replaced or self._categories.versions or turned or self._reversed or self._new_accounts)
+        parameters = [
             self.ledger_id,
             self.now,
             self.position,
             self.digest,
-            *literals([self._transaction_row(t) for t in transactions], _TRANSACTION_WIDTH),
-            *literals(self._lines, _LINE_WIDTH),
+            *literals([self._transaction_row(t) for t in transactions], _NEW_WIDTH if is_plain else _TRANSACTION_WIDTH),
+            _amounts(transactions),
+            *self._lines.columns(only_entries=is_plain),
             "{" + ",".join(positions) + "}",
             payloads,
             digests,
             "{" + ",".join(request_ids) + "}",
             fingerprints,
             *("{" + ",".join(column) + "}" for column in outcomes),
-            _amounts(transactions),
             *self._pairs.new_columns(),
             self.position_before,
             self.epoch,
         ]
-        turned = self._monitors.turned if self._monitors is not None else []
-        if not (self._replaced or self._categories.versions or turned or self._reversed or self._new_accounts):
-            return sql.write_plain_batch, plain
+        if is_plain:
+            return sql.write_plain_batch, parameters
         return sql.write_batch, [
-            *plain,
+            *parameters,
             *literals([self._transaction_row(t) for t in self._replaced], _TRANSACTION_WIDTH),
             *literals(self._categories.versions, 6),
             *literals(turned, 3),
@@ -341,53 +291,36 @@ class Rows:
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
         return (
             t.id,
-            str(t.version),
-            _NUMBERS[t.status],
-            _NUMBERS[t.archived_reason],
+            NUMBERS[t.status],
+            NUMBERS[t.archived_reason],
             str(len(t.entry_set.entries)),
             t.entry_set.first_entry_id,
             str(t.position),
-            str(t.created_position),
-            self._time(t.created_at),
-            self._time(t.updated_at),
-            self._time(t.effective_at),
-            self._time(t.posted_at),
+            time_or_now(t.effective_at, self.now),
             quoted(t.description),
             quoted_or_null(t.external_id),
             quoted(json.dumps(t.metadata)) if t.metadata else _EMPTY_METADATA,
-            self._time(t.expires_at),
+            time_or_now(t.expires_at, self.now),
+            # What follows from the rest where the transaction is new.
+            str(t.version),
+            str(t.created_position),
+            time_or_now(t.created_at, self.now),
+            time_or_now(t.updated_at, self.now),
+            time_or_now(t.posted_at, self.now),
             or_null(t.reverses_id),
             or_null(t.partially_posts_id),
         )
 
-    def _time(self, time: datetime | None) -> str:
-        """Null: now; or that there is none, where there may be none."""
-        return NULL if time is None or time is self.now else time.isoformat()
 
-
-_TRANSACTION_WIDTH = 18
-_LINE_WIDTH = 20
+# Of a transaction that is new, and of any.
+_NEW_WIDTH, _TRANSACTION_WIDTH = 11, 18
 _ACCOUNT_WIDTH = 12
-_NUMBERS = [str(number) for number in range(10)]
 _EMPTY_METADATA = quoted("{}")
-_NOTHING_DISCARDED = (NULL, NULL, NULL)
-_NO_VERSION = (NULL, NULL, NULL, NULL, NULL, *_NOTHING_DISCARDED)
-_VERSION_ZERO = (NULL, "0", NULL, "0", "0", "0", "0", NULL, *_NOTHING_DISCARDED)
-_NO_ENTRY = (NULL, NULL, NULL, NULL, NULL, NULL)
 
 
 def _amounts(transactions: Iterable[Transaction]) -> str:
     """The transactions' amounts as one array literal; NULL for those of several currencies."""
     return "{" + ",".join([NULL if t.amount is None else str(t.amount) for t in transactions]) + "}"
-
-
-def _shown(version: AccountVersion) -> tuple[str, ...]:
-    """What a line says that is no version and only shows one."""
-    return (NULL, str(version.lock_version), *_NO_VERSION)
-
-
-def _discarded(discarded: Discarded) -> tuple[str, str, str]:
-    return (discarded.effective_at.isoformat(), str(discarded.debits), str(discarded.credits))
 
 
 def _limits(account: Account) -> str | None:

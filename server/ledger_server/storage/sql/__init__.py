@@ -11,17 +11,6 @@ STATEMENTS = {
 }
 
 
-def _plain(write_batch: str) -> str:
-    """The statement without what its header says."""
-    header, _, _ = write_batch.partition("-- What follows, ")
-    _, first, rest = write_batch.partition("transactions_now AS (")
-    return f"{header}WITH {first}{rest}"
-
-
-# A part that finds nothing to write costs PostgreSQL 15 us all the same, and most batches write new transactions only.
-STATEMENTS["write_plain_batch"] = _plain(STATEMENTS["write_batch"])
-
-
 def __getattr__(name: str) -> str:
     try:
         return STATEMENTS[name]
