@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -29,6 +30,7 @@ from ledger_client import (
     debit,
     new_request_id,
 )
+from ledger_server.posting import clock
 from tests.conftest import Server, new_server
 
 UNKNOWN_ID = "00000000-0000-7000-8000-00000000dead"
@@ -131,7 +133,58 @@ async def test_a_deleted_account_takes_no_entries_and_never_changes_again(client
     assert outcome.replayed
 
 
+async def test_an_account_is_deleted_in_the_batch_that_creates_it(client: LedgerClient, ledger: Ledger) -> None:
+    """Its external id is free at once; whether the calls meet in one batch is left to chance, but they do."""
+    for n in range(10):
+        calls = await asyncio.gather(
+            client.update_ledger(ledger.id, name="Busy"),
+            client.update_ledger(ledger.id, name="Busier"),
+            account(client, ledger, f"cash {n}"),
+            client.delete_account(ledger.id, ExternalId(f"cash {n}")),
+            account(client, ledger, f"cash {n}"),
+            return_exceptions=True,
+        )
+        _, _, created, deleted, again = calls
+        if isinstance(deleted, AccountNotFound):
+            continue
+        assert isinstance(created, Account)
+        assert isinstance(deleted, Account)
+        assert isinstance(again, Account)
+        assert (await client.get_account(ledger.id, created.id)).deleted_at == deleted.deleted_at
+        assert (await client.get_account(ledger.id, ExternalId(f"cash {n}"))).id == again.id
+
+
 # Ledgers.
+
+
+@pytest.mark.parametrize("is_deleted_before", [True, False])
+async def test_a_deleted_ledger_takes_no_writes_from_a_server_that_remembers_it(
+    client: LedgerClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, is_deleted_before: bool
+) -> None:
+    """Neither afterwards nor in the batch that deletes it."""
+    monkeypatch.setattr(clock, "SEEN_SECONDS", 3_600.0)
+    one, other = await account(client, ledger), await account(client, ledger)
+    transaction = await move(client, ledger, one, other, 0)
+    request_id = new_request_id()
+    deletion = client.delete_ledger(ledger.id, request_id=request_id)
+    deleted = await deletion if is_deleted_before else None
+    calls = [
+        account(client, ledger),
+        move(client, ledger, one, other, 0),
+        move(client, ledger, one, other, 5, pending=True),
+        client.reverse_transaction(ledger.id, transaction),
+        client.update_ledger(ledger.id, name="Again"),
+    ]
+    if deleted is None:
+        # While the first is being written the others come together.
+        busy = [client.update_ledger(ledger.id, name=name) for name in ("Busy", "Busier")]
+        _, _, first, *answers = await asyncio.gather(*busy, deletion, *calls, return_exceptions=True)
+        assert isinstance(first, Ledger)
+        deleted = first
+    else:
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [LedgerNotFound] * len(calls)
+    assert await client.delete_ledger(ledger.id, request_id=request_id) == deleted
 
 
 async def test_a_deleted_ledger_is_found_by_nothing(client: LedgerClient, ledger: Ledger) -> None:

@@ -140,6 +140,10 @@ async def pair(own_client: LedgerClient, own_ledger: Ledger) -> Pair:
     return pair
 
 
+async def create_account(client: LedgerClient, ledger: Ledger) -> Account:
+    return await client.create_account(ledger.id, "a", normal_balance="debit", currency="USD")
+
+
 def new_transactions(pair: Pair, name: str) -> list[TransactionWrite]:
     """One of each shape, the last archived as it was created."""
     one = move(pair, 1)
@@ -442,6 +446,40 @@ async def test_new_transactions_are_written_alike_by_themselves_and_beside_other
     for table_alone, table_beside in zip(*written, strict=True):
         assert table_alone == table_beside != []
     assert await audit.findings(own_server.dsn) == []
+
+
+@pytest.mark.usefixtures("grants")
+async def test_a_reversal_of_nothing_but_zeros_keeps_its_links(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    zero = await own_client.create_transaction(own_ledger.id, move(pair, 0), status="posted")
+    request_id = new_request_id()
+    reversal = await own_client.reverse_transaction(own_ledger.id, zero, request_id=request_id)
+    async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
+        assert await client.get_transaction(own_ledger.id, reversal.id) == reversal
+        assert await client.reverse_transaction(own_ledger.id, zero, request_id=request_id) == reversal
+    assert reversal.reverses_transaction_id == zero.id
+    assert [entry.reverses_entry_id for entry in reversal.entries] == [entry.id for entry in zero.entries]
+
+
+async def test_the_time_of_a_ledger_that_is_ahead_is_that_of_no_other(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the database's clock was set back, or on a standby whose clock lags."""
+    other = await own_client.create_ledger("Other")
+    async with connected(own_server.dsn) as connection:
+        await connection.execute(
+            "UPDATE ledgers SET event_time = clock_timestamp() + '1 hour' WHERE ledger_id = $1", own_ledger.id
+        )
+        async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
+            await create_account(client, other)
+            ahead = [await create_account(client, own_ledger) for _ in range(20)]
+            # Who writes next has looked at the clock for that ledger, and goes by what it saw.
+            monkeypatch.setattr(clock, "SEEN_SECONDS", 3_600.0)
+            accounts = [await create_account(client, other) for _ in range(20)]
+        now = await connection.fetchval("SELECT clock_timestamp()")
+    assert all(account.created_at.ToDatetime(tzinfo=dt.UTC) > now for account in ahead)
+    assert all(account.created_at.ToDatetime(tzinfo=dt.UTC) < now for account in accounts)
 
 
 @pytest.mark.parametrize(("currency", "is_one"), [("EUR", True), ("POINTS", False)])

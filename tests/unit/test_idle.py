@@ -49,13 +49,13 @@ def test_one_with_much_in_it_counts_for_many() -> None:
     assert len(idle) == 10
 
 
-def test_one_that_is_too_large_is_not_remembered() -> None:
+def test_one_that_is_too_large_is_not_remembered_and_no_other_forgotten_for_it() -> None:
     idle = IdleLanes(10 * LANE_SIZE)
     idle.keep(_lane("small"))
     idle.keep(_lane("large", 10 * LANE_SIZE))
+    assert idle.take("large") is None
+    assert idle.take("small") is not None
     assert len(idle) == 0
-    idle.keep(_lane("small"))
-    assert len(idle) == 1
 
 
 def test_its_size_is_that_of_when_it_came_to_rest() -> None:

@@ -353,3 +353,10 @@ def test_deciding_changes_nothing() -> None:
         assert book == before
         book.apply(effect)
         assert book != before
+
+
+def test_the_size_of_a_book_is_that_of_its_entries_too() -> None:
+    book = new_book()
+    before = book.size
+    book.apply(decide(book, create(book, status=PENDING, entries=lines(1) * 150), NOW))
+    assert book.size - before == 1 + 100

@@ -214,8 +214,9 @@ class Book:
 
     @property
     def size(self) -> int:
-        """How many objects are here; each takes about a kilobyte of memory."""
-        return len(self.accounts) + len(self.transactions) + len(self.monitored) + len(self.categories)
+        """How many objects are here that take about a kilobyte of memory each; three entries do."""
+        entries = sum([len(transaction.entry_set.entries) for transaction in self.transactions.values()]) // 3
+        return len(self.accounts) + len(self.transactions) + entries + len(self.monitored) + len(self.categories)
 
     def forget_all_but_pending(self, most: int) -> None:
         """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""

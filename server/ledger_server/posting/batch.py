@@ -76,9 +76,10 @@ async def write_batch(
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
         if locked["deleted_at"] is not None:
-            answers = await _answers_after_deletion(connection, book, locked, commands)
+            known = await known_requests(connection, book, locked["known_request_ids"], ())
             await connection.execute(frame.commit)
-            return answers, None
+            rows = Rows(book, locked["now"])
+            return [answer_to(book, command, locked["now"], rows, known) for command in commands], None
         try:
             known = await load_names(connection, book, locked, commands, items)
         except OverlapNotSummed as error:
@@ -100,8 +101,9 @@ async def validate(connection: Connection, ledger_id: str, commands: Sequence[Co
         return [ledger_not_found(ledger_id) for _ in commands]
     book = new_book(ledger_id, row)
     known = await load_names(connection, book, row, commands, items)
-    rows = Rows(book, row["now"])
-    return [answer_to(book, command, row["now"], rows, known) for command in commands]
+    now = max(row["now"], book.time)
+    rows = Rows(book, now)
+    return [answer_to(book, command, now, rows, known) for command in commands]
 
 
 async def load_names(
@@ -114,19 +116,6 @@ async def load_names(
     if nests_categories(commands[0]) and commands[0].request_id not in known:
         await load_nesting(connection, book, commands[0], row["now"])
     return known
-
-
-async def _answers_after_deletion(
-    connection: Connection, book: Book, row: Any, commands: Sequence[Command]
-) -> list[Answer]:
-    """A deleted ledger is not found, but its deletion may be repeated."""
-    known = await known_requests(connection, book, row["known_request_ids"], ())
-    return [
-        repeat(known[command.request_id], command.mark, command)
-        if isinstance(command, DeleteLedger) and command.request_id in known
-        else ledger_not_found(book.ledger.id)
-        for command in commands
-    ]
 
 
 async def _decide_and_write(
@@ -168,6 +157,9 @@ def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: di
     """Decides one command, or repeats what its request_id came to."""
     mark = command.mark
     earlier = known.get(command.request_id)
+    # A deleted ledger is not found, but its deletion may be repeated.
+    if book.ledger.deleted_at is not None and not (earlier is not None and isinstance(command, DeleteLedger)):
+        return ledger_not_found(book.ledger.id)
     if earlier is not None:
         return repeat(earlier, mark, command)
     answer: Answer

@@ -27,12 +27,15 @@ class IdleLanes:
         return len(self._lanes)
 
     def keep(self, lane: Lane) -> None:
-        """Remembers a lane that has nothing to do; forgets others for it, or itself if it is too large."""
-        self._lanes[lane.ledger_id] = (lane, lane.size)
-        self._size += lane.size
+        """Remembers a lane that has nothing to do; forgets others for it, but if it is too large, itself."""
+        size = lane.size
+        if size > self._size_max:
+            return
+        self._lanes[lane.ledger_id] = (lane, size)
+        self._size += size
         while self._size > self._size_max:
-            _, (_, size) = self._lanes.popitem(last=False)
-            self._size -= size
+            _, (_, forgotten_size) = self._lanes.popitem(last=False)
+            self._size -= forgotten_size
 
     def take(self, ledger_id: str) -> Lane | None:
         """The lane of the ledger, which has something to do now; None if it is not remembered."""

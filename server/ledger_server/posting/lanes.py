@@ -155,7 +155,7 @@ class Lane:
 
     def remember(self, book: Book | None) -> None:
         """Keeps of a book for the next batch what is likely to be named again."""
-        if book is not None and len(book.accounts) > REMEMBERED_ACCOUNTS_MAX:
+        if book is not None and (len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or book.ledger.deleted_at is not None):
             book = None
         if book is not None:
             book.forget_all_but_pending(REMEMBERED_TRANSACTIONS_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -65,7 +66,8 @@ def is_in_memory(book: Book, commands: Iterable[Command]) -> bool:
 
 def new_book(ledger_id: str, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
-    book = Book(ledger_from(ledger_id, row), row["epoch"], row["position"], row["event_time"], row["digest"])
+    ledger = replace(ledger_from(ledger_id, row), deleted_at=row["deleted_at"])
+    book = Book(ledger, row["epoch"], row["position"], row["event_time"], row["digest"])
     book.monitor_count = row["monitor_count"]
     return book
 

@@ -140,7 +140,7 @@ class Worker:
 
     async def _draft(self, lane: Lane, commands: Sequence[Command], before: Flight | None) -> Draft | None:
         """None if the commands have to be decided under the lock."""
-        is_behind_failed = before is not None and lane.book is None
+        is_behind_failed = before is not None and lane.book is not before.draft.book
         if is_behind_failed or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
             return None
         try:

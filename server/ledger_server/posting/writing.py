@@ -43,6 +43,8 @@ class Rows:
         self._updated_transactions: dict[str, Transaction] = {}
         self._released_transactions: set[str] = set()
         self._is_external_id_taken = False
+        # Whether new transactions refer to others.
+        self._has_links = False
         self._replaced: list[Transaction] = []
         self._limits: list[tuple[str, str, str | None]] = []
         self._reversed: dict[str, Reversed] = {}
@@ -200,6 +202,7 @@ class Rows:
             )
         if replaced is None or transaction.id in self._new_transactions:
             self._new_transactions[transaction.id] = transaction
+            self._has_links |= (transaction.reverses_id or transaction.partially_posts_id) is not None
         else:
             self._updated_transactions[transaction.id] = transaction
         if replaced is not None:
@@ -250,6 +253,7 @@ class Rows:
             NUMBERS[account.status],
             quoted_or_null(_limits(account)),
             quoted(f"{{{grams}}}"),
+            NULL if account.deleted_at is None else account.deleted_at.isoformat(),
         )
 
     def _hot_statement(self) -> tuple[str, list[Any]]:
@@ -258,7 +262,14 @@ class Rows:
         transactions = [*self._updated_transactions.values(), *self._new_transactions.values()]
         request_ids, fingerprints, *outcomes = zip(*self._requests, strict=True) if self._requests else ((),) * 5
         turned = self._monitors.turned if self._monitors is not None else []
-        is_plain = not (self._replaced or self._categories.versions or turned or self._reversed or self._new_accounts)
+        is_plain = not (
+            self._replaced
+            or self._has_links
+            or self._categories.versions
+            or turned
+            or self._reversed
+            or self._new_accounts
+        )
         parameters = [
             self.ledger_id,
             self.now,
@@ -314,7 +325,7 @@ class Rows:
 
 # Of a transaction that is new, and of any.
 _NEW_WIDTH, _TRANSACTION_WIDTH = 11, 18
-_ACCOUNT_WIDTH = 12
+_ACCOUNT_WIDTH = 13
 _EMPTY_METADATA = quoted("{}")
 
 

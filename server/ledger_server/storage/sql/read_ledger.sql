@@ -1,5 +1,6 @@
 -- Reads a ledger without locking it and says which of a batch's request ids and external ids are known already.
--- For validate_only: the same columns as lock_ledger.sql, on the snapshot of a read-only transaction.
+-- For validate_only and for drafts: the same columns as lock_ledger.sql, but the time is that of the clock, whatever the
+-- ledger's newest event says, as who drafts goes by it for other ledgers too.
 -- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH locked AS (
     SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, deleted_at,
@@ -10,7 +11,7 @@ WITH locked AS (
 SELECT
     name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, monitor_count,
     deleted_at,
-    greatest(clock_timestamp(), event_time) AS now,
+    clock_timestamp() AS now,
     ARRAY(
         SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])
     ) AS known_request_ids,

@@ -39,7 +39,8 @@
 --   $86 entry_ids, $87 reversed, $88 amounts
 -- accounts, new ones, whose versions 0 are among the account_lines:
 --   $89 account_ids, $90 names, $91 descriptions, $92 normal_balances, $93 currencies, $94 currency_exponents,
---   $95 external_ids, $96 metadatas, $97 created_positions, $98 statuses, $99 limits, $100 name_grams, as literals
+--   $95 external_ids, $96 metadatas, $97 created_positions, $98 statuses, $99 limits, $100 name_grams, as literals,
+--   $101 deleted_ats
 WITH replaced AS (
     INSERT INTO transaction_versions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -117,12 +118,12 @@ reversed_entries AS (
 new_accounts AS (
     INSERT INTO accounts (
         ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at, updated_at,
-        name, name_grams, description, external_id, metadata, status, limits
+        name, name_grams, description, external_id, metadata, status, limits, deleted_at
     )
     SELECT
         $1::uuid, r.account_id, r.normal_balance, r.currency, r.currency_exponent, r.created_position,
         $2::timestamptz, $2::timestamptz, r.name, r.name_grams::bigint[], r.description, r.external_id, r.metadata,
-        r.status, r.limits
+        r.status, r.limits, r.deleted_at
     FROM (
         SELECT
             unnest($89::text::uuid[]) AS account_id,
@@ -136,7 +137,8 @@ new_accounts AS (
             unnest($97::text::bigint[]) AS created_position,
             unnest($98::text::smallint[]) AS status,
             unnest($99::text::jsonb[]) AS limits,
-            unnest($100::text::text[]) AS name_grams
+            unnest($100::text::text[]) AS name_grams,
+            unnest($101::text::timestamptz[]) AS deleted_at
     ) AS r
 ),
 transactions_now AS (
