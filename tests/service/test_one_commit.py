@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from ledger_client import (
     Account,
+    AccountNotEmpty,
     AccountNotFound,
     ExternalId,
     ExternalIdTaken,
     Ledger,
     LedgerClient,
+    LedgerError,
     Transaction,
     commands,
     credit,
     debit,
+    error_from_status,
 )
+from ledger_server.posting import clock
 from tests import audit
-from tests.conftest import Server
+from tests.conftest import Server, new_server
 
 Writes = list[commands.TransactionWrite]
 
@@ -111,3 +115,104 @@ async def test_an_account_is_used_renamed_and_replaced_while_it_is_being_created
         refused = {type(call) for call in calls if isinstance(call, BaseException)}
         assert refused <= {AccountNotFound, ExternalIdTaken}
     assert await audit.findings(server.dsn, ledger.id) == []
+
+
+async def write(
+    client: LedgerClient, ledger: Ledger, writes: Sequence[commands.TransactionWrite], *, atomic: bool
+) -> list[str]:
+    """The reasons of the refusals, in order, "" for what was accepted; of an atomic batch that of all."""
+    try:
+        results = (await client.batch_write_transactions(ledger.id, writes, atomic=atomic)).results
+    except LedgerError as refused:
+        return [refused.reason] * len(writes)
+    return [error_from_status(result.error).reason if result.HasField("error") else "" for result in results]
+
+
+@pytest.mark.parametrize("is_atomic", [True, False])
+async def test_a_transaction_is_reversed_once_by_whatever_name(
+    server: Server, client: LedgerClient, ledger: Ledger, pair: tuple[Account, Account], is_atomic: bool
+) -> None:
+    entries = [debit(pair[0], 5), credit(pair[1], 5)]
+    transaction = await client.create_transaction(ledger.id, entries, status="posted")
+    other = await client.create_transaction(ledger.id, entries, status="posted", external_id="other")
+    await client.reverse_transaction(ledger.id, transaction)
+    # It takes a name that is new, one after another, or that something else had when the batch came.
+    for renaming in (
+        [commands.update_transaction(transaction, external_id="new")],
+        [
+            commands.update_transaction(transaction, external_id="first"),
+            commands.update_transaction(ExternalId("first"), external_id="new"),
+        ],
+        [
+            commands.update_transaction(other, external_id="aside"),
+            commands.update_transaction(transaction, external_id="other"),
+        ],
+    ):
+        name = renaming[-1].external_id
+        reasons = await write(
+            client, ledger, [*renaming, commands.reverse_transaction(ExternalId(name))], atomic=is_atomic
+        )
+        assert reasons == [*(["AMOUNT_EXCEEDED" if is_atomic else ""] * len(renaming)), "AMOUNT_EXCEEDED"]
+    assert (await client.get_account(ledger.id, pair[0].id)).balances.posted.amount == "5"
+    assert await audit.findings(server.dsn, ledger.id) == []
+
+
+async def test_a_pending_reversal_is_archived_by_the_name_it_was_given_before(
+    server: Server, client: LedgerClient, ledger: Ledger, pair: tuple[Account, Account]
+) -> None:
+    entries = [debit(pair[0], 5), credit(pair[1], 5)]
+    transaction = await client.create_transaction(ledger.id, entries, status="posted")
+    reversal = await client.reverse_transaction(ledger.id, transaction, status="pending")
+    # Under the lock; the lane remembers what is pending only.
+    await client.update_account(ledger.id, pair[0], name="Other")
+    renaming = commands.update_transaction(reversal, external_id="reversal")
+    archiving = commands.archive_transaction(ExternalId("reversal"))
+    assert await write(client, ledger, [renaming, archiving], atomic=True) == ["", ""]
+    await client.reverse_transaction(ledger.id, transaction)
+    assert await audit.findings(server.dsn, ledger.id) == []
+
+
+@pytest.mark.parametrize("is_atomic", [True, False])
+async def test_an_external_id_that_is_taken_is_not_even_borrowed(
+    client: LedgerClient,
+    ledger: Ledger,
+    pair: tuple[Account, Account],
+    is_atomic: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor for the time of a batch, at whose end no index would say so."""
+    monkeypatch.setattr(clock, "SEEN_SECONDS", 3_600.0)
+    entries = [debit(pair[0], 5), credit(pair[1], 5)]
+    await client.create_transaction(ledger.id, entries, status="posted", external_id="taken")
+    for later in ("", "free"):
+        pending = await client.create_transaction(ledger.id, entries)
+        borrowing = [
+            commands.update_transaction(pending, external_id="taken"),
+            commands.update_transaction(pending, external_id=later),
+        ]
+        reasons = await write(client, ledger, borrowing, atomic=is_atomic)
+        assert reasons == ["EXTERNAL_ID_TAKEN", "EXTERNAL_ID_TAKEN" if is_atomic else ""]
+    pending = await client.create_transaction(ledger.id, entries)
+    using_up: Writes = [
+        commands.update_transaction(pending, external_id="taken"),
+        commands.partial_post_transaction(pending, entries=entries),
+    ]
+    assert (await write(client, ledger, using_up, atomic=is_atomic))[0] == "EXTERNAL_ID_TAKEN"
+
+
+async def test_an_account_with_a_zero_pending_is_not_closed_by_a_name_it_was_given_before(
+    server: Server, client: LedgerClient, ledger: Ledger, pair: tuple[Account, Account]
+) -> None:
+    """By another server, which has nothing in memory; whether the calls meet in one batch is left to chance."""
+    await client.create_transaction(ledger.id, [debit(pair[0], 0), credit(pair[1], 0)])
+    async with new_server(server.dsn) as second, LedgerClient(second.address) as other:
+        for n in range(5):
+            name = f"name {n}"
+            *_, closed = await asyncio.gather(
+                other.update_ledger(ledger.id, name="Busy"),
+                other.update_ledger(ledger.id, name="Busier"),
+                other.update_account(ledger.id, pair[0], external_id=name),
+                other.update_account(ledger.id, ExternalId(name), status="closed"),
+                return_exceptions=True,
+            )
+            assert isinstance(closed, AccountNotEmpty | AccountNotFound)

@@ -57,7 +57,11 @@ def transaction_external_ids(commands: Iterable[Command]) -> list[str]:
 
 
 def is_in_memory(book: Book, commands: Iterable[Command]) -> bool:
-    """Whether `load` would find in the book all that the commands name."""
+    """Whether `load` would find in the book all that the commands name.
+
+    Never if a transaction is given another external id: it may give it up again in the same batch, so that no index
+    would refuse one that is taken.
+    """
     names = _Names(book)
     for command in commands:
         names.add(command)
@@ -84,6 +88,7 @@ async def load(
         names.add(command)
     for external_id in held:
         names.add_transaction(Ref(None, external_id))
+    names.add_renamed()
     if names.closing:
         ids, external_ids = (
             [each for each in column if each is not None] for column in zip(*names.closing, strict=True)
@@ -134,6 +139,9 @@ class _Names:
         self.closing: set[Ref] = set()
         # Transactions that may be reversed, or be reversals that are archived.
         self.reversing: set[Ref] = set()
+        # What is given an external id that it had not got; a command behind may name it so, or something else.
+        self.renamed_accounts: set[Ref] = set()
+        self.renamed_transactions: set[Ref] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -152,10 +160,7 @@ class _Names:
                 self._add_currency(command.currency)
                 self._add_category_ids(command.category_ids)
             case UpdateAccount():
-                if command.status == AccountStatus.CLOSED:
-                    self.closing.add(command.account)
-                self.add_account(command.account)
-                self.add_account(Ref(None, command.external_id))
+                self._add_account_update(command)
             case CreateLedger() | UpdateLedger() | DeleteLedger():
                 self.is_deleting = self.is_deleting or isinstance(command, DeleteLedger)
             case UpdateEntry():
@@ -170,8 +175,25 @@ class _Names:
             case _:
                 self._add_change(command)
 
+    def add_renamed(self) -> None:
+        """Once all commands are added: what they may name by an external id that one of them gives it."""
+        if any(ref.external_id for ref in self.closing):
+            self.closing |= self.renamed_accounts
+        if any(ref.external_id for ref in self.reversing):
+            self.reversing |= self.renamed_transactions
+
+    def _add_account_update(self, command: UpdateAccount) -> None:
+        if command.status == AccountStatus.CLOSED:
+            self.closing.add(command.account)
+        if command.external_id:
+            self.renamed_accounts.add(command.account)
+        self.add_account(command.account)
+        self.add_account(Ref(None, command.external_id))
+
     def _add_change(self, command: Any) -> None:
         """A command about a transaction that is there already."""
+        if isinstance(command, UpdateTransaction) and command.external_id:
+            self.renamed_transactions.add(command.transaction)
         self.add_transaction(command.transaction)
         for line in getattr(command, "entries", None) or ():
             if line.account is not None:
@@ -267,6 +289,7 @@ async def _load_reversed(connection: Connection, book: Book, names: _Names) -> N
     for ref in names.reversing:
         transaction = book.find_transaction(ref)
         if transaction is not None:
+            book.reversible[transaction.id] = True
             entries = transaction.entry_set
             wanted |= {entry.reverses_entry_id or entries.entry_id(n) for n, entry in enumerate(entries.entries)}
             wanted |= {entries.entry_id(n) for n in range(len(entries.entries))}
