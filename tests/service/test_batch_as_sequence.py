@@ -14,8 +14,17 @@ from typing import Any
 
 import pytest
 
-from ledger_client import Account, ExternalId, LedgerClient, Transaction, commands, condition, credit, debit
-from ledger_client import error_from_status as error_from
+from ledger_client import (
+    Account,
+    ExternalId,
+    LedgerClient,
+    Transaction,
+    commands,
+    condition,
+    credit,
+    debit,
+    error_from_status,
+)
 from ledger_client.commands import TransactionWrite
 from ledger_client.v1.transactions_pb2 import TransactionResult
 from ledger_server.posting import clock
@@ -78,7 +87,7 @@ class Books:
     def told(self, result: TransactionResult) -> object:
         """An answer without what differs from ledger to ledger; a transaction that is new gets the next number."""
         if result.HasField("error"):
-            return error_from(result.error).reason
+            return error_from_status(result.error).reason
         return self.seen(result.transaction)
 
     def seen(self, t: Transaction) -> object:
