@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from ledger_server.domain.ids import ENTRIES_MAX
 from ledger_server.domain.model import AccountVersion, ArchivedReason, TransactionStatus
 from ledger_server.domain.money import AMOUNT_DIGITS_MAX, Operator
 from ledger_server.reading.metadata import equal_pairs, ways_of
@@ -24,7 +25,8 @@ from ledger_server.reading.ways import (
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Noun
 
-_AMOUNT_MAX = 10**AMOUNT_DIGITS_MAX - 1
+# A transaction has at most so many entries of an amount below 10^36 each.
+_AMOUNT_MAX = ENTRIES_MAX * (10**AMOUNT_DIGITS_MAX - 1)
 
 
 async def ways_to_transactions(
