@@ -170,6 +170,19 @@ async def test_totals_of_more_accounts_than_a_part(client: LedgerClient) -> None
     assert (list(empty.rows), list(empty.totals), empty.next_page_token) == ([], [], "")
 
 
+async def test_accounts_that_were_not_known_yet_are_not_in_it(client: LedgerClient) -> None:
+    ledger = await client.create_ledger("Young")
+    early = [await client.create_account(ledger.id, n, normal_balance="credit", currency="USD") for n in "ab"]
+    moved = await client.create_transaction(ledger.id, [debit(early[0], 5), credit(early[1], 5)], status="posted")
+    known_at = moved.created_at.ToDatetime(UTC)
+    await client.create_account(ledger.id, "later", normal_balance="credit", currency="USD")
+    then = await client.get_trial_balance(ledger.id, known_at=known_at)
+    assert [row.name for row in then.rows] == ["a", "b"]
+    assert then.totals[0].account_count == 2
+    at_position = await client.get_trial_balance(ledger.id, as_of_position=moved.position)
+    assert (list(then.rows), list(then.totals)) == (list(at_position.rows), list(at_position.totals))
+
+
 KINDS: list[BalanceWord] = ["posted", "pending", "available"]
 
 

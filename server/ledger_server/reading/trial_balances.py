@@ -113,7 +113,9 @@ async def _totals(snapshot_from: SnapshotFrom, position: int, as_of: AsOf) -> li
 
 async def _rows(at: Snapshot, after: int, as_of: AsOf, count: int) -> list[tuple[int, TrialBalanceRow]]:
     """So many lines, each with its account's created position."""
-    rows = await at.connection.fetch(sql.list_accounts_of_report, at.ledger_id, after, as_of.position, count)
+    rows = await at.connection.fetch(
+        sql.list_accounts_of_report, at.ledger_id, after, as_of.position, count, as_of.known_at
+    )
     known = await balances_as_of(at, [row["account_id"] for row in rows], as_of)
     return [
         (row["created_position"], _row(row, known[row["account_id"]].lock_version, known[row["account_id"]].counters))
