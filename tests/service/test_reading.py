@@ -934,3 +934,41 @@ async def test_entries_are_found_by_when_their_metadata_changed(books: Books) ->
             assert edited in await found(updated_at=Between(behind_first, None))
             assert edited not in await found(updated_at=Between(None, behind_first))
             assert await found(metadata={"line": "new"}) == [edited]
+
+
+async def test_entries_are_listed_once_though_one_ceases_to_be_what_is_asked_for(books: Books) -> None:
+    """The entry that a page ends with may not be among those asked for any more when the next page is."""
+    one, two = await books.create_account(), await books.create_account()
+    marked = {"mark": "yes"}
+    for order in ListOrder:
+        lines = [line._replace(metadata=marked) for line in (*pair(one, two, 1), *pair(one, two, 2))]
+        made = await books.create_transaction(*lines)
+        wanted = [entry.id for entry in model_entries([made])]
+        asked = Ref(made.id, None)
+        query = EntryQuery(ledger_id=books.ledger_id, page_size=1, order=order, transaction=asked, metadata=marked)
+        found: list[str] = []
+        while not found or query.page_token:
+            page = await books.reader.list_entries(query)
+            found += [entry.id for entry in page.items]
+            query = replace(query, page_token=page.next_page_token)
+            if len(found) == 2:
+                patch = MetadataPatch(True, {"mark": "no"})
+                await books.write(UpdateEntry(ledger_id=books.ledger_id, entry_id=found[-1], metadata=patch))
+        assert found == (wanted[::-1] if order.is_descending else wanted), order
+
+
+async def test_transactions_by_amounts_that_no_entry_could_have(books: Books) -> None:
+    """An amount is a sum of entries, and may have more digits than any."""
+    one, two = await books.create_account(), await books.create_account()
+    most = 10**36 - 1
+    largest = await books.create_transaction(*pair(one, two, most))
+    larger = await books.create_transaction(*pair(one, two, most), *pair(one, two, most))
+
+    async def found(*conditions: AmountCondition) -> list[str]:
+        query = TransactionQuery(ledger_id=books.ledger_id, page_size=100, amounts=conditions)
+        return [transaction.id for transaction in await pages(books.reader.list_transactions, query)]
+
+    assert await found(AmountCondition(Operator.GT, most)) == [larger.id]
+    assert await found(AmountCondition(Operator.GTE, most)) == [larger.id, largest.id]
+    assert await found(AmountCondition(Operator.NE, most)) == [larger.id]
+    assert await found(AmountCondition(Operator.LTE, most)) == [largest.id]

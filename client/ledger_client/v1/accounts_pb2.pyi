@@ -572,7 +572,9 @@ class BatchGetAccountsRequest(_message.Message):
     """
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1..1,000 account ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per mention."""
+        """1..1,000 account ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per mention.
+        INVALID_ARGUMENT if they are too much for one answer, about 8 MiB.
+        """
 
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:

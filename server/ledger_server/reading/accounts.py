@@ -11,7 +11,7 @@ from ledger_server.reading.balances import versions_as_of_in_time
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import equal_pairs, path_of, pattern_of, ways_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import Found
+from ledger_server.reading.paging import NAMED_BYTES_MAX, Found, Room, named_too_large, weight_of_account
 from ledger_server.reading.queries import NOW, AccountQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -51,11 +51,17 @@ async def get_account(at: Snapshot, account: Ref) -> AccountVersion:
 
 
 async def get_accounts(at: Snapshot, account_ids: Sequence[str]) -> list[AccountVersion]:
-    """The accounts in the order asked for; AccountNotFound names those that do not exist."""
+    """The accounts in the order asked for; AccountNotFound names those that do not exist.
+
+    Raises InvalidField if they are too much for one answer, each as often as it is asked for.
+    """
     found = await accounts_by_id(at, account_ids)
     missing = dict.fromkeys(account_id for account_id in account_ids if account_id not in found)
     if missing:
         raise accounts_not_found([Ref(account_id, None) for account_id in missing])
+    room = Room(NAMED_BYTES_MAX)
+    if not all(room.take(weight_of_account(found[account_id].account)) for account_id in account_ids):
+        raise named_too_large("account_ids")
     return [found[account_id] for account_id in account_ids]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from ledger_server.domain.ids import nth_entry_id
@@ -16,7 +17,7 @@ from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
-from ledger_server.reading.paging import SCAN_SECONDS, Bites, Found, cut, fill
+from ledger_server.reading.paging import SCAN_SECONDS, Bites, Found, Room, fill, portions, weight_of
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -129,39 +130,39 @@ async def entries_under(
 async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
     """Entries of the transactions that may have some, one after another.
 
-    Keyed by the last transaction that is done, or by what is right before one that is begun, with the last of its
-    entries so far as the note: another one may come in between while pages are read.
+    Keyed by the last transaction that is done, or by what is right before one that is begun, with the place of the last
+    of its entries so far as the note: another one may come in between while pages are read.
     """
     descending = query.order.is_descending
     start = from_token(query, HIGHEST if descending else LOWEST)
-    begun_id = note_from_token(query)
+    begun = note_from_token(query)
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
     transactions = await _transactions_of(at, query)
     ways = await ways_to_entries(at, query)
     give_up_at = time.monotonic() + SCAN_SECONDS
     rows: list[Row] = []
+    room = Room()
     while transactions is not None:
         found = await find_transactions(at, transactions, start, ways)
-        # Those with many entries a few at a time.
-        heads = cut(found.rows, found.key, transaction_key)
-        entries = await _entries_of(at, query, heads.rows, account_id, categories)
-        for head in heads.rows:
-            own = sorted(entries.get(head["transaction_id"], ()), key=_place, reverse=descending)
-            if begun_id:
-                ids = [row["entry_id"] for row in own]
-                own = own[ids.index(begun_id) + 1 :] if begun_id in ids else own
-            room = query.page_size - len(rows)
-            if len(own) > room:
-                if not room:
+        for heads in portions(found.rows):
+            entries = await _entries_of(at, query, heads, account_id, categories)
+            for head in heads:
+                own = _in_order(entries.get(head["transaction_id"], ()), begun, descending=descending)
+                fitting = list(takewhile(lambda row: room.take(weight_of(row)), own[: query.page_size - len(rows)]))
+                rows += fitting
+                if fitting and len(fitting) < len(own):
+                    before = _right_before(transaction_key(head), query)
+                    return await _page(at, query, rows, before, _place_of(fitting[-1]))
+                if own and not fitting:
                     return await _page(at, query, rows, start)
-                before = _right_before(transaction_key(head), query)
-                return await _page(at, query, [*rows, *own[:room]], before, own[room - 1]["entry_id"])
-            rows += own
-            begun_id = ""
-            start = transaction_key(head)
-        if heads.key is None:
-            return await _page(at, query, rows, None)
-        start = heads.key
+                begun = ""
+                start = transaction_key(head)
+            if time.monotonic() > give_up_at:
+                break
+        else:
+            if found.key is None:
+                return await _page(at, query, rows, None)
+            start = found.key
         if len(rows) == query.page_size or time.monotonic() > give_up_at:
             return await _page(at, query, rows, start)
         # Where few have such entries, more at a time.
@@ -230,9 +231,17 @@ async def _entries_of(
     return found
 
 
-def _place(row: Row) -> tuple[int, str]:
-    """Where an entry stands in its transaction."""
-    return row["transaction_version"], row["entry_id"]
+def _in_order(rows: Iterable[Row], begun: str, *, descending: bool) -> list[Row]:
+    """A transaction's entries, those behind a place if it was begun there, whether or not one still stands at it."""
+    ordered = sorted(rows, key=_place_of, reverse=descending)
+    if not begun:
+        return ordered
+    return [row for row in ordered if (_place_of(row) < begun if descending else _place_of(row) > begun)]
+
+
+def _place_of(row: Row) -> str:
+    """Where an entry stands in its transaction, for good: which version wrote it, ten digits, and as which."""
+    return f"{row['transaction_version']:010}{row['entry_id']}"
 
 
 def _filters(query: EntryQuery) -> tuple[object, ...]:

@@ -8,10 +8,12 @@ too long to fill is handed out short, with a token to go on from.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from ledger_server.domain.errors import InvalidField, Violation
+from ledger_server.domain.model import Account, Metadata
 from ledger_server.reading.page_tokens import Key
 from ledger_server.storage.rows import Row
 
@@ -25,8 +27,14 @@ BITE_VERSIONS_MAX = 3_200
 BITE_SECONDS = 0.03
 # A peer takes messages of 4 MiB unless told otherwise. Weights are estimates of what a row becomes on the wire.
 PAGE_BYTES_MAX = 3 * 1024 * 1024
+# What is asked for by its ids comes whole or not at all.
+NAMED_BYTES_MAX = 8 * 1024 * 1024
 ROW_BYTES = 500
 ENTRY_BYTES = 500
+# It may be of any script.
+CHARACTER_BYTES = 3
+# Of transactions whose entries are loaded at once: some 160 of two entries, or 500 entries.
+PORTION_BYTES = 256 * 1024
 
 
 class Found(NamedTuple):
@@ -83,22 +91,69 @@ async def fill(
     raise AssertionError("bites do not end")
 
 
+class Room:
+    """What still fits into so many bytes, a page's message unless said otherwise; the first thing always does."""
+
+    def __init__(self, bytes_max: int | None = None) -> None:
+        self._bytes_max = PAGE_BYTES_MAX if bytes_max is None else bytes_max
+        self._weight = 0
+
+    def take(self, weight: int) -> bool:
+        """Whether so many bytes fit; if they do, they are in."""
+        if self._weight and self._weight + weight > self._bytes_max:
+            return False
+        self._weight += weight
+        return True
+
+
 def cut(rows: Sequence[Row], key: Key | None, key_of: Callable[[Row], Key]) -> Found:
     """As many of the rows as fit into a message, at least one if there is any."""
-    weight = 0
+    room = Room()
     for n, row in enumerate(rows):
-        weight += _weight(row)
-        if weight > PAGE_BYTES_MAX and n > 0:
+        if not room.take(weight_of(row)):
             return Found(list(rows[:n]), key_of(rows[n - 1]))
     return Found(list(rows), key)
 
 
-def _weight(row: Row) -> int:
-    """What the row weighs on the wire, roughly, in bytes."""
+def named_too_large(field: str) -> InvalidField:
+    """What the ids in this field name would stop the service for a while, and most peers would not take it."""
+    mebibytes = NAMED_BYTES_MAX // 2**20
+    return InvalidField.of([Violation(field, f"are of more than {mebibytes} MiB together; ask for fewer at a time")])
+
+
+def portions(transactions: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows of transactions, so few at a time that their entries may be loaded, which say as much again, or far more."""
+    portion: list[Row] = []
+    room = Room(PORTION_BYTES)
+    for row in transactions:
+        if not room.take(weight_of(row)):
+            yield portion
+            portion, room = [], Room(PORTION_BYTES)
+            room.take(weight_of(row))
+        portion.append(row)
+    if portion:
+        yield portion
+
+
+def weight_of(row: Row) -> int:
+    """What the row weighs on the wire, roughly, in bytes; of a transaction's entries all but their metadata."""
     metadata = row.get("metadata") or row.get("entry_metadata") or {}
-    texts = sum(len(key) + len(value) for key, value in metadata.items()) + len(row.get("description") or "")
-    # Three bytes for a character, which may be of any script.
-    return ROW_BYTES + 3 * texts + ENTRY_BYTES * (row.get("entry_count") or 0)
+    return (
+        ROW_BYTES
+        + weight_of_metadata(metadata)
+        + CHARACTER_BYTES * len(row.get("description") or "")
+        + ENTRY_BYTES * (row.get("entry_count") or 0)
+    )
+
+
+def weight_of_account(account: Account) -> int:
+    """The same of an account."""
+    return ROW_BYTES + weight_of_metadata(account.metadata) + CHARACTER_BYTES * len(account.description)
+
+
+def weight_of_metadata(metadata: Metadata) -> int:
+    """The same of metadata alone."""
+    return CHARACTER_BYTES * sum(len(key) + len(value) for key, value in metadata.items())
 
 
 async def all_at_once(_: Key) -> Key | None:

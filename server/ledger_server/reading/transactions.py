@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
@@ -11,7 +12,17 @@ from ledger_server.reading.accounts import get_account
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
-from ledger_server.reading.paging import BITE_ROWS, Found, fill
+from ledger_server.reading.paging import (
+    BITE_ROWS,
+    NAMED_BYTES_MAX,
+    Found,
+    Room,
+    fill,
+    named_too_large,
+    portions,
+    weight_of,
+    weight_of_metadata,
+)
 from ledger_server.reading.queries import TransactionQuery, VersionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
@@ -30,9 +41,21 @@ async def get_transaction(at: Snapshot, transaction: Ref) -> Transaction:
 
 
 async def get_transactions(at: Snapshot, transaction_ids: Sequence[str]) -> list[Transaction]:
-    """The transactions in the order asked for; TransactionNotFound names the first that does not exist."""
-    heads = await at.connection.fetch(sql.load_transactions, at.ledger_id, sorted(set(transaction_ids)))
-    transactions = await transactions_with_entries(at.connection, at.ledger_id, heads)
+    """The transactions in the order asked for; TransactionNotFound names the first that does not exist.
+
+    Raises InvalidField if they are too much for one answer, each as often as it is asked for.
+    """
+    rows = await at.connection.fetch(sql.load_transactions, at.ledger_id, sorted(set(transaction_ids)))
+    times = Counter(transaction_ids)
+    room = Room(NAMED_BYTES_MAX)
+    transactions: list[Transaction] = []
+    for heads in portions(rows):
+        loaded = await transactions_with_entries(at.connection, at.ledger_id, heads)
+        for head, transaction in zip(heads, loaded, strict=True):
+            weight = weight_of(head) + _weight_of_entries(transaction)
+            if not all(room.take(weight) for _ in range(times[transaction.id])):
+                raise named_too_large("transaction_ids")
+        transactions += loaded
     found = {transaction.id: transaction for transaction in await _with_reversals(at, transactions)}
     for transaction_id in transaction_ids:
         if transaction_id not in found:
@@ -68,8 +91,28 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
     """A page of the ledger's transactions."""
     start = from_token(query, HIGHEST if query.order.is_descending else LOWEST)
     found = await find_transactions(at, query, start)
-    transactions = await transactions_with_entries(at.connection, at.ledger_id, found.rows)
-    return at.page(query, await _with_reversals(at, transactions), found.key)
+    transactions, key = await _with_entries(at, found, transaction_key)
+    return at.page(query, await _with_reversals(at, transactions), key)
+
+
+async def _with_entries(
+    at: Snapshot, found: Found, key_of: Callable[[Row], Key], *, as_written: bool = False
+) -> tuple[list[Transaction], Key | None]:
+    """A page's transactions, as many as fit into a message with what their entries say, and the key of the next one."""
+    room = Room()
+    fitting: list[Transaction] = []
+    for heads in portions(found.rows):
+        loaded = await transactions_with_entries(at.connection, at.ledger_id, heads, as_written=as_written)
+        for head, transaction in zip(heads, loaded, strict=True):
+            if not room.take(weight_of(head) + _weight_of_entries(transaction)):
+                return fitting, key_of(found.rows[len(fitting) - 1])
+            fitting.append(transaction)
+    return fitting, found.key
+
+
+def _weight_of_entries(transaction: Transaction) -> int:
+    """What the row of a transaction does not tell of its weight."""
+    return sum(weight_of_metadata(entry.metadata_now or {}) for entry in transaction.entry_set.entries)
 
 
 async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key, further: Sequence[Way] = ()) -> Found:
@@ -147,9 +190,13 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
             *query.written_at,
         )
 
-    found = await fill(query.page_size, from_token(query, Key(first)), bite, read, lambda row: Key(row["version"]))
-    versions = await transactions_with_entries(at.connection, at.ledger_id, found.rows, as_written=True)
-    return at.page(query, versions, found.key)
+    found = await fill(query.page_size, from_token(query, Key(first)), bite, read, _version_key)
+    versions, key = await _with_entries(at, found, _version_key, as_written=True)
+    return at.page(query, versions, key)
+
+
+def _version_key(row: Row) -> Key:
+    return Key(row["version"])
 
 
 def _filters(
