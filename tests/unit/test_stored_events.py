@@ -60,15 +60,14 @@ def transaction() -> Transaction:
     )
 
 
-@st.composite
-def category_changes(draw: st.DrawFn) -> CategoryChange:
-    category = Category(
+def category_of(side: NormalBalance, currency: str) -> Category:
+    return Category(
         id=ACCOUNT_ID,
         ledger_id=ACCOUNT_ID,
         name="n",
         description="",
-        normal_balance=draw(st.sampled_from(NormalBalance)),
-        currency=draw(st.sampled_from(["USD", "JPY"])),
+        normal_balance=side,
+        currency=currency,
         currency_exponent=2,
         external_id=None,
         metadata={},
@@ -76,11 +75,30 @@ def category_changes(draw: st.DrawFn) -> CategoryChange:
         created_at=NOW,
         updated_at=NOW,
     )
+
+
+@st.composite
+def category_changes(draw: st.DrawFn) -> CategoryChange:
+    category = category_of(draw(st.sampled_from(NormalBalance)), draw(st.sampled_from(["USD", "JPY"])))
     return CategoryChange(CategoryVersion(category, draw(counters), 1), CategoryVersion(category, draw(counters), 1))
 
 
 def account_change(after: AccountVersion, before: Counters) -> Change:
     return Change(AccountVersion(after.account, 1, before, 1), after, NOW)
+
+
+def effect_of(
+    actor: str, position: int, time: datetime, changes: list[Change], category_changes: list[CategoryChange]
+) -> Effect:
+    return Effect(
+        CreateLedger(ledger_id=ACCOUNT_ID, actor=actor, name="", description="", metadata={}),
+        EventKind.TRANSACTION_POSTED,
+        position,
+        time,
+        changes=changes,
+        category_changes=category_changes,
+        transactions=(TransactionWrite(transaction(), None, True),),
+    )
 
 
 @given(
@@ -99,15 +117,7 @@ def test_an_event_is_made_again_from_what_is_stored(
     request_id: str,
     time: datetime,
 ) -> None:
-    effect = Effect(
-        CreateLedger(ledger_id=ACCOUNT_ID, actor=actor, name="", description="", metadata={}),
-        EventKind.TRANSACTION_POSTED,
-        position,
-        time,
-        changes=changes,
-        category_changes=category_changes,
-        transactions=(TransactionWrite(transaction(), None, True),),
-    )
+    effect = effect_of(actor, position, time, changes, category_changes)
     expected = Event(
         position=position,
         time=timestamp_to(time),
@@ -136,6 +146,19 @@ def test_an_event_is_made_again_from_what_is_stored(
     # Only what passes wherever nothing is filtered may be said to.
     assert expected.changes or not is_of_moves(stored)
     assert not is_of_moves(write_payload(expected))
+
+
+@pytest.mark.parametrize("count", [2**16 - 1, 2**16])
+def test_an_event_may_be_of_more_accounts_and_categories_than_two_bytes_count(count: int) -> None:
+    category = category_of(NormalBalance.DEBIT, "USD")
+    change = CategoryChange(
+        CategoryVersion(category, Counters(1, 0, 0, 0), 1), CategoryVersion(category, Counters(2, 0, 0, 0), 2)
+    )
+    stored = pack_event(effect_of("anonymous", 1, NOW, [], [change] * count), "r")
+    event = Event.FromString(unpack(1, NOW, stored))
+    assert len(event.changes) == count
+    assert event.changes[0] == event.changes[-1]
+    assert event.changes[-1].after.posted.debits == "2"
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x05", b"\x05" + b"x" * 40])

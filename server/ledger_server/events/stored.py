@@ -41,6 +41,7 @@ _HEAD = Struct(">16sBBH")
 _COUNT = slice(1 + _HEAD.size - 2, 1 + _HEAD.size)
 _ID_BYTES = 16
 _LENGTH_MAX = 0xFE
+_IDS_MAX = 0xFFFF
 # Instead of a length: what most callers are called, and a request_id of 32 hexadecimal digits, kept as 16 bytes.
 _USUAL = 0xFF
 _USUAL_ACTOR = b"anonymous"
@@ -89,6 +90,8 @@ def pack_event(effect: Effect, request_id: str) -> bytes:
                 pending_credits - pending_credits_before,
             )
         lines.append(line if unit == unit_before else line + unit)
+    if len(ids) > _IDS_MAX:
+        return _MESSAGE + event_to_bytes(effect, request_id)
     return b"%c%b%b%b%b%b" % (
         int(effect.kind),
         _HEAD.pack(_id_to_bytes(transaction.id), actor_length, request_length, len(ids)),
