@@ -468,7 +468,12 @@ def _events(books: Books) -> Iterator[str]:
         if told != touched.pop(row["position"], []):
             yield f"event {row['position']} tells other balances than the accounts' versions"
         transactions = written.pop(row["position"], set())
-        if (event.transaction_id in transactions) != bool(transactions or event.transaction_id):
+        if event.kind == EventKind.EVENT_KIND_ENTRY_UPDATED:
+            # It names the transaction of its entry, of which it wrote no version.
+            is_right = not transactions and UUID(event.transaction_id) in books.transactions
+        else:
+            is_right = (event.transaction_id in transactions) == bool(transactions or event.transaction_id)
+        if not is_right:
             yield f"event {row['position']} is of transaction {event.transaction_id or None}, not {transactions}"
     for position in touched.keys() | {position for position, own in written.items() if own}:
         if position > books.checkpoint[0]:

@@ -283,11 +283,12 @@ TAMPERINGS = {
 }
 
 
-async def test_an_entry_whose_metadata_was_edited_is_sound(client: LedgerClient) -> None:
+async def test_an_entry_whose_metadata_was_edited_is_sound(server: Server, client: LedgerClient) -> None:
     ledger = await new_books(client)
     entries = [entry async for entry in client.entries(ledger.id)]
     await client.update_entry(ledger.id, entries[0].id, metadata={"seen": "yes"})
     assert (await client.verify_ledger(ledger.id)).findings == []
+    assert await audit.findings(server.dsn, ledger.id) == []
 
 
 @pytest.mark.parametrize(("statements", "first"), TAMPERINGS.values(), ids=TAMPERINGS)
