@@ -280,6 +280,45 @@ TAMPERINGS = {
         "DELETE FROM entry_reversals WHERE ledger_id = $1",
         ("entries", {}, "what is counted as reversed"),
     ),
+    "a reversal that reverses nothing, to be done again": (
+        """
+        UPDATE account_lines SET reverses_entry_id = NULL WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
+        UPDATE transactions SET reverses_id = NULL WHERE ledger_id = $1 AND reverses_id IS NOT NULL;
+        DELETE FROM entry_reversals WHERE ledger_id = $1
+        """,
+        ("transactions", {}, "reverses_id, by event 11"),
+    ),
+    "a reversal whose entries reverse nothing": (
+        """
+        UPDATE account_lines SET reverses_entry_id = NULL WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
+        DELETE FROM entry_reversals WHERE ledger_id = $1
+        """,
+        ("entries", {}, "the entry that it reverses"),
+    ),
+    "a link from a later version on": (
+        f"""
+        UPDATE transactions SET partially_posts_id = {POSTED} WHERE ledger_id = $1 AND external_id = 'edited'
+        """,
+        ("transactions", {"version": "2"}, "partially_posts_id, of the version before it"),
+    ),
+    "a transaction that became a part of another": (
+        f"""
+        UPDATE transactions SET partially_posts_id = (
+            SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'edited'
+        )
+        WHERE transaction_id = {POSTED}
+        """,
+        ("transactions", {}, "partially_posts_id, by event 3"),
+    ),
+    "a transaction that became a reversal": (
+        f"""
+        UPDATE transactions SET reverses_id = (
+            SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'edited'
+        )
+        WHERE transaction_id = {POSTED}
+        """,
+        ("transactions", {}, "reverses_id, by event 3"),
+    ),
 }
 
 
@@ -305,6 +344,27 @@ async def test_the_first_row_that_was_tampered_with_is_named(
     assert (finding.table, finding.problem) == (table, problem), result.findings
     assert key.items() <= finding.key.items()
     assert finding.expected != finding.found
+
+
+async def test_a_part_whose_link_is_gone_is_named_by_the_event_that_posted_it(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    """A pending reversal that was edited and posted keeps its link; so does a part."""
+    ledger = await new_books(client)
+    cash, owner = (await client.list_accounts(ledger.id)).accounts
+    pending = await client.create_transaction(ledger.id, [debit(cash, 9), credit(owner, 9)])
+    part = await client.partial_post_transaction(ledger.id, pending, [debit(cash, 4), credit(owner, 4)])
+    reversal = await client.reverse_transaction(ledger.id, part, status="pending")
+    await client.update_transaction(ledger.id, reversal, metadata={"why": "error"})
+    await client.post_transaction(ledger.id, reversal)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    await tamper(
+        connection,
+        ledger,
+        f"UPDATE transactions SET partially_posts_id = NULL WHERE ledger_id = $1 AND transaction_id = '{part.id}'",
+    )
+    problems = {finding.problem for finding in (await client.verify_ledger(ledger.id)).findings}
+    assert "partially_posts_id, by event 14" in problems
 
 
 NONSENSE = [

@@ -1,5 +1,5 @@
-"""What must be there because events name it: the transaction written there, the outcome of the request, the member that
-came into a category or left it, the monitor in no older state.
+"""What must be there because events name it: the transaction written there, linked as the kind of the event says, the
+outcome of the request, the member that came into a category or left it, the monitor in no older state.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ KEPT_FOR = timedelta(days=6)
 
 _MEMBER_KINDS = {EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED: True, EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED: False}
 
+# What a new transaction is linked by, by the kind of the event that tells of it; by nothing else.
+_LINKS = {
+    EventKind.EVENT_KIND_TRANSACTION_CREATED: "",
+    EventKind.EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: "partially_posts_id",
+    EventKind.EVENT_KIND_TRANSACTION_REVERSED: "reverses_id",
+}
+
 
 class Named(NamedTuple):
     """What there is of what a page of events names."""
 
-    # Positions whose transaction was written there.
-    written: set[int]
+    # By position, the links of the transaction that was written there.
+    written: Mapping[int, Row]
     request_ids: set[str]
     # Positions at which a member came into its category, or left it, and whether it came.
     memberships: set[tuple[int, bool]]
@@ -33,7 +40,7 @@ class Named(NamedTuple):
     monitors: Mapping[str, Row]
 
 
-NOTHING_NAMED = Named(set(), set(), set(), {})
+NOTHING_NAMED = Named({}, set(), set(), {})
 
 
 def can_be_looked_for(event: Event) -> bool:
@@ -64,7 +71,7 @@ async def find_named(connection: Connection, ledger_id: str, events: Sequence[Ev
         return await connection.fetch(statement, ledger_id, *lists) if lists and lists[0] else []
 
     return Named(
-        {row["position"] for row in await fetch(sql.find_written_versions, zip(*written, strict=True))},
+        {row["position"]: row for row in await fetch(sql.find_written_versions, zip(*written, strict=True))},
         {row["request_id"] for row in await fetch(sql.find_kept_requests, [sorted(request_ids)])},
         {(row["position"], row["joined"]) for row in await fetch(sql.find_membership_ends, zip(*members, strict=True))},
         {row["monitor_id"]: row for row in await fetch(sql.find_monitor_states, [sorted(monitor_ids)])},
@@ -74,9 +81,8 @@ async def find_named(connection: Connection, ledger_id: str, events: Sequence[Ev
 def judge_named(event: Event, time: datetime, kept_since: datetime, named: Named) -> Iterator[Finding]:
     """What is not there, or not as it is named. Outcomes of requests from before `kept_since` may have been pruned."""
     key, position = {"position": str(event.position)}, event.position
-    is_written = event.kind != EventKind.EVENT_KIND_ENTRY_UPDATED and event.transaction_id
-    if is_written and position not in named.written:
-        yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {position}", "")
+    if event.transaction_id and event.kind != EventKind.EVENT_KIND_ENTRY_UPDATED:
+        yield from _judge_written(key, event, named.written.get(position))
     if event.request_id and time >= kept_since and event.request_id not in named.request_ids:
         yield Finding("events", key, "the outcome of the request that it names", event.request_id, "")
     joined = _MEMBER_KINDS.get(event.kind)
@@ -85,6 +91,21 @@ def judge_named(event: Event, time: datetime, kept_since: datetime, named: Named
         yield Finding("events", key, "the membership that it names", name, "")
     if event.HasField("monitor"):
         yield from _judge_monitor(key, event, named.monitors.get(event.monitor.id))
+
+
+def _judge_written(key: Mapping[str, str], event: Event, row: Row | None) -> Iterator[Finding]:
+    """Without its link a reversal could be done again. Later versions are held to the links of the first."""
+    if row is None:
+        yield Finding("events", key, "the transaction that it names", f"{event.transaction_id} at {event.position}", "")
+    elif event.kind in _LINKS:
+        for column in ("reverses_id", "partially_posts_id"):
+            expected, found = _LINKS[event.kind] == column, row[column]
+            if expected != (found is not None):
+                transaction_key = {"transaction_id": event.transaction_id}
+                words = "a transaction" if expected else ""
+                yield Finding(
+                    "transactions", transaction_key, f"{column}, by event {event.position}", words, found or ""
+                )
 
 
 def _member_id(event: Event) -> str:

@@ -76,7 +76,7 @@ CROSS JOIN LATERAL (
         (
             'the entry that it reverses',
             CASE
-                WHEN r.reverses_entry_id IS NOT NULL
+                WHEN r.reverses_entry_id IS NOT NULL OR w.reverses_id IS NOT NULL
                     THEN format('on account %s, the other side, of %s', r.account_id, w.reverses_id)
             END,
             CASE

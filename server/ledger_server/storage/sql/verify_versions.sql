@@ -16,13 +16,13 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT
             version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
-            posted_at, transaction_id, amount
+            posted_at, transaction_id, reverses_id, partially_posts_id, amount
         FROM transactions
         WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
         UNION ALL
         SELECT
             version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
-            posted_at, transaction_id, NULL
+            posted_at, transaction_id, reverses_id, partially_posts_id, NULL
         FROM transaction_versions
         WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
     ) AS either
@@ -35,7 +35,9 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
-    SELECT version, status, entry_count, first_entry_id, position, created_position, created_at, posted_at
+    SELECT
+        version, status, entry_count, first_entry_id, position, created_position, created_at, posted_at, reverses_id,
+        partially_posts_id
     FROM transaction_versions
     WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1
     LIMIT 1
@@ -133,6 +135,16 @@ CROSS JOIN LATERAL (
             'posted_at',
             CASE WHEN w.status = 2 THEN coalesce(o.posted_at, w.updated_at) END::text,
             w.posted_at::text
+        ),
+        (
+            'reverses_id, of the version before it',
+            CASE WHEN o.version IS NULL THEN w.reverses_id ELSE o.reverses_id END::text,
+            w.reverses_id::text
+        ),
+        (
+            'partially_posts_id, of the version before it',
+            CASE WHEN o.version IS NULL THEN w.partially_posts_id ELSE o.partially_posts_id END::text,
+            w.partially_posts_id::text
         ),
         (
             'the transaction that its event names',
