@@ -330,6 +330,30 @@ async def test_an_entry_whose_metadata_was_edited_is_sound(server: Server, clien
     assert await audit.findings(server.dsn, ledger.id) == []
 
 
+async def test_the_pairs_of_entries_are_those_they_were_written_with_and_those_they_have_now(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_books(client)
+    cash, owner = (await client.list_accounts(ledger.id)).accounts
+    entries = [debit(cash, 2, metadata={"lot": "1"}), credit(owner, 2, metadata={"lot": "1", "note": "x" * 200})]
+    pending = await client.create_transaction(ledger.id, entries)
+    edited = pending.entries[0].id
+    await client.update_entry(ledger.id, edited, metadata={"lot": "2"})
+    await client.update_entry(ledger.id, edited, metadata={"lot": "3"})
+    # Its new entries take the metadata as they stand.
+    await client.post_transaction(ledger.id, pending)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    posted = [entry.id for entry in (await client.get_transaction(ledger.id, pending.id)).entries]
+    await tamper(connection, ledger, "DELETE FROM metadata_pairs WHERE ledger_id = $1 AND noun = 3 AND key = 'lot'")
+    findings = (await client.verify_ledger(ledger.id)).findings
+    assert {(finding.table, finding.problem) for finding in findings} == {
+        ("entries", "the pair of lot in metadata_pairs")
+    }
+    assert sorted((finding.key["entry_id"], finding.expected) for finding in findings) == sorted(
+        [(edited, "1"), (edited, "3"), (pending.entries[1].id, "1"), (posted[0], "3"), (posted[1], "1")]
+    )
+
+
 @pytest.mark.parametrize(("statements", "first"), TAMPERINGS.values(), ids=TAMPERINGS)
 async def test_the_first_row_that_was_tampered_with_is_named(
     statements: str, first: tuple[str, dict[str, str], str], client: LedgerClient, connection: Connection

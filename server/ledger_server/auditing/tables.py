@@ -8,7 +8,8 @@
 | transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance; the |
 |                      | pairs of its metadata                                                                      |
 | transaction_versions | the same, of the versions that were replaced                                               |
-| entries              | the version of a transaction that wrote it, of an account that counts it, what it reverses |
+| entries              | the version of a transaction that wrote it, of an account that counts it, what it          |
+|                      | reverses; the pairs of its metadata, as it was written and as it stands                    |
 | account_timelines    | the versions that are folded into it                                                       |
 | entry_reversals      | what stands of the entries that reverse it                                                 |
 | requests             | the version that it wrote, and its event                                                   |
@@ -67,7 +68,7 @@ CHECKS = (
         [sql.verify_versions, sql.verify_dropped_accounts],
         (NIL_ID, 0),
     ),
-    TableCheck("entries", sql.walk_entries, [sql.verify_entries], (NIL_ID,)),
+    TableCheck("entries", sql.walk_entries, [sql.verify_entries, sql.verify_metadata_of_entries], (NIL_ID,)),
     TableCheck("account_timelines", sql.walk_timelines, [sql.verify_timelines], (NIL_ID,), (RUN_VERSIONS_MAX,)),
     TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
