@@ -94,7 +94,7 @@ async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
     assert first.digest == await client.get_log_digest(ledger.id)
     assert first.digest.position == 12
     assert told[0].check == "events"
-    assert told[0].checks_total == 12
+    assert told[0].checks_total == 16
     await client.create_account(ledger.id, "Later", normal_balance="debit", currency="USD")
     again = await client.verify_ledger(ledger.id, known_digest=first.digest)
     assert (again.sound, again.digest.position) == (True, 13)
@@ -481,7 +481,8 @@ async def test_a_membership_that_was_dated_otherwise_is_found_by_the_event_that_
     assert (await client.verify_ledger(ledger.id)).sound
     for change, position in (("from_position = 2", "4"), ("until_position = NULL", "5")):
         await tamper(connection, ledger, f"UPDATE {table} SET {change} WHERE ledger_id = $1")
-        (finding,) = (await client.verify_ledger(ledger.id)).findings
+        finding, *others = (await client.verify_ledger(ledger.id)).findings
+        assert {other.table for other in others} <= {table}
         assert (finding.table, finding.key) == ("events", {"position": position})
         assert finding.problem == "the membership that it names"
         assert outer.id in finding.expected
@@ -625,6 +626,129 @@ async def test_a_category_counts_the_accounts_under_it(client: LedgerClient, con
     assert {finding.key["category_id"] for finding in found} == {outer.id, inner.id}
     assert {finding.expected for finding in found} == {"5, 5, 0, 0"}
     assert {finding.found for finding in found} == {"10, 10, 0, 0"}
+
+
+async def new_categories(client: LedgerClient) -> Ledger:
+    """A ledger into whose categories accounts and categories come, and leave, in every way there is; in 21 events."""
+    ledger = await client.create_ledger("Test")
+    unit: dict[str, Any] = {"normal_balance": "credit", "currency": "PTS"}
+    outer = await client.create_category(ledger.id, "Outer", currency_exponent=3, **unit)
+    inner = await client.create_category(ledger.id, "Inner", parents=[outer.id], **unit)
+    cash = await client.create_account(ledger.id, "Cash", categories=[inner.id], **unit)
+    owner = await client.create_account(ledger.id, "Owner", **unit)
+    idle = await client.create_account(ledger.id, "Idle", **unit)
+    await client.add_category_member(ledger.id, outer, account=owner)
+    other = await client.create_category(ledger.id, "Other", **unit)
+    await client.add_category_member(ledger.id, other, member_category=outer)
+    await client.remove_category_member(ledger.id, other, member_category=outer)
+    await client.create_transaction(ledger.id, [debit(cash, 5), credit(owner, 5)], status="posted")
+    await client.remove_category_member(ledger.id, outer, account=owner)
+    await client.add_category_member(ledger.id, inner, account=cash)
+    gone = await client.create_category(ledger.id, "Gone", parents=[outer.id], **unit)
+    await client.add_category_member(ledger.id, gone, account=idle)
+    await client.add_category_member(ledger.id, gone, member_category=inner)
+    await client.delete_category(ledger.id, gone)
+    left = await client.create_account(ledger.id, "Left", categories=[other.id], **unit)
+    await client.create_balance_monitor(ledger.id, monitor_condition("available", "<", 5), account=left)
+    # With its monitor, which has an event of its own.
+    await client.delete_account(ledger.id, left)
+    # A request_id that is too long for an event as it is usually stored.
+    entries = [debit(cash, 5), credit(owner, 5)]
+    await client.create_transaction(ledger.id, entries, status="posted", request_id="€" * 128)
+    return ledger
+
+
+def category(name: str) -> str:
+    return f"(SELECT category_id FROM categories WHERE ledger_id = $1 AND name = '{name}')"
+
+
+def account(name: str) -> str:
+    return f"(SELECT account_id FROM accounts WHERE ledger_id = $1 AND name = '{name}')"
+
+
+CATEGORY_TAMPERINGS = {
+    "an account put into a category": (
+        f"INSERT INTO category_accounts SELECT $1, {category('Other')}, {account('Idle')}, 6",
+        ("category_accounts", {"from_position": "6"}, "the event by which it came"),
+    ),
+    "an account put into another category than it was created in": (
+        f"INSERT INTO category_accounts SELECT $1, {category('Other')}, {account('Cash')}, 3",
+        ("category_accounts", {"from_position": "3"}, "the event by which it came"),
+    ),
+    "an account put into a category at a position to come": (
+        f"INSERT INTO category_accounts SELECT $1, {category('Other')}, {account('Idle')}, 100",
+        ("category_accounts", {"from_position": "100"}, "the event by which it came"),
+    ),
+    "an account taken out of a category": (
+        f"UPDATE category_accounts SET until_position = 17 WHERE account_id = {account('Idle')}",
+        ("category_accounts", {"from_position": "14"}, "the event by which it left"),
+    ),
+    "a category put into a category": (
+        f"INSERT INTO category_nestings SELECT $1, {category('Other')}, {category('Inner')}, 8",
+        ("category_nestings", {"from_position": "8"}, "the event by which it came"),
+    ),
+    "a category that left with another": (
+        "UPDATE category_nestings SET until_position = 11 WHERE ledger_id = $1 AND until_position = 9",
+        ("events", {"position": "9"}, "the membership that it names"),
+    ),
+    "a category that left later than what it was in": (
+        "UPDATE category_nestings SET until_position = 17 WHERE ledger_id = $1 AND until_position = 16",
+        ("category_nestings", {}, "the event by which it left"),
+    ),
+    "a balance before the creation of its category": (
+        f"INSERT INTO category_versions SELECT $1, {category('Gone')}, 3, 7, 0, 0, 0",
+        ("category_versions", {"position": "3"}, "position, from the creation of its category on"),
+    ),
+    "a balance at a position that did not move it": (
+        f"INSERT INTO category_versions SELECT $1, {category('Other')}, 14, 7, 0, 0, 0",
+        ("category_versions", {"position": "14"}, "its event"),
+    ),
+    "a balance at a position to come": (
+        f"INSERT INTO category_versions SELECT $1, {category('Inner')}, 100, 7, 0, 0, 0",
+        ("category_versions", {"position": "100"}, "its event"),
+    ),
+    "a category without its first balance": (
+        f"DELETE FROM category_versions WHERE category_id = {category('Other')} AND position = 7",
+        ("categories", {}, "its first version"),
+    ),
+    "a category deleted": (
+        "UPDATE categories SET (deleted_at, deleted_position) = (now(), 9) WHERE ledger_id = $1 AND name = 'Other'",
+        ("categories", {}, "the event of its deletion"),
+    ),
+    "a currency of a category edited": (
+        "UPDATE categories SET currency = 'USD' WHERE ledger_id = $1 AND name = 'Other'",
+        ("categories", {}, "currency_exponent"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "first"), CATEGORY_TAMPERINGS.values(), ids=CATEGORY_TAMPERINGS)
+async def test_who_came_or_went_without_an_event_is_named(
+    statements: str, first: tuple[str, dict[str, str], str], client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await new_categories(client)
+    await tamper(connection, ledger, statements)
+    findings = (await client.verify_ledger(ledger.id)).findings
+    finding, (table, key, problem) = findings[0], first
+    assert (finding.table, finding.problem) == (table, problem), findings
+    assert key.items() <= finding.key.items()
+    assert finding.expected != finding.found
+
+
+async def test_who_came_and_went_is_sound_also_where_the_events_that_say_so_are_pruned(
+    server: Server, client: LedgerClient
+) -> None:
+    ledger = await new_categories(client)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    await client.prune_events(ledger.id, older_than=timedelta())
+    assert (await client.verify_ledger(ledger.id)).findings == []
+    soon = await client.create_account(ledger.id, "Soon", normal_balance="debit", currency="USD")
+    await client.create_balance_monitor(ledger.id, monitor_condition("available", "<", 5), account=soon)
+    await client.delete_account(ledger.id, soon)
+    assert (await client.verify_ledger(ledger.id)).findings == []
+    # What stays is the end of its monitor, which has the time of the event that deleted it.
+    await client.prune_events(ledger.id, older_than=timedelta())
+    assert (await client.verify_ledger(ledger.id)).findings == []
 
 
 async def cut_tail(connection: Connection, ledger: Ledger, last: int) -> None:

@@ -15,6 +15,10 @@
 | requests             | the version that it wrote, and its event                                                   |
 | metadata_pairs       | the metadata of the object that they stand for                                             |
 | monitors             | what its condition, the last it was given, makes of what it is on, as both stand now       |
+| categories           | its first version, the events that created and deleted it, its currency                    |
+| category_versions    | the event that tells of it                                                                 |
+| category_accounts    | the events by which the account came and left                                              |
+| category_nestings    | the events by which the category came and left                                             |
 
 Rows of positions after the one that the verification began at are left out, so it may take hours beside writers. The
 newest versions of transactions come before the replaced ones, or one that is replaced meanwhile could be missed.
@@ -23,7 +27,7 @@ newest versions of transactions come before the replaced ones, or one that is re
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -31,6 +35,7 @@ from uuid import UUID
 from ledger_server.auditing.findings import Finding
 from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite
 from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.money import ISO_4217
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool
 from ledger_server.storage.rows import Row
@@ -49,12 +54,17 @@ class TableCheck(NamedTuple):
     walk: str
     judge: Sequence[str]
     first: tuple[object, ...]
-    # What its statements are told beside the keys.
-    further: tuple[object, ...] = ()
+    # What some of the statements are told beside the keys.
+    further: Mapping[str, object] = {}
 
 
 CHECKS = (
-    TableCheck("accounts", sql.walk_accounts, [sql.verify_accounts, sql.verify_metadata_of_accounts], (NIL_ID,)),
+    TableCheck(
+        "accounts",
+        sql.walk_accounts,
+        [sql.verify_accounts, sql.verify_metadata_of_accounts],
+        (NIL_ID,),
+    ),
     TableCheck("account_versions", sql.walk_account_versions, [sql.verify_account_versions], (NIL_ID, 0)),
     TableCheck(
         "transactions",
@@ -69,11 +79,23 @@ CHECKS = (
         (NIL_ID, 0),
     ),
     TableCheck("entries", sql.walk_entries, [sql.verify_entries, sql.verify_metadata_of_entries], (NIL_ID,)),
-    TableCheck("account_timelines", sql.walk_timelines, [sql.verify_timelines], (NIL_ID,), (RUN_VERSIONS_MAX,)),
+    TableCheck(
+        "account_timelines",
+        sql.walk_timelines,
+        [sql.verify_timelines],
+        (NIL_ID,),
+        {sql.verify_timelines: RUN_VERSIONS_MAX},
+    ),
     TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
     TableCheck("metadata_pairs", sql.walk_metadata_pairs, [sql.verify_metadata_pairs], (0, "", "", 0)),
     TableCheck("monitors", sql.walk_monitors, [sql.verify_monitors], (NIL_ID,)),
+    TableCheck(
+        "categories", sql.walk_category_ids, [sql.verify_categories], (NIL_ID,), {sql.verify_categories: ISO_4217}
+    ),
+    TableCheck("category_versions", sql.walk_category_versions, [sql.verify_category_versions], (NIL_ID, 0)),
+    TableCheck("category_accounts", sql.walk_category_accounts, [sql.verify_category_accounts], (NIL_ID, NIL_ID, 0)),
+    TableCheck("category_nestings", sql.walk_category_nestings, [sql.verify_category_nestings], (NIL_ID, NIL_ID, 0)),
 )
 
 
@@ -98,7 +120,8 @@ async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> 
             wrong: list[Row] = []
             try:
                 for statement in check.judge if keys else ():
-                    wrong += await connection.fetch(statement, ledger_id, position, *columns, *check.further)
+                    further = [check.further[statement]] if statement in check.further else []
+                    wrong += await connection.fetch(statement, ledger_id, position, *columns, *further)
             except UNREADABLE as error:
                 if len(keys) > 1:
                     raise BiteTooLargeError from error
