@@ -715,6 +715,52 @@ CATEGORY_TAMPERINGS = {
         "UPDATE categories SET (deleted_at, deleted_position) = (now(), 9) WHERE ledger_id = $1 AND name = 'Other'",
         ("categories", {}, "the event of its deletion"),
     ),
+    "a category taken back from the deleted": (
+        "UPDATE categories SET (deleted_at, deleted_position) = (NULL, NULL) WHERE ledger_id = $1 AND name = 'Gone'",
+        ("categories", {}, "deleted_at, by event 16"),
+    ),
+    "a category removed": (
+        """
+        DELETE FROM category_versions WHERE ledger_id = $1 AND position = 7;
+        DELETE FROM category_accounts WHERE ledger_id = $1 AND from_position = 17;
+        DELETE FROM category_nestings WHERE ledger_id = $1 AND from_position = 8;
+        DELETE FROM categories WHERE ledger_id = $1 AND name = 'Other'
+        """,
+        ("events", {"position": "7"}, "the account or category that it names"),
+    ),
+    "an account deleted": (
+        "UPDATE accounts SET (status, deleted_at) = (5, now()) WHERE ledger_id = $1 AND name = 'Idle'",
+        ("accounts", {}, "the event of its deletion"),
+    ),
+    "an account deleted at the time of another event": (
+        """
+        UPDATE accounts SET (status, deleted_at) = (
+            SELECT 5, deleted_at FROM accounts WHERE ledger_id = $1 AND name = 'Left'
+        )
+        WHERE ledger_id = $1 AND name = 'Idle'
+        """,
+        ("accounts", {}, "the event of its deletion"),
+    ),
+    "an account taken back from the deleted": (
+        "UPDATE accounts SET deleted_at = NULL WHERE ledger_id = $1 AND name = 'Left'",
+        ("accounts", {}, "deleted_at, by event 19"),
+    ),
+    "an account removed": (
+        """
+        DELETE FROM account_lines WHERE ledger_id = $1 AND position = 5;
+        DELETE FROM category_accounts WHERE ledger_id = $1 AND from_position = 14;
+        DELETE FROM accounts WHERE ledger_id = $1 AND name = 'Idle'
+        """,
+        ("events", {"position": "5"}, "the account or category that it names"),
+    ),
+    "a ledger deleted": (
+        "UPDATE ledgers SET deleted_at = now() WHERE ledger_id = $1",
+        ("ledgers", {"position": "21"}, "deleted_at, by its newest event"),
+    ),
+    "a currency forgotten": (
+        "DELETE FROM currencies WHERE ledger_id = $1",
+        ("accounts", {}, "currency_exponent"),
+    ),
     "a currency of a category edited": (
         "UPDATE categories SET currency = 'USD' WHERE ledger_id = $1 AND name = 'Other'",
         ("categories", {}, "currency_exponent"),
@@ -749,6 +795,18 @@ async def test_who_came_and_went_is_sound_also_where_the_events_that_say_so_are_
     # What stays is the end of its monitor, which has the time of the event that deleted it.
     await client.prune_events(ledger.id, older_than=timedelta())
     assert (await client.verify_ledger(ledger.id)).findings == []
+
+
+async def test_a_deleted_ledger_is_sound_and_one_that_was_taken_back_is_not(
+    server: Server, client: LedgerClient, connection: Connection
+) -> None:
+    ledger = await client.create_ledger("Test")
+    await client.create_account(ledger.id, "Cash", normal_balance="debit", currency="USD")
+    await client.delete_ledger(ledger.id)
+    assert await audit.findings(server.dsn, ledger.id) == []
+    await tamper(connection, ledger, "UPDATE ledgers SET deleted_at = NULL WHERE ledger_id = $1")
+    (finding,) = await audit.verified(server.dsn, ledger.id)
+    assert (finding.table, finding.problem) == ("ledgers", "deleted_at, by its newest event")
 
 
 async def cut_tail(connection: Connection, ledger: Ledger, last: int) -> None:

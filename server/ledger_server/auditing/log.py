@@ -13,7 +13,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from ledger_client.v1.balances_pb2 import Balances
-from ledger_client.v1.streams_pb2 import BalanceChange, Event
+from ledger_client.v1.streams_pb2 import BalanceChange, Event, EventKind
 from ledger_server.auditing.findings import Finding, KnownDigest
 from ledger_server.auditing.named import KEPT_FOR, NOTHING_NAMED, Named, can_be_looked_for, find_named, judge_named
 from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite, finite
@@ -59,6 +59,8 @@ class LogCheck:
         # A page has one event at least.
         self._page_bytes = PAGE_BYTES_MAX
         self.time: datetime | None = None
+        # The time of the newest event, if it deleted the ledger.
+        self.deleted_at: datetime | None = None
         self.checkpoint_position: int = start["checkpoint_position"]
         self.position: int = start["checkpoint_position"]
         self.digest: bytes = start["checkpoint_digest"]
@@ -145,6 +147,7 @@ class LogCheck:
         else:
             yield from judge_named(event, time, self._kept_since, page.named)
             yield from _judge_changes(key, position, event, page)
+        self.deleted_at = time if event.kind == EventKind.EVENT_KIND_LEDGER_DELETED else None
         # Not the computed one: what follows a break is judged by itself, so that only the broken row is named.
         self.digest, self.position, self.time = row["digest"], position, time
         yield from self._compare_with_known()

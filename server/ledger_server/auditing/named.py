@@ -1,5 +1,6 @@
 """What must be there because events name it: the transaction written there, linked as the kind of the event says, the
-outcome of the request, the member that came into a category or left it, the monitor in no older state.
+outcome of the request, the account or category, deleted if the event says so, the member that came into a category or
+left it, the monitor in no older state.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ KEPT_FOR = timedelta(days=6)
 
 _MEMBER_KINDS = {EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED: True, EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED: False}
 
+_DELETIONS = (EventKind.EVENT_KIND_ACCOUNT_DELETED, EventKind.EVENT_KIND_CATEGORY_DELETED)
 # What a new transaction is linked by, by the kind of the event that tells of it; by nothing else.
 _LINKS = {
     EventKind.EVENT_KIND_TRANSACTION_CREATED: "",
@@ -34,20 +36,23 @@ class Named(NamedTuple):
     # By position, the links of the transaction that was written there.
     written: Mapping[int, Row]
     request_ids: set[str]
+    # Accounts and categories, by id.
+    subjects: Mapping[str, Row]
     # Positions at which a member came into its category, or left it, and whether it came.
     memberships: set[tuple[int, bool]]
     # By id.
     monitors: Mapping[str, Row]
 
 
-NOTHING_NAMED = Named({}, set(), set(), {})
+NOTHING_NAMED = Named({}, set(), {}, set(), {})
 
 
 def can_be_looked_for(event: Event) -> bool:
     """Whether ids are ids and names are names; the database takes nothing else."""
-    ids = [event.transaction_id, *(change.account_id or change.category_id for change in event.changes)]
+    ids = [event.transaction_id, event.account_id, event.category_id]
+    ids += [change.account_id or change.category_id for change in event.changes]
     if event.kind in _MEMBER_KINDS:
-        ids += [event.category_id, _member_id(event)]
+        ids.append(_member_id(event))
     if event.HasField("monitor"):
         ids.append(event.monitor.id)
     return all(id_ == "" or is_canonical_id(id_) for id_ in ids) and "\0" not in event.request_id
@@ -55,12 +60,14 @@ def can_be_looked_for(event: Event) -> bool:
 
 async def find_named(connection: Connection, ledger_id: str, events: Sequence[Event]) -> Named:
     """Looks for it all, a statement for each kind of thing that is named at all."""
-    written, request_ids, members, monitor_ids = [], set(), [], set()
+    written, request_ids, subject_ids, members, monitor_ids = [], set(), set(), [], set()
     for event in events:
         if event.transaction_id:
             written.append((event.transaction_id, str(event.position)))
         if event.request_id:
             request_ids.add(event.request_id)
+        if subject_id := event.account_id or event.category_id:
+            subject_ids.add(subject_id)
         if event.kind in _MEMBER_KINDS and (member_id := _member_id(event)):
             members.append((event.category_id or NIL_ID, member_id, str(event.position)))
         if event.HasField("monitor"):
@@ -73,6 +80,7 @@ async def find_named(connection: Connection, ledger_id: str, events: Sequence[Ev
     return Named(
         {row["position"]: row for row in await fetch(sql.find_written_versions, zip(*written, strict=True))},
         {row["request_id"] for row in await fetch(sql.find_kept_requests, [sorted(request_ids)])},
+        {row["id"]: row for row in await fetch(sql.find_named_subjects, [sorted(subject_ids)])},
         {(row["position"], row["joined"]) for row in await fetch(sql.find_membership_ends, zip(*members, strict=True))},
         {row["monitor_id"]: row for row in await fetch(sql.find_monitor_states, [sorted(monitor_ids)])},
     )
@@ -85,6 +93,8 @@ def judge_named(event: Event, time: datetime, kept_since: datetime, named: Named
         yield from _judge_written(key, event, named.written.get(position))
     if event.request_id and time >= kept_since and event.request_id not in named.request_ids:
         yield Finding("events", key, "the outcome of the request that it names", event.request_id, "")
+    if subject_id := event.account_id or event.category_id:
+        yield from _judge_subject(key, event, time, named.subjects.get(subject_id))
     joined = _MEMBER_KINDS.get(event.kind)
     if joined is not None and _member_id(event) and (position, joined) not in named.memberships:
         name = f"{_member_id(event)} {'came into' if joined else 'left'} {event.category_id}"
@@ -106,6 +116,16 @@ def _judge_written(key: Mapping[str, str], event: Event, row: Row | None) -> Ite
                 yield Finding(
                     "transactions", transaction_key, f"{column}, by event {event.position}", words, found or ""
                 )
+
+
+def _judge_subject(key: Mapping[str, str], event: Event, time: datetime, row: Row | None) -> Iterator[Finding]:
+    """What was deleted stays as a row that says when."""
+    if row is None:
+        yield Finding("events", key, "the account or category that it names", event.account_id or event.category_id, "")
+    elif event.kind in _DELETIONS and row["deleted_at"] != time:
+        table, column = ("accounts", "account_id") if event.account_id else ("categories", "category_id")
+        problem = f"deleted_at, by event {event.position}"
+        yield Finding(table, {column: row["id"]}, problem, str(time), str(row["deleted_at"] or ""))
 
 
 def _member_id(event: Event) -> str:

@@ -2,8 +2,8 @@
 
 | check                | a row is held against                                                                      |
 |----------------------|--------------------------------------------------------------------------------------------|
-| accounts             | its version 0, the event that created it, its currency, the history of its limits, the     |
-|                      | pairs of its metadata                                                                      |
+| accounts             | its version 0, the events that created and deleted it, its currency, the history of its    |
+|                      | limits, the pairs of its metadata                                                          |
 | account_versions     | the version before it and the entries written and discarded at its position; its event     |
 | transactions         | the versions before and after it, its event, its entries: whole, numbered, in balance; the |
 |                      | pairs of its metadata                                                                      |
@@ -62,8 +62,9 @@ CHECKS = (
     TableCheck(
         "accounts",
         sql.walk_accounts,
-        [sql.verify_accounts, sql.verify_metadata_of_accounts],
+        [sql.verify_accounts, sql.verify_deleted_accounts, sql.verify_metadata_of_accounts],
         (NIL_ID,),
+        {sql.verify_accounts: ISO_4217},
     ),
     TableCheck("account_versions", sql.walk_account_versions, [sql.verify_account_versions], (NIL_ID, 0)),
     TableCheck(

@@ -137,6 +137,9 @@ def _judge_end(start: Row, log: LogCheck) -> list[Finding]:
     found = []
     if log.digest and log.position == start["position"] and log.digest != start["digest"]:
         found.append(Finding("ledgers", key, "digest, of its newest event", log.digest.hex(), start["digest"].hex()))
+    if log.position == start["position"] and log.deleted_at != start["deleted_at"]:
+        words = [str(time or "") for time in (log.deleted_at, start["deleted_at"])]
+        found.append(Finding("ledgers", key, "deleted_at, by its newest event", *words))
     if log.time is not None and finite(start["event_time"]) < log.time:
         found.append(Finding("ledgers", key, "event_time", f"{log.time} or later", str(start["event_time"])))
     return found

@@ -1,6 +1,6 @@
 -- What is wrong with accounts that were created up to a position: by their first version, by the event that created
--- them, by their currency's exponent and by the history of their limits.
--- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[]
+-- them, by their currency's exponent, which is ISO's or fixed by the ledger, and by the history of their limits.
+-- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 iso_exponents jsonb
 WITH pruned AS (
     SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
 )
@@ -27,7 +27,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS e ON true
 LEFT JOIN LATERAL (
-    SELECT currency_exponent
+    SELECT currency_exponent::text AS exponent
     FROM currencies
     WHERE ledger_id = $1::uuid AND currency = a.currency
     LIMIT 1
@@ -53,7 +53,11 @@ CROSS JOIN LATERAL (
         ('created_at, the time of its event', coalesce(e.time, a.created_at)::text, a.created_at::text),
         (
             'currency_exponent',
-            coalesce(c.currency_exponent, a.currency_exponent)::text,
+            CASE
+                WHEN a.currency_exponent::text IN (c.exponent, $4::jsonb ->> a.currency)
+                    THEN a.currency_exponent::text
+                ELSE coalesce(c.exponent, $4::jsonb ->> a.currency, 'one that the ledger fixed')
+            END,
             a.currency_exponent::text
         ),
         ('limits, the newest of their history', h.limits::text, a.limits::text)

@@ -4,7 +4,7 @@
 SELECT
     l.position, l.digest, l.event_time, l.epoch, l.created_at, clock_timestamp() AS now,
     coalesce(c.position, 0) AS checkpoint_position, coalesce(c.digest, sha256('')) AS checkpoint_digest,
-    l.monitor_count,
+    l.monitor_count, l.deleted_at,
     (SELECT count(*) FROM monitors m WHERE m.ledger_id = $1::uuid AND m.deleted_at IS NULL) AS monitors,
     (SELECT e.position FROM events e WHERE e.ledger_id = $1::uuid ORDER BY e.position DESC LIMIT 1) AS newest_position
 FROM ledgers l
