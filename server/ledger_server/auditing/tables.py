@@ -20,8 +20,9 @@
 | category_accounts    | the events by which the account came and left                                              |
 | category_nestings    | the events by which the category came and left                                             |
 
-Rows of positions after the one that the verification began at are left out, so it may take hours beside writers. The
-newest versions of transactions come before the replaced ones, or one that is replaced meanwhile could be missed.
+Rows of positions after the one that the verification began at are left out, or held against what one commit wrote with
+them, which every snapshot has; so it may take hours beside writers. The newest versions of transactions come before the
+replaced ones, or one that is replaced meanwhile could be missed.
 """
 
 from __future__ import annotations

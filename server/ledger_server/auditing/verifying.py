@@ -23,7 +23,7 @@ from ledger_server.storage.rows import Row
 PROGRESS_SECONDS = 0.2
 # More at once would keep the readers' connections from those who read.
 VERIFICATIONS_MAX = 2
-# The log, the tables, and the categories.
+# The log, the tables, and the balances of categories.
 CHECKS_TOTAL = 1 + len(CHECKS) + 1
 
 
@@ -111,7 +111,7 @@ async def _steps(
             yield Progress(check.name, done, CHECKS_TOTAL, rows, fraction), findings
     async for rows, findings, last_id in walk_categories(pool, asked.ledger_id, position):
         fraction = fraction_of(last_id, finite(start["created_at"]), start["now"])
-        yield Progress("categories", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
+        yield Progress("category_balances", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
     yield Progress("", CHECKS_TOTAL, CHECKS_TOTAL, 0, 1.0), []
 
 
