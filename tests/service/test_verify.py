@@ -890,7 +890,22 @@ async def test_books_are_sound_while_they_are_written(client: LedgerClient) -> N
             count += 3
         return count
 
-    writers = [asyncio.create_task(write()) for _ in range(8)]
+    async def come_and_go() -> int:
+        count = 0
+        outer = await client.create_category(ledger.id, "Outer", normal_balance="debit", currency="USD")
+        await client.add_category_member(ledger.id, outer, account=accounts[0])
+        while writing:
+            unit: dict[str, Any] = {"normal_balance": "debit", "currency": "USD"}
+            inner = await client.create_category(ledger.id, "Inner", parents=[outer.id], **unit)
+            guest = await client.create_account(ledger.id, "Guest", categories=[inner.id], **unit)
+            await client.add_category_member(ledger.id, inner, account=accounts[0])
+            await client.remove_category_member(ledger.id, inner, account=guest)
+            await client.delete_account(ledger.id, guest)
+            await client.delete_category(ledger.id, inner)
+            count += 6
+        return count
+
+    writers = [asyncio.create_task(work()) for work in [write] * 7 + [come_and_go]]
     digest = await client.get_log_digest(ledger.id)
     for _ in range(5):
         result = await client.verify_ledger(ledger.id, known_digest=digest)
