@@ -187,6 +187,18 @@ async def test_a_deleted_ledger_takes_no_writes_from_a_server_that_remembers_it(
     assert await client.delete_ledger(ledger.id, request_id=request_id) == deleted
 
 
+async def test_a_ledger_is_deleted_right_behind_what_empties_it(client: LedgerClient, ledger: Ledger) -> None:
+    one, other = await account(client, ledger), await account(client, ledger)
+    pending = await move(client, ledger, one, other, 5, pending=True)
+    # While the first is being written the others come together.
+    busy = asyncio.gather(*[client.update_ledger(ledger.id, name=name) for name in ("Busy", "Busier")])
+    archived, deleted = await asyncio.gather(
+        client.archive_transaction(ledger.id, pending), client.delete_ledger(ledger.id)
+    )
+    await busy
+    assert (archived.position, deleted.position) == (pending.position + 3, pending.position + 4)
+
+
 async def test_a_deleted_ledger_is_found_by_nothing(client: LedgerClient, ledger: Ledger) -> None:
     one, other = await account(client, ledger), await account(client, ledger)
     transaction = await move(client, ledger, one, other, 5)

@@ -134,19 +134,11 @@ def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect
 
 
 def delete_ledger(book: Book, command: DeleteLedger, time: datetime) -> Effect:
-    """Of accounts that nobody in this batch names, it was looked up whether they are empty."""
-    standing = [version.account.id for version in book.accounts.values() if not is_empty(version)]
-    standing += [
-        transaction.entry_set.entries[0].after.account.id
-        for transaction in book.transactions.values()
-        if transaction.status == TransactionStatus.PENDING
-    ]
+    """It is alone in its batch, so what was looked up before still holds."""
     if book.not_empty_account_id is not None:
-        standing.append(book.not_empty_account_id)
-    if standing:
         raise LedgerNotEmpty(
             "only a ledger whose balances are zero and in which nothing is pending can be deleted",
-            metadata={"account_id": standing[0]},
+            metadata={"account_id": book.not_empty_account_id},
         )
     ledger = replace(book.ledger, deleted_at=time, updated_at=time)
     return Effect(command, EventKind.LEDGER_DELETED, book.position + 1, time, ledger=ledger)

@@ -125,7 +125,7 @@ class Book:
     transaction_ids: dict[str, str] = field(default_factory=dict)
     # Entries that commands of this batch name, by id.
     entries: dict[str, ListedEntry] = field(default_factory=dict)
-    # An account that is not empty, before this batch; looked for if the ledger is to be deleted.
+    # An account that is not empty; looked for if the ledger is to be deleted.
     not_empty_account_id: str | None = None
     # Of entries of which something is reversed: by entry id. And of which transactions that is known.
     reversed: dict[str, Reversed] = field(default_factory=dict)

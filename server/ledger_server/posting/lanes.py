@@ -22,6 +22,7 @@ from ledger_server.domain.commands import (
     Batch,
     Command,
     CreateTransaction,
+    DeleteLedger,
     PartialPostTransaction,
     PostTransaction,
     ReverseTransaction,
@@ -218,7 +219,7 @@ class Lanes:
         arrived = time.monotonic()
         lane.admit(arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, nests_categories(commands[0])))
+        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, _is_alone(commands[0])))
         lane.waiting += len(commands)
         self._unanswered += len(commands)
         self._unanswered_entries += entry_count
@@ -341,6 +342,11 @@ def _fail(tickets: Iterable[_Ticket], error: Exception) -> None:
     for ticket in tickets:
         if not ticket.answers.done():
             ticket.answers.set_exception(error)
+
+
+def _is_alone(command: Command) -> bool:
+    """Whether it is decided by what was looked up before its batch, so that no other command may come between."""
+    return isinstance(command, DeleteLedger) or nests_categories(command)
 
 
 def _mark(commands: Sequence[Command]) -> None:
