@@ -49,14 +49,15 @@ _REMEMBERED_ACCOUNTS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The balances of all watched accounts at one position; the events that follow are those after it."""
+    """The balances of all that is watched at one position; the events that follow are those after it."""
 
     position: int
     epoch: str
     accounts: Mapping[str, AccountBalances]
     """By account id."""
     categories: Mapping[str, CategoryBalances] = field(default_factory=dict)
-    """Of the watched categories, by category id; empty when accounts are announced that came under one."""
+    """Of the watched categories, or of all if it is the whole ledger, by category id; empty when accounts are announced
+    that came under one."""
 
 
 WatchMessage = Snapshot | Event | ConflatedChanges | Heartbeat

@@ -321,8 +321,9 @@ class WatchBalancesRequest(_message.Message):
     epoch: _builtins.str
     """The epoch of after_position; a stale one is FAILED_PRECONDITION (EPOCH_CHANGED). Empty: not checked."""
     snapshot: _builtins.bool
-    """First send the watched accounts' balances, all at one position, then the changes after it. INVALID_ARGUMENT
-    together with after_position.
+    """First send the balances of all that is watched, all at one position, each account and category once, then the changes
+    after it; of a whole ledger also those of all its categories but the deleted ones. INVALID_ARGUMENT together with
+    after_position.
     """
     conflate: _builtins.bool
     """Fold the changes of events that wait for a reader who falls behind, account by account; what the reader keeps up
@@ -449,7 +450,7 @@ Global___AccountBalances: _TypeAlias = AccountBalances  # noqa: Y015
 
 @_typing.final
 class BalancesSnapshot(_message.Message):
-    """A part of the snapshot; there may be many, all at one position."""
+    """A part of the snapshot; there may be many, all at one position, and empty ones among them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -39,7 +39,7 @@ from ledger_server.events.log import (
 from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.events.tailer import Tailer
-from ledger_server.events.under import read_categories_at, read_joining, read_watched_at
+from ledger_server.events.under import read_joining, read_watched_at
 from ledger_server.storage.pool import Pool, read_pool
 
 __all__ = ["Hub", "Watch"]
@@ -214,10 +214,6 @@ class Hub:
             self._tasks.pop(tailer).cancel()
 
     async def _snapshot(self, watch: Watch, subscription: Subscription, head: Head) -> AsyncGenerator[bytes, None]:
-        if watch.category_ids:
-            async with self._reading():
-                own = await read_categories_at(self._pool, watch.ledger_id, watch.category_ids, head.position)
-            yield messages.snapshot_part(head.position, head.epoch, (), own)
         parts = aiter(read_watched_at(self._pool, watch, head.position))
         while True:
             if subscription.error is not None:
@@ -226,7 +222,7 @@ class Hub:
                 part = await anext(parts, None)
             if part is None:
                 break
-            yield messages.snapshot_part(head.position, head.epoch, part)
+            yield messages.snapshot_part(head.position, head.epoch, part.accounts, part.categories)
         yield messages.snapshot_complete(head.position, head.epoch)
 
     async def _packed(

@@ -11,7 +11,8 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import Pool
 from ledger_server.storage.rows import account_version_from
 
-PART_ACCOUNTS_MAX = 1_000
+# Accounts, or categories, of a part.
+PART_MAX = 1_000
 
 
 async def read_balances_at(
@@ -23,17 +24,23 @@ async def read_balances_at(
     """
     chosen = sorted(account_ids)
     if chosen:
-        for start in range(0, len(chosen), PART_ACCOUNTS_MAX):
-            yield await load_part_at(pool, ledger_id, chosen[start : start + PART_ACCOUNTS_MAX], position)
+        for start in range(0, len(chosen), PART_MAX):
+            yield await load_part_at(pool, ledger_id, chosen[start : start + PART_MAX], position)
         return
+    async for ids in read_ids_at(pool, sql.list_account_ids_at, ledger_id, position):
+        yield await load_part_at(pool, ledger_id, ids, position)
+
+
+async def read_ids_at(pool: Pool, statement: str, ledger_id: str, position: int) -> AsyncIterator[list[str]]:
+    """All ids that a statement lists of a ledger at a position, in parts."""
     last_id: str | None = NIL_ID
     while last_id is not None:
         async with answering(pool) as connection:
-            rows = await connection.fetch(sql.list_account_ids_at, ledger_id, last_id, position, PART_ACCOUNTS_MAX)
-        ids = [row["account_id"] for row in rows]
+            rows = await connection.fetch(statement, ledger_id, last_id, position, PART_MAX)
+        ids = [row[0] for row in rows]
         if ids:
-            yield await load_part_at(pool, ledger_id, ids, position)
-        last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
+            yield ids
+        last_id = ids[-1] if len(ids) == PART_MAX else None
 
 
 async def load_part_at(pool: Pool, ledger_id: str, account_ids: Iterable[str], position: int) -> list[AccountVersion]:

@@ -1,59 +1,80 @@
-"""Balances of categories and of the accounts under them, as they stood at a position, for who watches categories."""
+"""Balances of what is watched as they stood at a position: accounts, categories, and the accounts under them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import NamedTuple
 
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import AccountVersion, CategoryVersion
 from ledger_server.events.log import answering
 from ledger_server.events.messages import Joining
-from ledger_server.events.snapshot import PART_ACCOUNTS_MAX, load_part_at, read_balances_at
+from ledger_server.events.snapshot import PART_MAX, load_part_at, read_balances_at, read_ids_at
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Pool
 from ledger_server.storage.rows import category_version_from
 
 
-async def read_categories_at(
-    pool: Pool, ledger_id: str, category_ids: Iterable[str], position: int
+class Part(NamedTuple):
+    """A part of a snapshot."""
+
+    accounts: Sequence[AccountVersion] = ()
+    categories: Sequence[CategoryVersion] = ()
+
+
+async def read_watched_at(pool: Pool, watch: Watch, position: int) -> AsyncIterator[Part]:
+    """The balances of all that is watched at a position, in parts; whatever is watched is in one of them."""
+    ledger_id = watch.ledger_id
+    async for categories in _read_categories_at(pool, watch, position):
+        yield Part(categories=categories)
+    if watch.account_ids or not watch.category_ids:
+        async for accounts in read_balances_at(pool, ledger_id, watch.account_ids, position):
+            yield Part(accounts)
+    if watch.category_ids:
+        async for accounts in _read_under_at(pool, ledger_id, watch.category_ids, position, but=watch.account_ids):
+            yield Part(accounts)
+
+
+async def _read_categories_at(pool: Pool, watch: Watch, position: int) -> AsyncIterator[list[CategoryVersion]]:
+    """The balances of the watched categories at a position, those of all if the whole ledger is watched, in parts."""
+    if watch.category_ids:
+        yield await _load_categories_at(pool, watch.ledger_id, watch.category_ids, position)
+    elif not watch.account_ids:
+        async for ids in read_ids_at(pool, sql.list_category_ids_at, watch.ledger_id, position):
+            yield await _load_categories_at(pool, watch.ledger_id, ids, position)
+
+
+async def _load_categories_at(
+    pool: Pool, ledger_id: str, category_ids: Collection[str], position: int
 ) -> list[CategoryVersion]:
-    """The balances of these categories at a position."""
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.load_categories_at, ledger_id, list(category_ids), position)
     return [category_version_from(row) for row in rows]
 
 
-async def read_balances_under_at(
-    pool: Pool, ledger_id: str, category_ids: Iterable[str], position: int, balances_position: int
+async def _read_under_at(
+    pool: Pool, ledger_id: str, category_ids: Collection[str], position: int, *, but: Collection[str] = ()
 ) -> AsyncIterator[list[AccountVersion]]:
-    """The accounts under these categories at a position, with their balances at another, in parts.
+    """The balances of the accounts under these categories at a position, but for some, each once, in parts.
 
-    One that is in several of them comes as often.
+    An account comes with the first category that it is directly in. A part of which nothing is left is empty: a reader
+    who hears nothing for long takes the connection for lost.
     """
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.list_categories_under_at, ledger_id, list(category_ids), position)
-    for row in rows:
+    under = [row["category_id"] for row in rows]
+    for n, category_id in enumerate(under):
         last_id: str | None = NIL_ID
         while last_id is not None:
             async with answering(pool) as connection:
                 page = await connection.fetch(
-                    sql.list_account_ids_in_at, ledger_id, row["category_id"], last_id, position, PART_ACCOUNTS_MAX
+                    sql.list_account_ids_in_at, ledger_id, category_id, last_id, position, PART_MAX, under[:n]
                 )
-            ids = [each["account_id"] for each in page]
-            if ids:
-                yield await load_part_at(pool, ledger_id, ids, balances_position)
-            last_id = ids[-1] if len(ids) == PART_ACCOUNTS_MAX else None
-
-
-async def read_watched_at(pool: Pool, watch: Watch, position: int) -> AsyncIterator[list[AccountVersion]]:
-    """The balances of all accounts that are watched, themselves or under a category, at a position, in parts."""
-    if watch.account_ids or not watch.category_ids:
-        async for part in read_balances_at(pool, watch.ledger_id, watch.account_ids, position):
-            yield part
-    if watch.category_ids:
-        async for part in read_balances_under_at(pool, watch.ledger_id, watch.category_ids, position, position):
-            yield part
+            ids = [row["account_id"] for row in page if not row["is_in_other"] and row["account_id"] not in but]
+            if page:
+                yield await load_part_at(pool, ledger_id, ids, position) if ids else []
+            last_id = page[-1]["account_id"] if len(page) == PART_MAX else None
 
 
 async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIterator[list[AccountVersion]]:
@@ -61,6 +82,5 @@ async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIte
     if joining.account is not None:
         yield [joining.account]
         return
-    at = joining.position
-    async for part in read_balances_under_at(pool, ledger_id, [joining.category_id], at, at):
+    async for part in _read_under_at(pool, ledger_id, [joining.category_id], joining.position):
         yield part
