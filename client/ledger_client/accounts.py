@@ -313,6 +313,7 @@ class AccountCalls(Connection):
 
         Raises:
             AccountNotFound: no such account in this ledger.
+            AccountDeleted: it is deleted, for good.
             ExternalIdTaken: another account has the external id.
             AccountNotEmpty: it cannot be closed while something is posted or pending on it.
         """

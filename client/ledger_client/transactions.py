@@ -52,6 +52,7 @@ class TransactionCalls(Connection):
             AccountNotFound: an account is not in this ledger.
             ExternalIdTaken: another non-archived transaction has the external id.
             LockVersionMismatch: an account is not at the version its entry demands.
+            AccountDeleted: an account is deleted, for good.
             AccountNotOpen: an account is frozen for this direction, or closed.
             PeriodClosed: the books are closed at its effective_at.
             LimitExceeded: a standing limit of an account would be exceeded.

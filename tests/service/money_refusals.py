@@ -203,6 +203,27 @@ ROWS = [
         "",
     ),
     failed(
+        "a posting on a deleted account",
+        "CreateTransaction",
+        lambda b: b.create([b.line(b.deleted, DEBIT), b.line(b.revenue, CREDIT)]),
+        "ACCOUNT_DELETED",
+        "account_id",
+    ),
+    failed(
+        "new entries on a deleted account",
+        "UpdateTransaction",
+        lambda b: b.update(b.pending, entries=[b.line(b.deleted, DEBIT), b.line(b.revenue, CREDIT)]),
+        "ACCOUNT_DELETED",
+        "account_id",
+    ),
+    failed(
+        "a posting with entries on a deleted account",
+        "PostTransaction",
+        lambda b: b.post(b.pending, entries=[b.line(b.deleted, DEBIT), b.line(b.revenue, CREDIT)]),
+        "ACCOUNT_DELETED",
+        "account_id",
+    ),
+    failed(
         "a posting beyond a standing limit",
         "CreateTransaction",
         lambda b: b.create([b.line(b.limited, DEBIT, "6"), b.line(b.revenue, CREDIT, "6")], status=POSTED),

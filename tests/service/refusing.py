@@ -48,6 +48,7 @@ class Books:
     accounts_page_token: str
     transactions_page_token: str
     frozen: str
+    deleted: str
     limited: str
     monitor: str
     deleted_monitor: str
@@ -201,6 +202,8 @@ async def new_books(client: LedgerClient) -> Books:
     )
     frozen = await client.create_account(ledger.id, "Frozen", normal_balance="debit", currency="USD")
     await client.update_account(ledger.id, frozen, status="frozen")
+    deleted = await client.create_account(ledger.id, "Deleted", normal_balance="debit", currency="USD")
+    await client.delete_account(ledger.id, deleted.id)
     limited = await client.create_account(
         ledger.id, "Limited", normal_balance="debit", currency="USD", limits=limits(posted_max=5)
     )
@@ -246,6 +249,7 @@ async def new_books(client: LedgerClient) -> Books:
         accounts.next_page_token,
         transactions.next_page_token,
         frozen.id,
+        deleted.id,
         limited.id,
         monitor.id,
         deleted_monitor.id,

@@ -12,7 +12,6 @@ from ledger_client import (
     AccountDeleted,
     AccountNotEmpty,
     AccountNotFound,
-    AccountNotOpen,
     EntryNotFound,
     Event,
     EventKind,
@@ -22,6 +21,7 @@ from ledger_client import (
     LedgerClient,
     LedgerNotEmpty,
     LedgerNotFound,
+    LockVersionMismatch,
     NotFound,
     Outcome,
     Transaction,
@@ -121,7 +121,7 @@ async def test_a_deleted_account_takes_no_entries_and_never_changes_again(client
     gone, other = await account(client, ledger), await account(client, ledger)
     request_id = new_request_id()
     deleted = await client.delete_account(ledger.id, gone.id, request_id=request_id)
-    with pytest.raises(AccountNotOpen, match="deleted"):
+    with pytest.raises(AccountDeleted):
         await move(client, ledger, gone, other, 5)
     for change in ({"status": "open"}, {"name": "B"}):
         with pytest.raises(AccountDeleted):
@@ -131,6 +131,29 @@ async def test_a_deleted_account_takes_no_entries_and_never_changes_again(client
     outcome = Outcome()
     assert await client.delete_account(ledger.id, gone.id, request_id=request_id, outcome=outcome) == deleted
     assert outcome.replayed
+
+
+async def test_of_accounts_that_are_not_open_the_deleted_one_is_the_reason(
+    client: LedgerClient, ledger: Ledger
+) -> None:
+    """For nothing opens it again. It has the rank of an account's status among the reasons, and is stored like them."""
+    frozen, gone, other = [await account(client, ledger) for _ in range(3)]
+    await client.update_account(ledger.id, frozen, status="frozen")
+    await client.delete_account(ledger.id, gone.id)
+    lines = [debit(frozen, 5), credit(gone, 5)]
+    request_id = new_request_id()
+    for _ in range(2):
+        with pytest.raises(AccountDeleted, match=f"account {gone.id} is deleted") as caught:
+            await client.create_transaction(ledger.id, lines, request_id=request_id)
+        assert caught.value.metadata == {"account_id": gone.id}
+        assert [(v.rule, v.account_id, v.description) for v in caught.value.violations] == [
+            ("ACCOUNT_STATUS", frozen.id, "is frozen"),
+            ("ACCOUNT_STATUS", gone.id, "is deleted"),
+        ]
+    with pytest.raises(AccountDeleted):
+        await client.create_transaction(ledger.id, lines, archive_on_condition_failure=True)
+    with pytest.raises(LockVersionMismatch):
+        await client.create_transaction(ledger.id, [debit(other, 5, lock_version=7), credit(gone, 5)])
 
 
 async def test_an_account_is_deleted_in_the_batch_that_creates_it(client: LedgerClient, ledger: Ledger) -> None:

@@ -879,8 +879,8 @@ Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
 @_typing.final
 class DeleteAccountRequest(_message.Message):
     """Deletes an account, for good. Its posted amount must be zero and nothing pending on it (ACCOUNT_NOT_EMPTY), as for
-    closing. From then on it takes no entries, cannot be changed (ACCOUNT_DELETED) or named by its external id, which is
-    free again. By its id it is still read, with all its history.
+    closing. From then on it takes no entries and cannot be changed (ACCOUNT_DELETED), nor be named by its external id, which
+    is free again. By its id it is still read, with all its history.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

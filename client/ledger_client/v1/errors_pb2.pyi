@@ -120,7 +120,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
     """
     ERROR_REASON_ACCOUNT_DELETED: _ErrorReason.ValueType  # 120
-    """FAILED_PRECONDITION. The account is deleted, for good.
+    """FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
     Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
     """
     ERROR_REASON_LEDGER_NOT_EMPTY: _ErrorReason.ValueType  # 121
@@ -304,7 +304,7 @@ ERROR_REASON_PRUNING_NOT_ALLOWED: ErrorReason.ValueType  # 130
 Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
 """
 ERROR_REASON_ACCOUNT_DELETED: ErrorReason.ValueType  # 120
-"""FAILED_PRECONDITION. The account is deleted, for good.
+"""FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
 Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
 """
 ERROR_REASON_LEDGER_NOT_EMPTY: ErrorReason.ValueType  # 121

@@ -364,7 +364,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAccount(self, request, context):
-        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY.
+        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, EXTERNAL_ID_TAKEN,
+        ACCOUNT_NOT_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -372,7 +373,8 @@ class LedgerServiceServicer(object):
 
     def CreateTransaction(self, request, context):
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
+        LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
+        CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

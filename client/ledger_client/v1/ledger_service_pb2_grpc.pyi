@@ -76,10 +76,13 @@ class LedgerServiceStub:
     Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
     """
     UpdateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]
-    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
+    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, EXTERNAL_ID_TAKEN,
+    ACCOUNT_NOT_EMPTY.
+    """
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
+    LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
+    CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
@@ -209,10 +212,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
     """
     UpdateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.UpdateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
-    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
+    """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, EXTERNAL_ID_TAKEN,
+    ACCOUNT_NOT_EMPTY.
+    """
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
+    LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
+    CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]  # type: ignore[assignment]
     """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
@@ -417,7 +423,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.UpdateAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
-        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN, ACCOUNT_NOT_EMPTY."""
+        """Changes what is not money about an account. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, EXTERNAL_ID_TAKEN,
+        ACCOUNT_NOT_EMPTY.
+        """
 
     @_abc_1.abstractmethod
     def CreateTransaction(
@@ -426,7 +434,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
         """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED, CATEGORY_NOT_FOUND.
+        LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
+        CATEGORY_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -102,9 +102,11 @@ def entry_not_found(entry_id: str) -> EntryNotFound:
     return EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
 
 
-def refuse_deleted(account: Account) -> None:
+def refuse_deleted(account: Account, violations: Sequence[Violation] = ()) -> None:
     if account.deleted_at is not None:
-        raise AccountDeleted("the account is deleted, for good", metadata={"account_id": account.id})
+        raise AccountDeleted(
+            f"account {account.id} is deleted, for good", metadata={"account_id": account.id}, violations=violations
+        )
 
 
 def ledger_not_found(ledger_id: str) -> LedgerNotFound:
@@ -219,23 +221,28 @@ def refuse_lock_versions(demands: Sequence[Demand]) -> None:
 
 
 def refuse_account_status(book: Book, legs: Iterable[tuple[str, Direction]]) -> None:
-    """Frozen and closed accounts take no entries; `legs` are those to be written, by account id."""
+    """Frozen, closed and deleted accounts take no entries; `legs` are those to be written, by account id."""
     closed = {
-        account.id: account.status
+        account.id: account
         for account_id, direction in legs
         if (account := book.accounts[account_id].account).status != AccountStatus.OPEN
         and not account.status.takes(direction)
     }
-    if closed:
-        first, status = next(iter(closed.items()))
-        raise AccountNotOpen(
-            f"account {first} is {_status_words(book, first)}",
-            metadata={"account_id": first, "status": status.name},
-            violations=[
-                Violation(f"accounts/{one}", f"is {_status_words(book, one)}", "ACCOUNT_STATUS", account_id=one)
-                for one in closed
-            ],
-        )
+    if not closed:
+        return
+    violations = [
+        Violation(f"accounts/{one.id}", f"is {_status_words(one)}", "ACCOUNT_STATUS", account_id=one.id)
+        for one in closed.values()
+    ]
+    # One that is deleted is the reason before the others are, for nothing opens it again.
+    for account in closed.values():
+        refuse_deleted(account, violations)
+    first = next(iter(closed.values()))
+    raise AccountNotOpen(
+        f"account {first.id} is {_status_words(first)}",
+        metadata={"account_id": first.id, "status": first.status.name},
+        violations=violations,
+    )
 
 
 def refuse_closed_period(book: Book, effective_at: datetime) -> None:
@@ -348,6 +355,5 @@ def _would_be(kind: BalanceKind, operator: Operator, seen: int, demanded: int) -
     )
 
 
-def _status_words(book: Book, account_id: str) -> str:
-    account = book.accounts[account_id].account
+def _status_words(account: Account) -> str:
     return "deleted" if account.deleted_at else account.status.name.lower().replace("_", " ")
