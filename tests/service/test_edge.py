@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from structlog.testing import capture_logs
 
 from ledger_client import (
@@ -83,24 +83,46 @@ async def test_a_stopping_service_says_first_that_it_no_longer_serves(database: 
             await stopping
 
 
-async def test_reflection_lists_the_services_and_describes_ours(server: Server) -> None:
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_lists_the_services_and_describes_each(server: Server, version: str) -> None:
     async with channel_to(server.address) as channel:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
-        requests = [
+        listed, described = await reflect(
+            channel,
+            version,
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE.full_name),
-        ]
-        listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
-    names = {service.name for service in listed.list_services_response.service}
-    assert names == {
-        SERVICE.full_name,
-        "ledger.v1.LedgerAdminService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-    }
-    files = [FileDescriptorProto.FromString(data) for data in described.file_descriptor_response.file_descriptor_proto]
-    methods = {method.name for file in files for service in file.service for method in service.method}
-    assert methods == {method.name for method in SERVICE.methods}
+        )
+        names = {service.name for service in listed.list_services_response.service}
+        assert names == {
+            SERVICE.full_name,
+            "ledger.v1.LedgerAdminService",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
+        }
+        assert methods_of(described, SERVICE.full_name) == {method.name for method in SERVICE.methods}
+        # Tools that show all services give up at one that nothing is said of.
+        requests = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in sorted(names)]
+        for name, answer in zip(sorted(names), await reflect(channel, version, *requests), strict=True):
+            assert methods_of(answer, name)
+
+
+async def reflect(
+    channel: grpc.aio.Channel, version: str, *requests: reflection_pb2.ServerReflectionRequest
+) -> list[reflection_pb2.ServerReflectionResponse]:
+    """What reflection answers: the messages of both versions are the same on the wire."""
+    call = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    return [answer async for answer in call(iter(requests))]
+
+
+def methods_of(answer: reflection_pb2.ServerReflectionResponse, service_name: str) -> set[str]:
+    files = [FileDescriptorProto.FromString(data) for data in answer.file_descriptor_response.file_descriptor_proto]
+    services = [(f"{file.package}.{service.name}", service) for file in files for service in file.service]
+    return {method.name for name, service in services if name == service_name for method in service.method}
 
 
 @pytest.mark.parametrize("method", [method.name for method in SERVICE.methods if not method.client_streaming])

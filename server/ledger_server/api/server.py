@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from ledger_client.v1 import admin_service_pb2, ledger_service_pb2
 from ledger_server.api.admin_service import LedgerAdminService
@@ -15,6 +14,7 @@ from ledger_server.api.calls import method_handlers
 from ledger_server.api.door import Door
 from ledger_server.api.health import Health
 from ledger_server.api.listening import ListenError, check_address
+from ledger_server.api.reflection import add_reflection
 from ledger_server.api.service import LedgerService
 from ledger_server.events.hub import Hub
 
@@ -70,8 +70,7 @@ async def serving(
         (method_handlers(_SERVICE, service, door), method_handlers(_ADMIN_SERVICE, admin_service, door))
     )
     health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
-    names = (_SERVICE.full_name, _ADMIN_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+    add_reflection(server, (_SERVICE.full_name, _ADMIN_SERVICE.full_name, health.SERVICE_NAME))
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError:
