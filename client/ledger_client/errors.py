@@ -114,11 +114,11 @@ class LedgerError(Exception):
         self.retry_delay = retry_delay
 
     def __str__(self) -> str:
-        """``EXTERNAL_ID_TAKEN: <message> (<violations>)``."""
+        """``CONDITION_FAILED: <message> (<violations>)``, without the violation that the message says."""
         text = f"{self.reason or self.code.name}: {self.message}"
-        if self.violations:
-            text += " (" + "; ".join(f"{v.subject}: {v.description}" for v in self.violations) + ")"
-        return text
+        violations = [f"{v.subject}: {v.description}" for v in self.violations]
+        further = [violation for violation in violations if violation != self.message]
+        return f"{text} ({'; '.join(further)})" if further else text
 
 
 def is_lost_connection(error: LedgerError) -> bool:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger_client import LedgerClient, Unavailable, commands
+from ledger_client import ExternalId, LedgerClient, Unavailable, commands
 from tests.conftest import Server
 
 LEDGERCTL = Path(sys.executable).parent / "ledgerctl"
@@ -142,6 +142,18 @@ async def test_refused_lines_are_told_by_their_numbers(books: Books, tmp_path: P
     assert len(told) == 21
     assert told[-1] == "and 11 more were refused"
     await books.have(2)
+
+
+async def test_what_is_wrong_is_said_once(books: Books, tmp_path: Path) -> None:
+    nowhere = await books._replace(ledger_id="x").ctl(written(tmp_path / "a.jsonl", [line(0)]))
+    assert nowhere.err.splitlines()[1] == "ledgerctl: INVALID_FIELD: ledger_id: must be a UUID"
+
+    demanding = json.loads(line(0))
+    demanding["entries"][1]["conditions"] = [{"balance": "posted", "operator": ">=", "amount": 5}]
+    run = await books.ctl(written(tmp_path / "b.jsonl", [json.dumps(demanding)]))
+    revenue = await books.client.get_account(books.ledger_id, ExternalId("revenue"))
+    broken = "posted would be 1, demanded ≥ 5, short by 4, at lock_version 0"
+    assert run.err.splitlines()[1:] == [f"line 1: CONDITION_FAILED: accounts/{revenue.id}: {broken}"]
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,20 @@ def test_a_status_with_all_details_loses_none() -> None:
     assert str(error) == "INVALID_FIELD: one field is wrong (entries[1].amount: has a sign; a-1: -5 < 0)"
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["name"], "INVALID_FIELD: name: is required"),
+        (["name", "currency"], "INVALID_FIELD: name: is required (currency: is required)"),
+        (["currency", "limits"], "INVALID_FIELD: name: is required (currency: is required; limits: is required)"),
+    ],
+    ids=["one", "the first of two", "none"],
+)
+def test_a_violation_that_the_message_says_is_said_once(fields: list[str], said: str) -> None:
+    violations = tuple(Violation(field, "", "is required") for field in fields)
+    assert str(InvalidField("name: is required", reason="INVALID_FIELD", violations=violations)) == said
+
+
 def test_the_details_of_a_failed_call_come_from_its_trailer() -> None:
     sent = status(code_pb2.ALREADY_EXISTS, "taken", info("EXTERNAL_ID_TAKEN", held_by="t-1"))
     error = error_from_rpc(rpc_error(grpc.StatusCode.ALREADY_EXISTS, "taken", sent.SerializeToString()))
