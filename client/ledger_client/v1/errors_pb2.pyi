@@ -438,21 +438,24 @@ class RuleViolation(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     CATEGORY_ID_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """`BALANCE_CONDITION`, `BALANCE_LIMIT`, `LOCK_VERSION`."""
+    """`BALANCE_CONDITION`, `CATEGORY_CONDITION` and `BALANCE_LIMIT` carry a balance, `seen`, `demanded` and `shortfall`.
+    `LOCK_VERSION` carries the version `seen` and the one `demanded`. `AMOUNT`, of an entry of the account, carries what is
+    left of it as `seen`, what was asked for as `demanded`, and `shortfall`. `ACCOUNT_STATUS` carries the account only.
+    """
     account_id: _builtins.str
     """The account; empty if it is a category."""
     balance: _balances_pb2.BalanceKind.ValueType
-    """The balance it is about, for conditions and limits."""
+    """The balance it is about, for conditions and limits; else unspecified."""
     operator: _balances_pb2.Operator.ValueType
-    """`<seen> <operator> <demanded>` does not hold."""
+    """`<seen> <operator> <demanded>` does not hold; unspecified for amounts and statuses."""
     seen: _builtins.str
-    """What the balance would be after the command, or the lock_version seen."""
+    """What the balance would be after the command, the lock_version seen, or what is left of an entry."""
     demanded: _builtins.str
     """What was demanded."""
     shortfall: _builtins.str
-    """How far off: |demanded - seen|; empty for versions."""
+    """How far off: |demanded - seen|; empty for versions and statuses."""
     lock_version: _builtins.int
-    """The account's lock_version before the command."""
+    """The account's lock_version before the command; absent for categories, amounts and statuses."""
     retryable: _builtins.bool
     """Whether deciding again on fresh data, or waiting for other postings, can help."""
     category_id: _builtins.str

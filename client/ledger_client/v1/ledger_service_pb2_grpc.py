@@ -381,7 +381,9 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchWriteTransactions(self, request, context):
-        """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands.
+        """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
+        the 4 MiB that gRPC's clients take by default, and the shipped one 64: raise `max_receive_message_length`. What a
+        client does not take is written all the same. Errors: those of the commands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -409,15 +411,15 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PartialPostTransaction(self, request, context):
-        """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED.
+        """Posts a part of a pending transaction. Errors: those of PostTransaction, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReverseTransaction(self, request, context):
-        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
-        CreateTransaction.
+        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_POSTED,
+        VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,7 +85,10 @@ class LedgerServiceStub:
     CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]
-    """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
+    """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
+    the 4 MiB that gRPC's clients take by default, and the shipped one 64: raise `max_receive_message_length`. What a
+    client does not take is written all the same. Errors: those of the commands.
+    """
     UpdateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]
     """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
     PostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]
@@ -93,10 +96,10 @@ class LedgerServiceStub:
     ArchiveTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
     PartialPostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]
-    """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+    """Posts a part of a pending transaction. Errors: those of PostTransaction, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED."""
     ReverseTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ReverseTransactionRequest, _transactions_pb2.Transaction]
-    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
-    CreateTransaction.
+    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_POSTED,
+    VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
@@ -221,7 +224,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     CATEGORY_NOT_FOUND.
     """
     BatchWriteTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]  # type: ignore[assignment]
-    """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
+    """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
+    the 4 MiB that gRPC's clients take by default, and the shipped one 64: raise `max_receive_message_length`. What a
+    client does not take is written all the same. Errors: those of the commands.
+    """
     UpdateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
     PostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
@@ -229,10 +235,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ArchiveTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
     PartialPostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+    """Posts a part of a pending transaction. Errors: those of PostTransaction, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED."""
     ReverseTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ReverseTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
-    CreateTransaction.
+    """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_POSTED,
+    VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
@@ -444,7 +450,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.BatchWriteTransactionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.BatchWriteTransactionsResponse, _abc.Awaitable[_transactions_pb2.BatchWriteTransactionsResponse]]:
-        """Applies up to 10,000 commands in one call, atomically or one by one. Errors: those of the commands."""
+        """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
+        the 4 MiB that gRPC's clients take by default, and the shipped one 64: raise `max_receive_message_length`. What a
+        client does not take is written all the same. Errors: those of the commands.
+        """
 
     @_abc_1.abstractmethod
     def UpdateTransaction(
@@ -476,7 +485,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.PartialPostTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Posts a part of a pending transaction. Errors: those of PostTransaction, AMOUNT_EXCEEDED."""
+        """Posts a part of a pending transaction. Errors: those of PostTransaction, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED."""
 
     @_abc_1.abstractmethod
     def ReverseTransaction(
@@ -484,8 +493,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.ReverseTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_POSTED, AMOUNT_EXCEEDED, those of
-        CreateTransaction.
+        """Reverses a posted transaction, whole or in part. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_POSTED,
+        VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
         """
 
     @_abc_1.abstractmethod

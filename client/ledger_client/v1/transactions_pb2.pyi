@@ -1683,8 +1683,8 @@ class BatchWriteTransactionsRequest(_message.Message):
     commands may fall in between.
     """
     full_results: _builtins.bool
-    """Answer with whole transactions; at most 500 commands. Otherwise results carry id, ledger_id, version, status,
-    position and epoch only.
+    """Answer with whole transactions; at most 500 commands. The answer can then be larger than the 4 MiB that clients of gRPC
+    take by default. Otherwise results carry id, ledger_id, version, status, position and epoch only.
     """
     validate_only: _builtins.bool
     """Only say what would happen; see CreateTransactionRequest.validate_only."""
