@@ -37,14 +37,25 @@ from ledger_client import (
     new_request_id,
 )
 from ledger_client.commands import TransactionWrite
-from ledger_client.v1.transactions_pb2 import EntryInput, TransactionResult
+from ledger_client.v1.transactions_pb2 import (
+    BatchWriteTransactionsRequest,
+    CreateTransactionRequest,
+    EntryInput,
+    TransactionResult,
+)
+from ledger_server.api.batches import batch
 from ledger_server.domain.book import Book
+from ledger_server.domain.commands import Command
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger as LedgerState
+from ledger_server.domain.model import Transaction as StoredTransaction
 from ledger_server.posting import clock, worker
 from ledger_server.posting.drafts import write_draft
+from ledger_server.posting.lanes import Lanes
+from ledger_server.posting.outcomes import LeanTransaction
+from ledger_server.posting.worker import Worker
 from ledger_server.posting.writing import Rows
-from ledger_server.storage.pool import connect_lane
+from ledger_server.storage.pool import connect_lane, read_pool
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
@@ -209,13 +220,18 @@ async def write_beside(
         await lane_is_waiting(holder)
         since = await observer.fetchval("SELECT clock_timestamp()")
         drafting = asyncio.create_task(client.batch_write_transactions(ledger.id, second, full_results=True))
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while not await observer.fetchval(DRAFTED_SINCE, since):
-            assert time.monotonic() < give_up_at, "nobody drafted"
-            await asyncio.sleep(0.005)
+        await somebody_drafts(observer, since)
         if spoils:
             await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", ledger.id)
     return [list((await task).results) for task in (writing, drafting)]
+
+
+async def somebody_drafts(observer: asyncpg.Connection[asyncpg.Record], since: dt.datetime) -> None:
+    """Returns when somebody has read for a draft since then."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not await observer.fetchval(DRAFTED_SINCE, since):
+        assert time.monotonic() < give_up_at, "nobody drafted"
+        await asyncio.sleep(0.005)
 
 
 def refusals(results: Sequence[TransactionResult]) -> list[type[LedgerError]]:
@@ -515,6 +531,44 @@ async def test_new_accounts_are_drafted_too(
         assert [(account.lock_version, account.balances.posted.amount) for account in read] == [(2, "10")] * 2
         assert (await client.verify_ledger(own_ledger.id)).findings == []
     assert await audit.findings(own_server.dsn) == []
+
+
+async def test_a_repeat_is_answered_in_full_behind_one_that_was_not(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    """Of what the batch before repeated, too, it is loaded as much as is asked for."""
+
+    def repeats(*, full_results: bool) -> list[Command]:
+        """The batch, and enough others for being decided beside the one that is written."""
+        request = BatchWriteTransactionsRequest(
+            ledger_id=own_ledger.id, request_id="X", atomic=True, full_results=full_results
+        )
+        request.commands.add().create.entries.extend(move(pair, 5))
+        news = BatchWriteTransactionsRequest(ledger_id=own_ledger.id)
+        for _ in range(CROWD):
+            news.commands.add().create.CopyFrom(
+                CreateTransactionRequest(request_id=new_request_id(), entries=move(pair, 1))
+            )
+        return [command for each in (request, news) for command in batch(each) if isinstance(command, Command)]
+
+    await own_client.batch_write_transactions(
+        own_ledger.id, [commands.create_transaction(move(pair, 5))], atomic=True, request_id="X"
+    )
+    async with (
+        read_pool(own_server.dsn, size_max=1) as pool,
+        Lanes([Worker(own_server.dsn) for _ in range(2)], pool, lambda _ledger_id, _committed: None).running() as lanes,
+    ):
+        async with held(own_server.dsn, own_ledger.id), connected(own_server.dsn) as observer:
+            writing = asyncio.create_task(lanes.submit(repeats(full_results=False)))
+            await lane_is_waiting(observer)
+            since = await observer.fetchval("SELECT clock_timestamp()")
+            drafting = asyncio.create_task(lanes.submit(repeats(full_results=True)))
+            await somebody_drafts(observer, since)
+        lean, full = (await writing)[0], (await drafting)[0]
+    assert isinstance(lean, list)
+    assert isinstance(full, list)
+    assert [type(answer.object) for answer in lean + full] == [LeanTransaction, StoredTransaction]
+    assert all(answer.replayed for answer in lean + full)
 
 
 @pytest.mark.parametrize("spoilt", ["position", "epoch", "isolation"])

@@ -59,8 +59,8 @@ async def test_a_ledger_that_is_held_stops_the_sweep_of_no_other(
     """Nor does what is overdue in it, however much, hide what is overdue elsewhere."""
     stuck, other = await two_accounts(own_client), await two_accounts(own_client)
     await expire(own_client, stuck, count, seconds=1.0)
-    async with held(own_server.dsn, stuck[0].ledger_id) as holder:
-        await lane_is_waiting(holder)
+    async with held(own_server.dsn, stuck[0].ledger_id), connected(own_server.dsn) as observer:
+        await lane_is_waiting(observer)
         await expire(own_client, other, 1, seconds=0.1)
         await are_archived(own_server, other, 1, within_seconds=1.5)
     await are_archived(own_server, stuck, count, within_seconds=20)
@@ -74,13 +74,13 @@ async def test_a_ledger_that_refuses_the_sweep_stops_that_of_no_other(
     await expire(own_client, crowded, 1, seconds=0.5)
     await expire(own_client, other, 1, seconds=1.0)
     a, b = crowded
-    async with held(own_server.dsn, a.ledger_id) as holder:
+    async with held(own_server.dsn, a.ledger_id), connected(own_server.dsn) as observer:
 
         async def write() -> None:
             await own_client.create_transaction(a.ledger_id, [debit(a, 1), credit(b, 1)])
 
         writes = [asyncio.create_task(write())]
-        await lane_is_waiting(holder)
+        await lane_is_waiting(observer)
         # From here on one call that waits is a crowd.
         monkeypatch.setattr(admission, "CROWD_CALLS", 1)
         monkeypatch.setattr(admission, "WAIT_SECONDS_MAX", 0.0)
@@ -107,8 +107,9 @@ async def test_a_server_ends_at_once_while_the_sweep_waits_for_a_ledger(database
             async with LedgerClient(server.address) as client:
                 stuck = await two_accounts(client)
                 await expire(client, stuck, 1, seconds=0.5)
-            holder = await holding.enter_async_context(held(database, stuck[0].ledger_id))
-            await lane_is_waiting(holder)
+            await holding.enter_async_context(held(database, stuck[0].ledger_id))
+            observer = await holding.enter_async_context(connected(database))
+            await lane_is_waiting(observer)
             began = time.monotonic()
         # A batch that waits for its ledger is repeated for five.
         assert time.monotonic() - began < 2.0

@@ -166,7 +166,8 @@ def _result_to_bytes(answer: Written | LedgerError, ledger_id: str, full: bool) 
         refusal = transactions_pb2.TransactionResult(error=status_of(answer), replayed=answer.replayed)
         return refusal.SerializeToString()
     transaction = answer.object
-    if full and isinstance(transaction, Transaction):
+    if full:
+        assert isinstance(transaction, Transaction), transaction
         data = transaction_to_bytes(transaction, answer.position, answer.epoch)
     else:
         assert isinstance(transaction, Transaction | LeanTransaction), transaction

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -81,7 +82,7 @@ class Draft(NamedTuple):
     # What it leaves behind.
     book: Book
     rows: Rows
-    # What its own request ids came to.
+    # What the request ids came to that were new.
     known: Mapping[str, Known]
     committed: Committed
     # The accounts that have many new versions by it.
@@ -108,8 +109,9 @@ async def draft(
 ) -> Draft:
     """Decides the commands and applies them to the book, or to one that it makes.
 
-    `before` is what the request ids of the batch on its way came to, and `position_before` the position it began at,
-    if there is one. A `clock` that was not seen lately has everything looked up. Where it raises, the book is spoilt.
+    `before` is what the new request ids of the batch on its way came to, and `position_before` the position it began
+    at, if there is one. A `clock` that was not seen lately has everything looked up. Where it raises, the book is
+    spoilt.
     """
     items = flatten(commands)
     known: dict[str, Known] = {}
@@ -122,6 +124,7 @@ async def draft(
         known = await load_names(connection, book, row, commands, items)
         clock.saw(time := row["now"])
     known.update(before)
+    known_before = len(known)
     now = book.time = max(time, book.time)
     rows = Rows(book, now)
     answers: list[Answer] = []
@@ -136,7 +139,9 @@ async def draft(
         if row["known_request_ids"] or row["known_external_ids"]:
             raise OutOfDate
     rows.close()
-    own = {command.request_id: known[command.request_id] for command in commands if command.request_id in known}
+    # Those that were decided here, behind those that were known. What it only repeats may have been loaded without the
+    # entries that the next batch is asked for, which finds it in the table.
+    own = dict(islice(known.items(), known_before, None))
     grown, book.grown = book.grown, set()
     return Draft(answers, book, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
 
