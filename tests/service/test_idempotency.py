@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -17,8 +17,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client import ExternalId, LedgerClient, LedgerNotFound, credit, debit, monitor_condition
 from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_server.storage.epochs import renew_epochs
 from tests.conftest import Server, new_server
-from tests.service.raw import Answer, ask, ask_bytes, channel_to, refusal_from, request_id, rows_of
+from tests.service.raw import Answer, ask, ask_bytes, channel_to, connected, refusal_from, request_id, rows_of
 from tests.service.refusing import CREDIT, DEBIT, POSTED, Batch, Books, Condition, Create, Line, command, new_books
 
 AVAILABLE = balances_pb2.BALANCE_KIND_AVAILABLE
@@ -375,6 +376,50 @@ async def test_a_write_repeated_answers_equally(
         assert unmark(again.message) == [True, True]
     assert again.message == first.message
     assert await rows_of(tables) == before
+
+
+async def test_a_repeat_after_a_restore_tells_the_epoch_of_now(own_server: Server) -> None:
+    """Its object survived, so its position is one of the new history: one can watch from there."""
+    async with (
+        LedgerClient(own_server.address) as client,
+        channel_to(own_server.address) as channel,
+        connected(own_server.dsn) as tables,
+    ):
+        stub = LedgerServiceStub(channel)
+        asked: list[tuple[Write, Any, Message]] = []
+        for write in WRITES:
+            request = write.request(await new_books(client))
+            first = await ask(stub, write.method, request)
+            assert first.message is not None, first.refusal
+            asked.append((write, request, first.message))
+        await renew_epochs(own_server.dsn)
+        for write, request, message in asked:
+            again = await ask(stub, write.method, request)
+            assert again.message is not None, again.refusal
+            ledger_id = again.message.id if write.method == "CreateLedger" else request.ledger_id  # type: ignore[attr-defined]
+            epoch = str(await tables.fetchval("SELECT epoch FROM ledgers WHERE ledger_id = $1", ledger_id))
+            assert take_epochs(again.message) <= {epoch}, write.sentence
+            assert take_epochs(message).isdisjoint({epoch})
+            if isinstance(again.message, transactions_pb2.BatchWriteTransactionsResponse):
+                unmark(again.message)
+            assert again.message == message
+            if write.method == "CreateAccount":
+                position: int = again.message.position  # type: ignore[attr-defined]
+                async with client.watch_events(ledger_id, after_position=position, epoch=epoch):
+                    pass
+
+
+def take_epochs(message: Message) -> set[str]:
+    """The epochs in a message, which has none afterwards."""
+    epochs = set()
+    for field, value in message.ListFields():
+        if field.name == "epoch":
+            epochs.add(value)
+            message.ClearField("epoch")
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for each in value if isinstance(value, Sequence) else [value]:
+                epochs |= take_epochs(each)
+    return epochs
 
 
 def unmark(response: transactions_pb2.BatchWriteTransactionsResponse) -> list[bool]:

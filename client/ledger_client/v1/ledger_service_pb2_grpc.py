@@ -36,8 +36,9 @@ class LedgerServiceStub(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     def __init__(self, channel):
@@ -272,8 +273,9 @@ class LedgerServiceServicer(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     def CreateLedger(self, request, context):
@@ -842,8 +844,9 @@ class LedgerService(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     @staticmethod

@@ -37,8 +37,9 @@ class LedgerServiceStub:
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     @_typing.overload
@@ -179,8 +180,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -317,8 +319,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command. Errors carry a
-    google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    restore from backup returns the same position and the epoch of now, as what survived has its place in the new
+    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
     """
 
     @_abc_1.abstractmethod

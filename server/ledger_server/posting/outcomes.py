@@ -1,7 +1,8 @@
 """Stored outcomes: what a request_id came to, so that repeating it answers equally.
 
 A transaction is rebuilt from the version that was written and its entries; an account or a ledger, whose rows
-change in place, is stored as it was; a refusal is stored as it was.
+change in place, is stored as it was; a refusal is stored as it was. The epoch is not stored: what survived a restore
+has its position in the new history, so the epoch beside it is that of now.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def written(effect: Effect, epoch: str) -> Written:
 
 def record_of(answer: Written) -> dict[str, Any]:
     """What was written, as it is stored: of an entry the metadata, of a monitor also what it is on."""
-    head = {"position": answer.position, "epoch": answer.epoch}
+    head = {"position": answer.position}
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
             return head | {
@@ -112,13 +113,13 @@ def record_of(answer: Written) -> dict[str, Any]:
     raise TypeError(answer.object)
 
 
-def written_from(record: dict[str, Any]) -> Written:
+def written_from(record: dict[str, Any], epoch: str) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
-        return Written(Ledger(**_with_times(record["ledger"])), record["position"], record["epoch"], replayed=True)
+        return Written(Ledger(**_with_times(record["ledger"])), record["position"], epoch, replayed=True)
     subject = _category_from(record) if "category" in record else _account_from(record)
     reading = MonitorReading(_monitor_from(record["monitor"]), subject) if "monitor" in record else None
-    return Written(reading or subject, record["position"], record["epoch"], replayed=True)
+    return Written(reading or subject, record["position"], epoch, replayed=True)
 
 
 def _account_from(record: dict[str, Any]) -> AccountVersion:

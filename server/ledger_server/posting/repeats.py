@@ -84,15 +84,18 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: 
             for lean in leans
         ]
     if "accounts" in outcome:
-        return [written_from(record) for record in outcome["accounts"]]
+        return [written_from(record, book.epoch) for record in outcome["accounts"]]
     if "import" in outcome:
         return acknowledgement_from(outcome["import"], book.epoch)
     if "entry_id" in outcome:
         rows = await find_entries(connection, book.ledger.id, [outcome["entry_id"]])
         (listed,) = await listed_entries(connection, book.ledger.id, rows)
         edited = listed._replace(discarded_at=None, entry=listed.entry._replace(metadata=outcome["metadata"]))
-        return Written(edited, outcome["position"], outcome["epoch"])
-    return written_from(outcome)
+        return Written(edited, outcome["position"], book.epoch)
+    if "ledger" in outcome and outcome["ledger"]["id"] != book.ledger.id:
+        # A new ledger's outcome is in the registry, its epoch its own.
+        return written_from(outcome, await connection.fetchval(sql.load_epoch, outcome["ledger"]["id"]))
+    return written_from(outcome, book.epoch)
 
 
 async def _transaction_version(
