@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client import ExternalId, LedgerClient, LedgerNotFound, credit, debit, monitor_condition
 from ledger_client.v1 import accounts_pb2, balances_pb2, entries_pb2, ledger_service_pb2, ledgers_pb2, transactions_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_server.posting import worker
 from ledger_server.storage.epochs import renew_epochs
 from tests.conftest import Server, new_server
 from tests.service.raw import Answer, ask, ask_bytes, channel_to, connected, refusal_from, request_id, rows_of
@@ -25,6 +26,7 @@ from tests.service.refusing import CREDIT, DEBIT, POSTED, Batch, Books, Conditio
 AVAILABLE = balances_pb2.BALANCE_KIND_AVAILABLE
 GTE, EQ = balances_pb2.OPERATOR_GTE, balances_pb2.OPERATOR_EQ
 CALLERS = 32
+REPEATED = 150
 
 
 @pytest.fixture
@@ -792,6 +794,43 @@ async def test_one_request_id_serves_each_ledger(stub: LedgerServiceStub, client
 
 
 # Batches.
+
+
+@pytest.mark.parametrize("full_results", [False, True], ids=["lean", "in full"])
+async def test_a_long_batch_is_repeated_by_as_few_statements_as_a_short_one(
+    database: str, full_results: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a server that knows nothing, and of versions that were replaced; the ledger is locked meanwhile."""
+    sent: list[str] = []
+
+    def observed(connect: Callable[[str], Awaitable[Any]]) -> Callable[[str], Awaitable[Any]]:
+        async def connected(dsn: str) -> Any:
+            connection = await connect(dsn)
+            connection.add_query_logger(lambda record: sent.append(record.query))
+            return connection
+
+        return connected
+
+    for name in ("connect_lane", "connect_beside_lane"):
+        monkeypatch.setattr(worker, name, observed(getattr(worker, name)))
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(new_server(database)) for _ in range(2)]
+        stubs = [LedgerServiceStub(await stack.enter_async_context(channel_to(each.address))) for each in servers]
+        books = await new_books(await stack.enter_async_context(LedgerClient(servers[0].address)))
+        news = [books.create(external_id=f"{n}") for n in range(REPEATED)]
+        posts = [books.post("", transaction_external_id=f"{n}") for n in range(0, REPEATED, 2)]
+        batch = books.batch(*news, *posts, full_results=full_results)
+        first = (await ask(stubs[0], "BatchWriteTransactions", batch)).message
+        assert isinstance(first, transactions_pb2.BatchWriteTransactionsResponse)
+        assert [result.transaction.version for result in first.results] == [0] * len(news) + [1] * len(posts)
+        for stub in stubs:
+            sent.clear()
+            again = (await ask(stub, "BatchWriteTransactions", batch)).message
+            assert isinstance(again, transactions_pb2.BatchWriteTransactionsResponse)
+            assert all(unmark(again))
+            assert again == first
+            # What is decided is sent in a statement or two, what it needs is loaded by one a kind.
+            assert len(sent) < 25, sent
 
 
 async def test_items_of_a_batch_are_replayed_one_by_one(stub: LedgerServiceStub, books: Books) -> None:

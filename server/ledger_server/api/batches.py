@@ -42,7 +42,7 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
     items = _items(problems, request.commands)
     problems.raise_if_any()
     if not request.atomic:
-        return [_item(item, ledger_id) for item in items]
+        return [_item(item, ledger_id, request.full_results) for item in items]
     commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
     return [
         AtomicBatch(
@@ -75,14 +75,16 @@ def _items(problems: Problems, commands: Sequence[transactions_pb2.TransactionCo
     return items
 
 
-def _item(item: Any, ledger_id: str) -> Command | LedgerError:
+def _item(item: Any, ledger_id: str, full_results: bool) -> Command | LedgerError:
     """The command of an item that carries its own request_id, or why it is malformed."""
     problems = Problems()
     try:
         _check_item(problems, item)
         fields.request_id(problems, item.request_id)
         problems.raise_if_any()
-        return transaction_command(item, ledger_id)
+        command = transaction_command(item, ledger_id)
+        command.full_results = full_results
+        return command
     except LedgerError as error:
         return error
 

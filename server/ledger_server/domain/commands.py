@@ -44,6 +44,8 @@ class Command:
     actor: str = "anonymous"
     # Its fingerprint, made when it is submitted: by then another batch is being written, and there is time.
     mark: bytes = field(default=b"", init=False)
+    # Whether whole transactions are answered. It changes nothing that is written, so a repeat may ask otherwise.
+    full_results: bool = True
 
     def values(self) -> Values:
         raise NotImplementedError
@@ -378,9 +380,6 @@ class Batch(Command):
 @dataclass(slots=True, kw_only=True)
 class AtomicBatch(Batch):
     method = "BatchWriteTransactions"
-
-    # Whether whole transactions are answered. It changes nothing that is written, so a repeat may ask otherwise.
-    full_results: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

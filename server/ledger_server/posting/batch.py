@@ -76,7 +76,7 @@ async def write_batch(
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
         if locked["deleted_at"] is not None:
-            known = await known_requests(connection, book, locked["known_request_ids"], ())
+            known = await known_requests(connection, book, locked["known_request_ids"], commands)
             await connection.execute(frame.commit)
             rows = Rows(book, locked["now"])
             return [answer_to(book, command, locked["now"], rows, known) for command in commands], None
@@ -110,8 +110,7 @@ async def load_names(
     connection: Connection, book: Book, row: Any, commands: Sequence[Command], items: Sequence[Command]
 ) -> dict[str, Known]:
     """Loads what the commands need, `items` being they with batches opened; what their request ids came to."""
-    in_full = {c.request_id for c in commands if isinstance(c, AtomicBatch) and c.full_results}
-    known = await known_requests(connection, book, row["known_request_ids"], in_full)
+    known = await known_requests(connection, book, row["known_request_ids"], commands)
     await load(connection, book, items, row["known_external_ids"], row["has_categories"])
     if nests_categories(commands[0]) and commands[0].request_id not in known:
         await load_nesting(connection, book, commands[0], row["now"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book
@@ -52,37 +52,71 @@ def repeat(known: Known, mark: bytes, command: Command) -> Answer:
 
 
 async def known_requests(
-    connection: Connection, book: Book, request_ids: Sequence[str], in_full: Collection[str]
+    connection: Connection, book: Book, request_ids: Sequence[str], commands: Sequence[Command]
 ) -> dict[str, Known]:
-    """The stored outcomes of repeated request ids, as answers; of the batches `in_full` with whole transactions."""
+    """The stored outcomes of repeated request ids, as answers, and as full as the commands ask for.
+
+    A handful of statements, however many they are: the ledger may be locked meanwhile.
+    """
     if not request_ids:
         return {}
+    in_full = {command.request_id for command in commands if command.full_results}
     rows = await connection.fetch(sql.find_requests, book.ledger.id, request_ids)
+    stored = await _load_stored(connection, book, rows, in_full)
     known = {}
     for row in rows:
-        known[row["request_id"]] = Known(
-            row["fingerprint"], await _stored_answer(connection, book, row, row["request_id"] in in_full)
-        )
+        answer = await _stored_answer(connection, book, row, stored)
+        known[row["request_id"]] = Known(row["fingerprint"], answer)
     return known
 
 
-async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: bool) -> Answer:
+class _Stored(NamedTuple):
+    """What outcomes are rebuilt from."""
+
+    # By id and version: those that are answered in full.
+    transactions: Mapping[tuple[str, int], Transaction]
+    # Of new ledgers: their outcomes are in the registry, their epochs their own.
+    epochs: Mapping[str, str]
+
+
+async def _load_stored(connection: Connection, book: Book, rows: Sequence[Any], in_full: Collection[str]) -> _Stored:
+    versions: set[tuple[str, int]] = set()
+    ledger_ids: set[str] = set()
+    for row in rows:
+        outcome = row["outcome"]
+        if outcome is not None and "ledger" in outcome:
+            ledger_ids.add(outcome["ledger"]["id"])
+        if row["request_id"] not in in_full:
+            continue
+        if row["object_id"] is not None:
+            versions.add((row["object_id"], row["version"]))
+        elif "batch" in outcome:
+            versions.update((lean.id, lean.version) for lean in map(lean_from, outcome["batch"]))
+    transactions: dict[tuple[str, int], Transaction] = {}
+    if versions:
+        ids, numbers = zip(*versions, strict=True)
+        heads = await connection.fetch(
+            sql.load_transaction_versions, book.ledger.id, ids, [str(number) for number in numbers]
+        )
+        found = await transactions_with_entries(connection, book.ledger.id, heads, as_written=True)
+        transactions = {(transaction.id, transaction.version): transaction for transaction in found}
+    epochs: dict[str, str] = {}
+    if ledger_ids:
+        epochs = {row["ledger_id"]: row["epoch"] for row in await connection.fetch(sql.load_epochs, sorted(ledger_ids))}
+    return _Stored(transactions, epochs)
+
+
+async def _stored_answer(connection: Connection, book: Book, row: Any, stored: _Stored) -> Answer:
+    def transaction_of(lean: LeanTransaction) -> Written:
+        return Written(stored.transactions.get((lean.id, lean.version), lean), lean.position, book.epoch)
+
     if row["object_id"] is not None:
-        transaction = await _transaction_version(connection, book.ledger.id, row["object_id"], row["version"])
-        return Written(transaction, transaction.position, book.epoch)
+        return transaction_of(lean_from([row["object_id"], row["version"], row["status"], row["position"]]))
     outcome = row["outcome"]
     if "refusal" in outcome:
         return error_from_record(outcome["refusal"])
     if "batch" in outcome:
-        leans: list[LeanTransaction] = [lean_from(record) for record in outcome["batch"]]
-        if not in_full:
-            return [Written(lean, lean.position, book.epoch) for lean in leans]
-        return [
-            Written(
-                await _transaction_version(connection, book.ledger.id, lean.id, lean.version), lean.position, book.epoch
-            )
-            for lean in leans
-        ]
+        return [transaction_of(lean_from(record)) for record in outcome["batch"]]
     if "accounts" in outcome:
         return [written_from(record, book.epoch) for record in outcome["accounts"]]
     if "import" in outcome:
@@ -92,15 +126,6 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, in_full: 
         (listed,) = await listed_entries(connection, book.ledger.id, rows)
         edited = listed._replace(discarded_at=None, entry=listed.entry._replace(metadata=outcome["metadata"]))
         return Written(edited, outcome["position"], book.epoch)
-    if "ledger" in outcome and outcome["ledger"]["id"] != book.ledger.id:
-        # A new ledger's outcome is in the registry, its epoch its own.
-        return written_from(outcome, await connection.fetchval(sql.load_epoch, outcome["ledger"]["id"]))
+    if "ledger" in outcome:
+        return written_from(outcome, stored.epochs[outcome["ledger"]["id"]])
     return written_from(outcome, book.epoch)
-
-
-async def _transaction_version(
-    connection: Connection, ledger_id: str, transaction_id: str, version: int
-) -> Transaction:
-    heads = await connection.fetch(sql.load_transaction_version, ledger_id, transaction_id, version)
-    (transaction,) = await transactions_with_entries(connection, ledger_id, heads, as_written=True)
-    return transaction
