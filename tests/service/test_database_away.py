@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ledger_client import Heartbeat, LedgerClient, LedgerError, credit, debit
-from ledger_server.posting import worker
+from ledger_server.posting import drafts, worker
 from tests.conftest import Server, new_server
 from tests.proxy import Proxy, proxied, socket_of
 from tests.service.raw import channel_to
@@ -53,6 +53,7 @@ async def test_connections_that_a_firewall_forgot_are_noticed_while_callers_wait
 ) -> None:
     """What is sent on them is gone, and nobody says so."""
     monkeypatch.setattr(worker, "DRAFT_SECONDS", 0.5)
+    monkeypatch.setattr(drafts, "READ_SECONDS", 0.5)
     async with LedgerClient(far_server.address, timeout=8) as client:
         ledger = await client.create_ledger("Far")
         one, other = [

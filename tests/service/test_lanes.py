@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from ledger_client import LedgerClient, credit, debit
 from ledger_server.domain.book import Committed
-from ledger_server.domain.commands import CreateAccount, CreateLedger
+from ledger_server.domain.commands import BatchCreateAccounts, CreateAccount, CreateLedger
 from ledger_server.domain.errors import LedgerNotFound
 from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.domain.money import NormalBalance
@@ -20,6 +21,9 @@ from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests import audit
 from tests.conftest import Server, new_database, new_server
+
+# Of the time that a long batch takes, the longest that nobody else is served.
+SHARE = 0.4
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -79,11 +83,41 @@ async def test_a_bug_behind_a_commit_costs_its_callers_an_error_and_nobody_else(
         assert answer.replayed
 
 
-def _account() -> CreateAccount:
-    """Of a ledger of its own, which is not there."""
+@pytest.mark.parametrize("validate_only", [False, True], ids=["written", "validate_only"])
+async def test_others_have_their_turns_while_a_long_batch_is_decided(own_server: Server, validate_only: bool) -> None:
+    """Hashing, loading and storing it take a turn each, but they are short."""
+    async with LedgerClient(own_server.address) as client:
+        ledger = await client.create_ledger("Long")
+    items = tuple(_account(ledger.id, request_id="") for _ in range(10_000))
+    batch = BatchCreateAccounts(ledger_id=ledger.id, request_id="all", commands=items)
+    longest_seconds = 0.0
+
+    async def look() -> None:
+        nonlocal longest_seconds
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.001)
+            longest_seconds = max(longest_seconds, time.monotonic() - before)
+
+    async with (
+        read_pool(own_server.dsn, size_max=1) as pool,
+        Lanes([Worker(own_server.dsn)], pool, lambda _ledger_id, _committed: None).running() as queue,
+    ):
+        looking = asyncio.create_task(look())
+        began = time.monotonic()
+        (answers,) = await (queue.validate if validate_only else queue.submit)([batch])
+        took_seconds = time.monotonic() - began
+        looking.cancel()
+    assert isinstance(answers, list)
+    assert len(answers) == len(items)
+    assert longest_seconds < SHARE * took_seconds
+
+
+def _account(ledger_id: str | None = None, request_id: str | None = None) -> CreateAccount:
+    """Of a ledger of its own, which is not there, unless one is given."""
     return CreateAccount(
-        ledger_id=new_id(),
-        request_id=new_id(),
+        ledger_id=ledger_id or new_id(),
+        request_id=new_id() if request_id is None else request_id,
         name="A",
         description="",
         normal_balance=NormalBalance.DEBIT,

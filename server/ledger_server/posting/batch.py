@@ -38,10 +38,12 @@ from ledger_server.posting.outcomes import (
 from ledger_server.posting.repeats import Answer, Known, known_requests, repeat
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection
+from ledger_server.storage.pool import Connection, Pool, snapshot
 
 # How many commands are decided while the ones before are written.
 CHUNK_COMMANDS = 250
+# So many items of a long batch are decided until others of the event loop have a turn.
+BITE_COMMANDS = 100
 ROLL_BACK_SECONDS = 2.0
 
 # As it is stored: object_id, version, outcome.
@@ -79,7 +81,7 @@ async def write_batch(
             known = await known_requests(connection, book, locked["known_request_ids"], commands)
             await connection.execute(frame.commit)
             rows = Rows(book, locked["now"])
-            return [answer_to(book, command, locked["now"], rows, known) for command in commands], None
+            return [await answer_to(book, command, locked["now"], rows, known) for command in commands], None
         try:
             known = await load_names(connection, book, locked, commands, items)
         except OverlapNotSummed as error:
@@ -93,17 +95,22 @@ async def write_batch(
     return answers, book
 
 
-async def validate(connection: Connection, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
-    """What the commands would be answered, on the snapshot of the caller's read-only transaction; nothing is kept."""
+async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
+    """What the commands would be answered, on one snapshot, which is let go of before they are decided."""
     items = flatten(commands)
-    row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
-    if row is None:
-        return [ledger_not_found(ledger_id) for _ in commands]
-    book = new_book(ledger_id, row)
-    known = await load_names(connection, book, row, commands, items)
+    async with snapshot(pool) as connection:
+        row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
+        if row is None:
+            return [ledger_not_found(ledger_id) for _ in commands]
+        book = new_book(ledger_id, row)
+        known = await load_names(connection, book, row, commands, items)
     now = max(row["now"], book.time)
     rows = Rows(book, now)
-    return [answer_to(book, command, now, rows, known) for command in commands]
+    answers: list[Answer] = []
+    for n, command in enumerate(commands):
+        await pause(n)
+        answers.append(await answer_to(book, command, now, rows, known))
+    return answers
 
 
 async def load_names(
@@ -131,7 +138,7 @@ async def _decide_and_write(
         for start in range(0, len(commands), CHUNK_COMMANDS):
             rows = Rows(book, now)
             chunk = commands[start : start + CHUNK_COMMANDS]
-            answers += [answer_to(book, command, now, rows, known) for command in chunk]
+            answers += [await answer_to(book, command, now, rows, known) for command in chunk]
             book.digest = rows.digest
             rows.close()
             logged += rows.logged
@@ -152,8 +159,11 @@ async def _decide_and_write(
     return answers
 
 
-def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, Known]) -> Answer:
-    """Decides one command, or repeats what its request_id came to."""
+async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, Known]) -> Answer:
+    """Decides one command, or repeats what its request_id came to.
+
+    Others have a turn only within a batch of many; the book is the caller's until it is through.
+    """
     mark = command.mark
     earlier = known.get(command.request_id)
     # A deleted ledger is not found, but its deletion may be repeated.
@@ -163,7 +173,7 @@ def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: di
         return repeat(earlier, mark, command)
     answer: Answer
     try:
-        answer, outcome = _decide(book, command, now, rows)
+        answer, outcome = await _decide(book, command, now, rows)
     except LedgerError as error:
         answer, outcome = error, (None, None, json.dumps({"refusal": error.to_record()}))
         if not error.stored:
@@ -175,44 +185,46 @@ def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: di
     return answer
 
 
-def _decide(book: Book, command: Command, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+async def _decide(book: Book, command: Command, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
     """Decides a command and gathers its rows; its answer, and its outcome as it is stored."""
     match command:
         case ImportChunk():
-            return _decide_one_by_one(book, command, now, rows)
+            return await _decide_one_by_one(book, command, now, rows)
         case AtomicBatch():
-            effects = _decide_together(book, command, now)
+            return await _decide_together(book, command, now, rows)
         case _:
             effect = decide(book, command, now)
             book.apply(effect)
-            effects = [effect]
-    for effect in effects:
-        rows.add_effect(effect, command.request_id)
-    answers = [written(effect, book.epoch) for effect in effects]
-    if isinstance(command, AtomicBatch):
-        return answers, (None, None, json.dumps(batch_record(answers)))
-    transaction = effects[0].transaction
+    rows.add_effect(effect, command.request_id)
+    answer = written(effect, book.epoch)
+    transaction = effect.transaction
     if transaction is not None:
-        return answers[0], (transaction.id, str(transaction.version), None)
-    return answers[0], (None, None, json.dumps(record_of(answers[0])))
+        return answer, (transaction.id, str(transaction.version), None)
+    return answer, (None, None, json.dumps(record_of(answer)))
 
 
-def _decide_together(book: Book, batch: AtomicBatch, now: datetime) -> list[Effect]:
+async def _decide_together(book: Book, batch: AtomicBatch, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
     effects: list[Effect] = []
     with book.all_or_nothing():
         for index, item in enumerate(batch.commands):
+            await pause(index)
             try:
                 effect = decide(book, item, now)
             except LedgerError as error:
                 raise error.with_metadata(command_index=str(index)) from None
             book.apply(effect)
             effects.append(effect)
-    return effects
+    for index, effect in enumerate(effects):
+        await pause(index)
+        rows.add_effect(effect, batch.request_id)
+    answers = [written(effect, book.epoch) for effect in effects]
+    return answers, (None, None, json.dumps(batch_record(answers)))
 
 
-def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+async def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
     refusals: list[tuple[int, LedgerError]] = []
     for index, item in enumerate(chunk.commands):
+        await pause(index)
         try:
             effect = decide(book, item, now)
         except LedgerError as error:
@@ -223,6 +235,15 @@ def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows: Rows
     accepted = len(chunk.commands) - len(refusals)
     answer = Acknowledgement(accepted, len(refusals), refusals[:REFUSALS_KEPT_MAX], book.position, book.epoch)
     return answer, (None, None, json.dumps(acknowledgement_record(answer)))
+
+
+async def pause(index: int) -> None:
+    """Lets others of the event loop have a turn before some of the items of a long batch.
+
+    Nobody else touches its book meanwhile: the worker that drafts or writes has it for itself.
+    """
+    if index and index % BITE_COMMANDS == 0:
+        await asyncio.sleep(0)
 
 
 async def look_up(

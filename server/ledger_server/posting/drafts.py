@@ -54,6 +54,9 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 
 COMMANDS_MAX = 1_000
+# How long it may take to read what a draft needs; if longer, that is done under the lock, which has time. Deciding has
+# as long as it takes: others have their turns meanwhile, and it is not the link that is slow then.
+READ_SECONDS = 4.0
 # Of a long batch so many are decided until others of the event loop have a turn. gRPC hands over one call a turn: with
 # long turns, calls would wait for seconds where admission cannot see them. A short batch is not split; that is faster.
 BITE_COMMANDS = 20
@@ -119,9 +122,10 @@ async def draft(
     is_granted = book is not None and time is not None and is_in_memory(book, items)
     stands_at = None if book is None else {(book.epoch, book.position), (book.epoch, position_before)}
     if book is None or time is None or not is_granted:
-        row = await _look_up(connection, ledger_id, commands, items, stands_at)
-        book = book if book is not None else new_book(ledger_id, row)
-        known = await load_names(connection, book, row, commands, items)
+        async with asyncio.timeout(READ_SECONDS):
+            row = await _look_up(connection, ledger_id, commands, items, stands_at)
+            book = book if book is not None else new_book(ledger_id, row)
+            known = await load_names(connection, book, row, commands, items)
         clock.saw(time := row["now"])
     known.update(before)
     known_before = len(known)
@@ -132,10 +136,11 @@ async def draft(
     for start in range(0, len(commands), bite):
         if start:
             await asyncio.sleep(0)
-        answers += [answer_to(book, command, now, rows, known) for command in commands[start : start + bite]]
+        answers += [await answer_to(book, command, now, rows, known) for command in commands[start : start + bite]]
     book.digest = rows.digest
     if is_granted and not (rows and all(map(_is_guarded, answers))):
-        row = await _look_up(connection, ledger_id, commands, items, stands_at)
+        async with asyncio.timeout(READ_SECONDS):
+            row = await _look_up(connection, ledger_id, commands, items, stands_at)
         if row["known_request_ids"] or row["known_external_ids"]:
             raise OutOfDate
     rows.close()

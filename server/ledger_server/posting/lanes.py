@@ -38,7 +38,7 @@ from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
 from ledger_server.posting.turns import Turns
 from ledger_server.posting.worker import Flight, Worker
-from ledger_server.storage.pool import Pool, snapshot
+from ledger_server.storage.pool import Pool
 
 log = structlog.get_logger()
 
@@ -232,8 +232,7 @@ class Lanes:
     async def validate(self, commands: Sequence[Command]) -> list[Answer]:
         """What the commands would be answered now, beside the lane: no lock, nothing written, no promise."""
         _mark(commands)
-        async with snapshot(self._pool) as connection:
-            return await validate(connection, commands[0].ledger_id, commands)
+        return await validate(self._pool, commands[0].ledger_id, commands)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Lanes]:

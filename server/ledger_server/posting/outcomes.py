@@ -7,7 +7,6 @@ has its position in the new history, so the epoch beside it is that of now.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -92,24 +91,24 @@ def record_of(answer: Written) -> dict[str, Any]:
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
             return head | {
-                "account": _with_iso_times(asdict(account)),
+                "account": _fields_of(account),
                 "lock_version": lock_version,
                 "counters": [str(counter) for counter in counters],
                 "balance_position": position,
             }
         case CategoryVersion(category, counters, position):
             return head | {
-                "category": _with_iso_times(asdict(category)),
+                "category": _fields_of(category),
                 "counters": [str(counter) for counter in counters],
                 "balance_position": position,
             }
         case Ledger() as ledger:
-            return head | {"ledger": _with_iso_times(asdict(ledger))}
+            return head | {"ledger": _fields_of(ledger)}
         case ListedEntry() as listed:
             # The rest never changes.
             return head | {"entry_id": listed.id, "metadata": listed.entry.metadata}
         case MonitorReading(monitor, subject):
-            return record_of(answer._replace(object=subject)) | {"monitor": _with_iso_times(asdict(monitor))}
+            return record_of(answer._replace(object=subject)) | {"monitor": _fields_of(monitor)}
     raise TypeError(answer.object)
 
 
@@ -187,8 +186,13 @@ def lean_from(record: list[Any]) -> LeanTransaction:
     return LeanTransaction(transaction_id, version, TransactionStatus(status), position)
 
 
-def _with_iso_times(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+def _fields_of(value: Account | Category | Ledger | Monitor) -> dict[str, Any]:
+    """As asdict tells them, which copies all that is in them, too: a second for 10,000 accounts."""
+    return {name: _storable(getattr(value, name)) for name in value.__dataclass_fields__}
+
+
+def _storable(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _with_times(values: dict[str, Any]) -> dict[str, Any]:

@@ -54,8 +54,8 @@ RETRY_SECONDS = 5.0
 # seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
 AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
-# How long a draft may take to be read for, and to be written; what takes longer is done under the lock, which has time.
-# So a link that swallows all packets is noticed while callers still wait.
+# How long a draft may take to be connected for, and to be written; what takes longer is done under the lock, which has
+# time. So a link that swallows all packets is noticed while callers still wait.
 DRAFT_SECONDS = 4.0
 # A batch that lost so often is written alone.
 CONFLICTS_MAX = 3
@@ -151,7 +151,7 @@ class Worker:
                 known, position = before.draft.known, before.draft.rows.position_before
             async with asyncio.timeout(DRAFT_SECONDS):
                 reads = await self._reads.get()
-                return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
+            return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
         except OutOfDate:
             pass
         except CONNECTION_ERRORS:
