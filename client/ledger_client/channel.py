@@ -1,15 +1,8 @@
-"""The connection: its options, and the one way every unary call is made.
-
-Retries belong to gRPC's core (the service config below), because the core knows whether a server saw the call
-and keeps its bytes. UNAVAILABLE is retried, and CANCELLED where it was not this client that cancelled: so a server that
-is being stopped may end a call which it has not picked up yet. Both are safe for writes too: the request carries its
-request_id, and the server answers a repeat with what it wrote the first time.
-"""
+"""The connection: its options, and the one way every unary call is made; retries.py says what is repeated."""
 
 import asyncio
 import json
 import os
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +13,8 @@ import grpc.aio
 
 from ledger_client.batching import Batches, CallMetadata
 from ledger_client.commands import TransactionWrite
-from ledger_client.errors import Cancelled, LedgerError
+from ledger_client.errors import Cancelled
+from ledger_client.retries import RETRY_POLICY
 from ledger_client.statuses import error_from_rpc, written
 from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -31,24 +25,13 @@ _Response = TypeVar("_Response")
 _Write = TypeVar("_Write", bound=TransactionWrite)
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
-BACKOFF_BASE_SECONDS = 0.1
-BACKOFF_LIMIT_SECONDS = 5.0
 
 _SERVICE = "ledger.v1.LedgerService"
 _ADMIN_SERVICE = "ledger.v1.LedgerAdminService"
 RESUMED = ("WatchBalances", "WatchEvents", "ImportTransactions")
 SERVICE_CONFIG = {
     "methodConfig": [
-        {
-            "name": [{"service": _SERVICE}, {"service": _ADMIN_SERVICE}],
-            "retryPolicy": {
-                "maxAttempts": 5,  # the most gRPC allows
-                "initialBackoff": "0.1s",
-                "maxBackoff": "3s",
-                "backoffMultiplier": 3,  # 0.1, 0.3, 0.9, 2.7 s: a restart is survived, a wrong address said soon
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        },
+        {"name": [{"service": _SERVICE}, {"service": _ADMIN_SERVICE}], "retryPolicy": RETRY_POLICY},
         # Streams resume where they were (watch.py, importing.py); a plain repeat would not.
         {"name": [{"service": _SERVICE, "method": method} for method in RESUMED]},
     ],
@@ -208,16 +191,6 @@ def raise_if_closed(cancelled: asyncio.CancelledError) -> None:
     task = asyncio.current_task()
     if task is None or not task.cancelling():
         raise Cancelled("the client was closed") from cancelled
-
-
-def backoff_seconds(failures: int, lost: LedgerError) -> float:
-    """How long to wait before a stream is resumed, after so many failures in a row.
-
-    Exponential with full jitter, so that the callers of a restarted server do not return as one.
-    """
-    ceiling = min(BACKOFF_LIMIT_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(failures, 10))
-    asked_for = lost.retry_delay.total_seconds() if lost.retry_delay is not None else 0.0
-    return asked_for + random.uniform(0.0, ceiling)
 
 
 def _call_metadata(actor: str | None) -> CallMetadata:

@@ -25,9 +25,10 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 
-from ledger_client.channel import Connection, backoff_seconds, new_request_id, raise_if_closed
+from ledger_client.channel import Connection, new_request_id, raise_if_closed
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Contention, DeadlineExceeded, Internal, LedgerError, Unavailable, is_lost_connection
+from ledger_client.retries import backoff_seconds
 from ledger_client.statuses import error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import ImportTransactionsRequest, ImportTransactionsResponse
 

@@ -12,8 +12,9 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc.aio
 
-from ledger_client.channel import BACKOFF_LIMIT_SECONDS, Connection, backoff_seconds, raise_if_closed
+from ledger_client.channel import Connection, raise_if_closed
 from ledger_client.errors import EpochChanged, LedgerError, Unavailable, is_lost_connection
+from ledger_client.retries import BACKOFF_LIMIT_SECONDS, backoff_seconds
 from ledger_client.statuses import error_from_rpc
 from ledger_client.v1.streams_pb2 import ConflatedChanges, Event, WatchBalancesRequest, WatchEventsRequest
 
