@@ -5,20 +5,21 @@ writes gather, and go together as one BatchWriteTransactions that is not atomic:
 done with calls. Nobody waits for company: a lone caller's write is a call of its own, at once, and what gathers goes
 with the event loop's next turn unless ``CALLS_MAX`` are on their way. A crowd goes in equal calls, so that the service
 decides one while its database writes another. Each write keeps its request_id, its deadline, and its own answer or
-refusal.
+refusal; one that the service could not write for now is repeated as a call of its own would be (see retries.py).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeAlias
 
 import grpc.aio
 
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError
-from ledger_client.statuses import error_from_rpc
+from ledger_client.retries import repeat_after_seconds
+from ledger_client.statuses import error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsRequest,
     BatchWriteTransactionsResponse,
@@ -41,14 +42,21 @@ class _Waiting(NamedTuple):
     write: TransactionWrite
     result: asyncio.Future[TransactionResult]
     deadline: float
+    attempts: int = 0
+    # How long it waits for the next of them.
+    backoff_seconds: float = 0.0
 
 
 class Line:
     """One actor's writes to one ledger: how many calls are on their way, and who waits for the next."""
 
-    def __init__(self, batch: BatchCallable, metadata: CallMetadata) -> None:
+    def __init__(self, batch: BatchCallable, metadata: CallMetadata, repeats: bool, closed: asyncio.Event) -> None:
+        self.writers = 0
+        """Who is in it: those whose write is on its way, or waits."""
         self._batch = batch
         self._metadata = metadata
+        self._repeats = repeats
+        self._closed = closed
         self._calls = 0
         # The writes in them.
         self._sent = 0
@@ -114,7 +122,23 @@ class Line:
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        """Makes the call of a batch; whatever becomes of it, each caller is told."""
+        """Has a batch written; whatever becomes of it, each caller is told.
+
+        What is to be repeated is not on its way while it waits, so it does not hold up who comes later. Then it goes
+        first, in the order it had.
+        """
+        try:
+            again = await self._write(batch)
+        finally:
+            self._returned(len(batch))
+        if again:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), max(waiting.backoff_seconds for waiting in again))
+            self._waiting.extendleft(reversed(again))
+            self._send()
+
+    async def _write(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Makes the call of a batch, and tells its callers what became of it, but for the writes that it returns."""
         request = BatchWriteTransactionsRequest(ledger_id=batch[0].write.ledger_id, full_results=True)
         for waiting in batch:
             copy_into(request.commands.add(), waiting.write)
@@ -122,15 +146,17 @@ class Line:
         try:
             response = await self._batch(request, timeout=timeout, metadata=self._metadata)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            for waiting in batch:
-                if not waiting.result.done():
-                    waiting.result.set_exception(_error_of(error))
-        else:
-            for waiting, result in zip(batch, response.results, strict=True):
-                if not waiting.result.done():
-                    waiting.result.set_result(result)
-        finally:
-            self._returned(len(batch))
+            _fail(batch, error)  # gRPC's core has repeated the call
+            return []
+        again = []
+        for waiting, result in zip(batch, response.results, strict=True):
+            if waiting.result.done():
+                continue
+            if self._repeats and (repeat := _repeat(waiting, result)) is not None:
+                again.append(repeat)
+            else:
+                waiting.result.set_result(result)
+        return again
 
     def _returned(self, count: int) -> None:
         self._calls -= 1
@@ -141,22 +167,48 @@ class Line:
 class Batches:
     """The lines of a client, by ledger and actor."""
 
-    def __init__(self, batch: BatchCallable) -> None:
+    def __init__(self, batch: BatchCallable, *, repeats: bool) -> None:
+        """`repeats`: whether what the service could not write for now is repeated."""
         self._batch = batch
+        self._repeats = repeats
+        self._closed = asyncio.Event()
         self._lines: dict[tuple[str, CallMetadata], Line] = {}
 
     @contextmanager
     def line(self, ledger_id: str, metadata: CallMetadata) -> Iterator[Line]:
-        """The line for a write; forgotten when nothing is on its way any more."""
+        """The line for a write; forgotten when nobody is in it any more."""
         key = (ledger_id, metadata)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(self._batch, metadata)
+            line = self._lines[key] = Line(self._batch, metadata, self._repeats, self._closed)
+        line.writers += 1
         try:
             yield line
         finally:
-            if line.is_idle and self._lines.get(key) is line:
+            line.writers -= 1
+            if not line.writers:
                 del self._lines[key]
+
+    def close(self) -> None:
+        """Ends what waits to be repeated, which the channel knows nothing of; to be called when that is closed."""
+        self._closed.set()
+
+
+def _repeat(waiting: _Waiting, result: TransactionResult) -> _Waiting | None:
+    """The write once more, if that is what its result calls for."""
+    if not result.HasField("error"):
+        return None
+    attempts = waiting.attempts + 1
+    backoff_seconds = repeat_after_seconds(attempts, error_from_status(result.error))
+    if backoff_seconds is None:
+        return None
+    return waiting._replace(attempts=attempts, backoff_seconds=backoff_seconds)
+
+
+def _fail(batch: list[_Waiting], error: BaseException) -> None:
+    for waiting in batch:
+        if not waiting.result.done():
+            waiting.result.set_exception(_error_of(error))
 
 
 def _error_of(error: BaseException) -> LedgerError:

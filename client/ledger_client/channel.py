@@ -104,11 +104,11 @@ class Connection:
             options: gRPC channel arguments that replace or add to this client's.
         """
         asyncio.get_running_loop()  # grpc would silently bind the channel to a loop that nobody runs
-        arguments = list((dict(CHANNEL_OPTIONS) | dict(options or {})).items())
+        arguments = dict(CHANNEL_OPTIONS) | dict(options or {})
         self.channel = (
-            grpc.aio.insecure_channel(address, options=arguments)
+            grpc.aio.insecure_channel(address, options=list(arguments.items()))
             if credentials is None
-            else grpc.aio.secure_channel(address, credentials, options=arguments)
+            else grpc.aio.secure_channel(address, credentials, options=list(arguments.items()))
         )
         self.stub = LedgerServiceStub(self.channel)
         """The generated stub on this client's channel, for what this client has no method for."""
@@ -116,7 +116,8 @@ class Connection:
         """The same of the service for operators and auditors."""
         self.timeout = timeout
         self.call_metadata = _call_metadata(actor)
-        self._batches = Batches(self.stub.BatchWriteTransactions) if auto_batch else None
+        repeats = bool(arguments.get("grpc.enable_retries", True))
+        self._batches = Batches(self.stub.BatchWriteTransactions, repeats=repeats) if auto_batch else None
 
     def with_options(self, *, actor: str | None = None, timeout: float | None = None) -> Self:
         """This client with another actor or timeout, on the same channel: closing either closes both."""
@@ -131,6 +132,8 @@ class Connection:
     async def close(self) -> None:
         """Cancel what is running and close the channel."""
         await self.channel.close()
+        if self._batches is not None:
+            self._batches.close()
 
     async def __aenter__(self) -> Self:
         return self

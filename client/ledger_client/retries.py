@@ -3,7 +3,8 @@
 A call of its own is repeated by gRPC's core, by the policy below, because the core knows whether a server saw the call
 and keeps its bytes. UNAVAILABLE is retried, and CANCELLED where it was not this client that cancelled: so a server that
 is being stopped may end a call which it has not picked up yet. Both are safe for writes too: the request carries its
-request_id, and the server answers a repeat with what it wrote the first time. Streams resume where they were.
+request_id, and the server answers a repeat with what it wrote the first time. What the service answers of one write
+within a batch the core does not see: batching.py repeats it, by the same policy. Streams resume where they were.
 """
 
 import random
@@ -29,6 +30,17 @@ RETRY_POLICY = {
 
 STREAM_BACKOFF_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 5.0
+
+
+def repeat_after_seconds(attempts: int, error: LedgerError) -> float | None:
+    """How long to wait before a write is tried again that failed so many times; None: it is not.
+
+    With jitter, and not sooner than the service asks for; so for longer than gRPC's core, which does not know of that.
+    """
+    if error.code not in RETRYABLE_CODES or attempts >= ATTEMPTS_MAX:
+        return None
+    backoff = min(FIRST_BACKOFF_SECONDS * BACKOFF_MULTIPLIER ** (attempts - 1), BACKOFF_SECONDS_MAX)
+    return max(backoff, _asked_for_seconds(error)) * random.uniform(1.0, 1.1)
 
 
 def backoff_seconds(failures: int, lost: LedgerError) -> float:

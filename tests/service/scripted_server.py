@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 
 from ledger_client.v1.ledgers_pb2 import GetLedgerRequest, Ledger
 from ledger_client.v1.streams_pb2 import (
@@ -51,6 +52,8 @@ class Script:
     """The status of each unary call in turn; OK when there is none left."""
     held: asyncio.Event | None = None
     """Unary calls wait for it."""
+    refusals: list[dict[str, status_pb2.Status]] = field(default_factory=list)
+    """What each BatchWriteTransactions in turn answers to these request_ids; the others, and all later, are written."""
     streams: list[Play] = field(default_factory=list)
     """What each WatchBalances or WatchEvents does in turn."""
     received: list[Message] = field(default_factory=list)
@@ -67,6 +70,17 @@ class Script:
         if code is not grpc.StatusCode.OK:
             await context.abort(code, "as the script says")
         context.set_trailing_metadata((("replayed", "true"),))
+
+    def batch(self, request: BatchWriteTransactionsRequest) -> BatchWriteTransactionsResponse:
+        refusals = self.refusals.pop(0) if self.refusals else {}
+        ids = [command.create.request_id for command in request.commands]
+        results = [
+            TransactionResult(error=refusals[id_])
+            if id_ in refusals
+            else TransactionResult(transaction=Transaction(id=id_))
+            for id_ in ids
+        ]
+        return BatchWriteTransactionsResponse(results=results)
 
     async def watch(self, request: Any, context: Context) -> AsyncIterator[WatchBalancesResponse]:
         self.received.append(request)
@@ -93,11 +107,6 @@ def unary(
     )
 
 
-def _batch(request: BatchWriteTransactionsRequest) -> BatchWriteTransactionsResponse:
-    results = [TransactionResult(transaction=Transaction(id=command.create.request_id)) for command in request.commands]
-    return BatchWriteTransactionsResponse(results=results)
-
-
 async def start(script: Script, address: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
     """A server that plays the script, and where."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -105,7 +114,7 @@ async def start(script: Script, address: str = "127.0.0.1:0") -> tuple[grpc.aio.
         "CreateTransaction": unary(
             script, CreateTransactionRequest, lambda request: Transaction(id=request.request_id)
         ),
-        "BatchWriteTransactions": unary(script, BatchWriteTransactionsRequest, _batch),
+        "BatchWriteTransactions": unary(script, BatchWriteTransactionsRequest, script.batch),
         "WatchBalances": grpc.unary_stream_rpc_method_handler(
             script.watch,
             request_deserializer=WatchBalancesRequest.FromString,

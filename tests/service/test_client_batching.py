@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
+import asyncpg
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
 
 from ledger_client import (
+    Aborted,
     AccountNotFound,
     Cancelled,
     ConditionFailed,
+    DatabaseUnavailable,
     DeadlineExceeded,
     InvalidField,
     Ledger,
@@ -28,8 +37,10 @@ from ledger_client import (
     debit,
     new_request_id,
 )
-from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, CreateTransactionRequest
-from tests.conftest import Server
+from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, CreateTransactionRequest, EntryInput
+from ledger_server.posting import worker
+from ledger_server.storage.embedded import EmbeddedPostgres
+from tests.conftest import Server, new_server
 from tests.service.scripted_server import Script, serving
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -71,6 +82,14 @@ def _request_ids(request: object) -> list[str]:
 async def held() -> AsyncIterator[Held]:
     script = Script(held=asyncio.Event())
     async with serving(script) as address, LedgerClient(address, options=NO_RETRIES) as client:
+        yield Held(script, client)
+
+
+@pytest.fixture
+async def repeating() -> AsyncIterator[Held]:
+    """The same with a client that repeats."""
+    script = Script(held=asyncio.Event())
+    async with serving(script) as address, LedgerClient(address) as client:
         yield Held(script, client)
 
 
@@ -160,6 +179,66 @@ async def test_when_a_batch_fails_each_of_its_callers_is_told(held: Held) -> Non
     assert (await held.call("again")).id == "again"
 
 
+async def test_what_a_batch_could_not_write_is_repeated_in_order_with_the_same_request_ids(repeating: Held) -> None:
+    refusals = {"r-1": grpc.StatusCode.UNAVAILABLE, "r-2": grpc.StatusCode.ABORTED, "r-4": grpc.StatusCode.UNAVAILABLE}
+    repeating.script.refusals = [{id_: _status(code) for id_, code in refusals.items()}]
+    tasks = [repeating.call(f"r-{n}") for n in range(5)]
+    repeating.let_go()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(ended.pop(2), Aborted), "contention is the caller's to repeat"
+    assert [transaction.id for transaction in ended if isinstance(transaction, Transaction)] == [
+        "r-0",
+        "r-1",
+        "r-3",
+        "r-4",
+    ]
+    assert repeating.batches[2:] == [["r-1", "r-4"]]
+
+
+async def test_five_attempts_are_the_most_for_a_write_in_a_batch(repeating: Held) -> None:
+    repeating.script.refusals = [{"r-1": _status(grpc.StatusCode.UNAVAILABLE)}] * 9
+    began = time.monotonic()
+    first, other = repeating.call("r-0"), repeating.call("r-1")
+    repeating.let_go()
+    assert (await first).id == "r-0"
+    with pytest.raises(Unavailable, match="as the script says"):
+        await other
+    assert sorted(repeating.batches) == [["r-0"], *[["r-1"]] * 5]
+    assert time.monotonic() - began > 0.1 + 0.3 + 0.9 + 2.7
+
+
+async def test_a_client_that_does_not_repeat_calls_does_not_repeat_what_is_in_a_batch_either(held: Held) -> None:
+    held.script.refusals = [{"r-1": _status(grpc.StatusCode.UNAVAILABLE)}]
+    first, other = held.call("r-0"), held.call("r-1")
+    held.let_go()
+    assert (await first).id == "r-0"
+    with pytest.raises(Unavailable):
+        await other
+
+
+async def test_a_write_that_waits_to_be_repeated_holds_up_no_other_and_keeps_its_deadline(repeating: Held) -> None:
+    repeating.script.refusals = [{"r-1": _status(grpc.StatusCode.UNAVAILABLE, retry_seconds=60)}]
+    tasks = [repeating.call(f"r-{n}", timeout=0.5) for n in range(3)]
+    repeating.let_go()
+    assert (await tasks[2]).id == "r-2"
+    assert (await repeating.call("later")).id == "later"
+    assert not tasks[1].done()
+    with pytest.raises(DeadlineExceeded):
+        await tasks[1]
+    assert repeating.batches[2:] == [["later"]]
+
+
+async def test_closing_the_client_ends_what_waits_to_be_repeated(repeating: Held) -> None:
+    repeating.script.refusals = [{"r-1": _status(grpc.StatusCode.UNAVAILABLE, retry_seconds=60)}]
+    tasks = [repeating.call(f"r-{n}", timeout=60) for n in range(3)]
+    repeating.let_go()
+    await tasks[2]
+    await repeating.client.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(Cancelled):
+            await tasks[1]
+
+
 async def test_closing_the_client_ends_what_travels_and_what_waits(held: Held) -> None:
     tasks = [held.call(f"r-{n}") for n in range(3)]
     await held.received(2)
@@ -178,6 +257,42 @@ async def test_many_lines_come_and_go_without_being_kept(held: Held) -> None:
     batches = held.client._batches
     assert batches is not None
     assert not batches._lines
+
+
+async def test_lines_whose_callers_left_are_not_kept(held: Held) -> None:
+    tasks = [held.call(f"r-{n}", ledger_id=f"l-{n % 2}") for n in range(4)]
+    await held.received(4)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    held.let_go()
+    batches = held.client._batches
+    assert batches is not None
+    assert not batches._lines
+
+
+async def test_while_the_database_is_away_writes_in_batches_are_repeated_as_calls_of_their_own_are(
+    postgres: EmbeddedPostgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "AWAY_SECONDS", 0.1)
+    async with (
+        new_server(database) as server,
+        LedgerClient(server.address) as client,
+        LedgerClient(server.address, options=NO_RETRIES) as witness,
+    ):
+        books, lines = await _books(client)
+        before = (await client.get_ledger(books.id)).position
+        async with _away(postgres, database):
+            tasks = [
+                asyncio.create_task(client.create_transaction(books.id, lines, status="posted", request_id=f"r-{n}"))
+                for n in range(16)
+            ]
+            # The first to be told is in a batch with some of them at least, and from then on all are told at once.
+            for _ in range(20):
+                with pytest.raises(DatabaseUnavailable):
+                    await witness.create_transaction(books.id, lines)
+        positions = [transaction.position for transaction in await asyncio.gather(*tasks)]
+        assert sorted(positions) == list(range(before + 1, before + 17)), "each has one effect"
 
 
 async def test_answers_and_refusals_are_those_of_single_calls(
@@ -222,6 +337,37 @@ async def test_answers_and_refusals_are_those_of_single_calls(
         *(Transaction, Transaction, Transaction, Unbalanced, AccountNotFound, ConditionFailed, InvalidField),
         *(RequestIdReused, InvalidField, LedgerNotFound, Transaction, Transaction),
     ]
+
+
+async def _books(client: LedgerClient) -> tuple[Ledger, list[EntryInput]]:
+    """A ledger with two accounts, and entries on them."""
+    books = await client.create_ledger("Books")
+    cash = await client.create_account(books.id, "Cash", normal_balance="debit", currency="USD")
+    income = await client.create_account(books.id, "Income", normal_balance="credit", currency="USD")
+    return books, [debit(cash, 5), credit(income, 5)]
+
+
+@asynccontextmanager
+async def _away(postgres: EmbeddedPostgres, dsn: str) -> AsyncIterator[None]:
+    """Nobody gets to the database."""
+    name = urlsplit(dsn).path.removeprefix("/")
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    try:
+        await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        yield
+    finally:
+        await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        await connection.close()
+
+
+def _status(code: grpc.StatusCode, retry_seconds: int | None = None) -> status_pb2.Status:
+    status = status_pb2.Status(code=code.value[0], message="as the script says")
+    if retry_seconds is not None:
+        detail = Any()
+        detail.Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_seconds)))
+        status.details.append(detail)
+    return status
 
 
 def _particulars(answer: object) -> tuple[object, ...]:

@@ -50,8 +50,8 @@ log = structlog.get_logger()
 
 # How long a batch is tried again before its callers are told to.
 RETRY_SECONDS = 5.0
-# How long the database may be away until callers are told, at once from then on. With the client's own repeats, four
-# seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
+# How long the database may be away until callers are told, at once from then on. With the client's own repeats, four to
+# seven seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
 AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
 # How long a draft may take to be connected for, and to be written; what takes longer is done under the lock, which has
