@@ -138,7 +138,11 @@ class Line:
             self._send()
 
     async def _write(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """Makes the call of a batch, and tells its callers what became of it, but for the writes that it returns."""
+        """Makes the call of a batch, and tells its callers what became of it, but for those to be repeated.
+
+        Answers that are too large together are asked for again in halves: their writes are done, and a repeat with the
+        same request_ids only tells what they did.
+        """
         request = BatchWriteTransactionsRequest(ledger_id=batch[0].write.ledger_id, full_results=True)
         for waiting in batch:
             copy_into(request.commands.add(), waiting.write)
@@ -146,8 +150,11 @@ class Line:
         try:
             response = await self._batch(request, timeout=timeout, metadata=self._metadata)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            _fail(batch, error)  # gRPC's core has repeated the call
-            return []
+            if len(batch) == 1 or not _is_too_large(error):
+                _fail(batch, error)  # gRPC's core has repeated the call
+                return []
+            half = len(batch) // 2
+            return [*await self._write(batch[:half]), *await self._write(batch[half:])]
         again = []
         for waiting, result in zip(batch, response.results, strict=True):
             if waiting.result.done():
@@ -203,6 +210,13 @@ def _repeat(waiting: _Waiting, result: TransactionResult) -> _Waiting | None:
     if backoff_seconds is None:
         return None
     return waiting._replace(attempts=attempts, backoff_seconds=backoff_seconds)
+
+
+def _is_too_large(error: BaseException) -> bool:
+    """Whether gRPC's core did not take the answer, which it says in words only; the service always gives a reason."""
+    if not isinstance(error, grpc.aio.AioRpcError) or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return False
+    return not error_from_rpc(error).reason
 
 
 def _fail(batch: list[_Waiting], error: BaseException) -> None:

@@ -29,6 +29,7 @@ from ledger_client import (
     LedgerNotFound,
     Outcome,
     RequestIdReused,
+    ResourceExhausted,
     Transaction,
     Unavailable,
     Unbalanced,
@@ -293,6 +294,29 @@ async def test_while_the_database_is_away_writes_in_batches_are_repeated_as_call
                     await witness.create_transaction(books.id, lines)
         positions = [transaction.position for transaction in await asyncio.gather(*tasks)]
         assert sorted(positions) == list(range(before + 1, before + 17)), "each has one effect"
+
+
+async def test_answers_that_are_too_large_together_are_asked_for_in_parts(client: LedgerClient, server: Server) -> None:
+    """What was written is answered, also when it is asked for again; only what is too large by itself is not."""
+    books, lines = await _books(client)
+    texts = {f"k{n}": "x" * 1_000 for n in range(10)}
+    ids = [(await client.create_transaction(books.id, lines, metadata=texts)).id for _ in range(12)]
+    ids += [(await client.create_transaction(books.id, lines * 200)).id]
+    before = (await client.get_ledger(books.id)).position
+    async with LedgerClient(server.address, options={"grpc.max_receive_message_length": 40_000}) as together:
+        for is_repeat in (False, True):
+            outcomes = [Outcome() for _ in ids]
+            *posted, too_large = await asyncio.gather(
+                *(
+                    together.post_transaction(books.id, id_, request_id=f"post-{id_}", outcome=outcome)
+                    for id_, outcome in zip(ids, outcomes, strict=True)
+                ),
+                return_exceptions=True,
+            )
+            assert [transaction.id for transaction in posted if isinstance(transaction, Transaction)] == ids[:-1]
+            assert isinstance(too_large, ResourceExhausted)
+            assert all(outcome.replayed for outcome in outcomes[:-1]) or not is_repeat
+    assert (await client.get_ledger(books.id)).position == before + len(ids), "each was posted once"
 
 
 async def test_answers_and_refusals_are_those_of_single_calls(
