@@ -12,6 +12,7 @@ from ledger_client import (
     AccountDeleted,
     AccountNotEmpty,
     AccountNotFound,
+    Entry,
     EntryNotFound,
     Event,
     EventKind,
@@ -275,6 +276,7 @@ async def test_metadata_of_an_entry_changes_and_nothing_else(client: LedgerClien
     assert (await client.list_entries(ledger.id, transaction=transaction.id)).entries[0].metadata == patched.metadata
     entry.metadata.clear()
     entry.metadata["reconciled"] = "yes"
+    entry.position, entry.epoch = transaction.position + 1, transaction.epoch
     assert entry == patched
     # A repetition is answered as the first was, whatever became of the entry.
     await client.update_entry(ledger.id, entry.id, metadata={})
@@ -285,6 +287,31 @@ async def test_metadata_of_an_entry_changes_and_nothing_else(client: LedgerClien
     )
     assert outcome.replayed
     assert repeated == patched
+
+
+async def test_an_edit_of_an_entry_tells_its_position_and_what_was_discarded_by_then_also_when_repeated(
+    client: LedgerClient, server: Server, ledger: Ledger
+) -> None:
+    one, other = await account(client, ledger), await account(client, ledger)
+    first = await move(client, ledger, one, other, 5, pending=True)
+    entry = first.entries[0]
+
+    async def edit(caller: LedgerClient, request_id: str) -> Entry:
+        return await caller.update_entry(ledger.id, entry.id, metadata={"note": "x"}, request_id=request_id)
+
+    standing = await edit(client, "standing")
+    assert (standing.position, standing.epoch) == (first.position + 1, first.epoch)
+    assert not standing.HasField("discarded_at")
+    replaced = await client.update_transaction(ledger.id, first, entries=[debit(one, 6), credit(other, 6)])
+    discarded = await edit(client, "discarded")
+    assert (discarded.position, discarded.epoch) == (replaced.position + 1, first.epoch)
+    assert discarded.discarded_at == replaced.updated_at
+    assert await client.get_entry(ledger.id, entry.id) == discarded
+    await client.archive_transaction(ledger.id, first)
+    async with new_server(server.dsn) as second, LedgerClient(second.address) as stranger:
+        for caller in (client, stranger):
+            assert await edit(caller, "standing") == standing
+            assert await edit(caller, "discarded") == discarded
 
 
 async def test_edited_metadata_is_posted_with_its_entry_and_dropped_with_it(

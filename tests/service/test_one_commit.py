@@ -117,6 +117,21 @@ async def test_an_account_is_used_renamed_and_replaced_while_it_is_being_created
     assert await audit.findings(server.dsn, ledger.id) == []
 
 
+async def test_an_entry_is_edited_as_discarded_by_what_is_written_with_it(
+    client: LedgerClient, ledger: Ledger, pair: tuple[Account, Account]
+) -> None:
+    """Whether the edit comes before or behind is left to chance; what it tells of the entry fits its position."""
+    for n in range(10):
+        transaction = await client.create_transaction(ledger.id, [debit(pair[0], 1), credit(pair[1], 1)])
+        _, replaced, edited = await asyncio.gather(
+            client.update_ledger(ledger.id, name="Busy"),
+            client.update_transaction(ledger.id, transaction, entries=[debit(pair[0], 2), credit(pair[1], 2)]),
+            client.update_entry(ledger.id, transaction.entries[0].id, metadata={"n": str(n)}),
+        )
+        assert edited.HasField("discarded_at") == (edited.position > replaced.position)
+        assert not edited.HasField("discarded_at") or edited.discarded_at == replaced.updated_at
+
+
 async def write(
     client: LedgerClient, ledger: Ledger, writes: Sequence[commands.TransactionWrite], *, atomic: bool
 ) -> list[str]:

@@ -129,6 +129,8 @@ class Entry(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     REVERSES_ENTRY_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 in text form, made by the server."""
     transaction_id: _builtins.str
@@ -153,6 +155,12 @@ class Entry(_message.Message):
     """
     reverses_entry_id: _builtins.str
     """The entry that this entry of a reversal reverses; empty otherwise."""
+    position: _builtins.int
+    """The ledger's position, where the entry is answered by itself: of the command in the answer to UpdateEntry, of the
+    snapshot in that to GetEntry. Absent in lists and transactions, which have their own.
+    """
+    epoch: _builtins.str
+    """The epoch of `position`; see Ledger.epoch."""
     @_builtins.property
     def resulting_balances(self) -> _balances_pb2.Balances:
         """The account's balances at `account_lock_version`, after the whole command."""
@@ -163,8 +171,8 @@ class Entry(_message.Message):
 
     @_builtins.property
     def discarded_at(self) -> _timestamp_pb2.Timestamp:
-        """When a later version replaced it; absent while it stands. Transactions in answers to writes and
-        ListTransactionVersions show entries as they were, without it.
+        """When a later version replaced it; absent while it stands. UpdateEntry tells what was so at the edit, also when it is
+        repeated. Transactions in answers to writes and ListTransactionVersions show entries as they were, without it.
         """
 
     @_builtins.property
@@ -194,21 +202,27 @@ class Entry(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         reverses_entry_id: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_transaction_version", b"_transaction_version", "account_lock_version", b"account_lock_version", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "resulting_balances", b"resulting_balances", "transaction_version", b"transaction_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_position", b"_position", "_transaction_version", b"_transaction_version", "account_lock_version", b"account_lock_version", "created_at", b"created_at", "currency_exponent", b"currency_exponent", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "position", b"position", "resulting_balances", b"resulting_balances", "transaction_version", b"transaction_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_transaction_version", b"_transaction_version", "account_id", b"account_id", "account_lock_version", b"account_lock_version", "amount", b"amount", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "direction", b"direction", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "id", b"id", "metadata", b"metadata", "resulting_balances", b"resulting_balances", "reverses_entry_id", b"reverses_entry_id", "status", b"status", "transaction_id", b"transaction_id", "transaction_version", b"transaction_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version", "_currency_exponent", b"_currency_exponent", "_position", b"_position", "_transaction_version", b"_transaction_version", "account_id", b"account_id", "account_lock_version", b"account_lock_version", "amount", b"amount", "created_at", b"created_at", "currency", b"currency", "currency_exponent", b"currency_exponent", "direction", b"direction", "discarded_at", b"discarded_at", "effective_at", b"effective_at", "epoch", b"epoch", "id", b"id", "metadata", b"metadata", "position", b"position", "resulting_balances", b"resulting_balances", "reverses_entry_id", b"reverses_entry_id", "status", b"status", "transaction_id", b"transaction_id", "transaction_version", b"transaction_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_lock_version: _TypeAlias = _typing.Literal["account_lock_version"]  # noqa: Y015
     _WhichOneofArgType__account_lock_version: _TypeAlias = _typing.Literal["_account_lock_version", b"_account_lock_version"]  # noqa: Y015
     _WhichOneofReturnType__currency_exponent: _TypeAlias = _typing.Literal["currency_exponent"]  # noqa: Y015
     _WhichOneofArgType__currency_exponent: _TypeAlias = _typing.Literal["_currency_exponent", b"_currency_exponent"]  # noqa: Y015
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
     _WhichOneofReturnType__transaction_version: _TypeAlias = _typing.Literal["transaction_version"]  # noqa: Y015
     _WhichOneofArgType__transaction_version: _TypeAlias = _typing.Literal["_transaction_version", b"_transaction_version"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__account_lock_version) -> _WhichOneofReturnType__account_lock_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__currency_exponent) -> _WhichOneofReturnType__currency_exponent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__transaction_version) -> _WhichOneofReturnType__transaction_version | None: ...
 

@@ -112,7 +112,8 @@ _TRANSACTION = bytes([transactions_pb2.TransactionResult.TRANSACTION_FIELD_NUMBE
 _REPLAYED = transactions_pb2.TransactionResult(replayed=True).SerializeToString()
 
 
-def listed_entry_to(listed: ListedEntry) -> transactions_pb2.Entry:
+def listed_entry_to(listed: ListedEntry, position: int | None = None, epoch: str = "") -> transactions_pb2.Entry:
+    """An entry by itself; in a page, whose position and epoch are its own, without them."""
     entry = listed.entry
     account = entry.after.account
     return transactions_pb2.Entry(
@@ -132,6 +133,8 @@ def listed_entry_to(listed: ListedEntry) -> transactions_pb2.Entry:
         metadata=entry.metadata,
         created_at=timestamp_to(listed.created_at),
         reverses_entry_id=entry.reverses_entry_id or "",
+        position=position,
+        epoch=epoch,
     )
 
 

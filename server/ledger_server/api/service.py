@@ -160,7 +160,7 @@ class LedgerService:
 
     async def GetEntry(self, request: entries_pb2.GetEntryRequest, context: Context) -> transactions_pb2.Entry:
         asked = entry_queries.get_entry(request)
-        return answers.listed_entry_to((await self._reader.get_entry(*asked, context.time_remaining())).value)
+        return answers.listed_entry_to(*await self._reader.get_entry(*asked, context.time_remaining()))
 
     async def UpdateEntry(self, request: entries_pb2.UpdateEntryRequest, context: Context) -> transactions_pb2.Entry:
         return _entry(await self._write(commands.update_entry(request), context))
@@ -328,7 +328,7 @@ def _category(answer: Written) -> categories_pb2.Category:
 
 def _entry(answer: Written) -> transactions_pb2.Entry:
     assert isinstance(answer.object, ListedEntry)
-    return answers.listed_entry_to(answer.object)
+    return answers.listed_entry_to(answer.object, answer.position, answer.epoch)
 
 
 def _transaction(answer: Written) -> bytes:

@@ -226,7 +226,7 @@ class ListedEntry(NamedTuple):
     """An entry by itself, outside its transaction.
 
     `status`, `effective_at` and `created_at` are those of the transaction version that wrote it, `discarded_at` is
-    when a later version replaced it: None while it stands, and where a write is answered.
+    when a later version replaced it: None while it stands.
     """
 
     id: str

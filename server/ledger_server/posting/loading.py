@@ -111,7 +111,7 @@ async def load(
     if names.entry_ids:
         rows = await find_entries(connection, book.ledger.id, list(names.entry_ids))
         listed = await listed_entries(connection, book.ledger.id, rows)
-        book.entries = {entry.id: entry._replace(discarded_at=None) for entry in listed}
+        book.entries = {entry.id: entry for entry in listed}
     if names.is_deleting:
         book.not_empty_account_id = await connection.fetchval(sql.find_not_empty, book.ledger.id)
     if names.currencies:

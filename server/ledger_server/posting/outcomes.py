@@ -31,7 +31,7 @@ from ledger_server.domain.model import (
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, Operator
 
 REFUSALS_KEPT_MAX = 100
-_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at", "deleted_at")
+_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at", "discarded_at")
 
 
 class LeanTransaction(NamedTuple):
@@ -86,7 +86,7 @@ def written(effect: Effect, epoch: str) -> Written:
 
 
 def record_of(answer: Written) -> dict[str, Any]:
-    """What was written, as it is stored: of an entry the metadata, of a monitor also what it is on."""
+    """What was written, as it is stored: of an entry what may change, of a monitor also what it is on."""
     head = {"position": answer.position}
     match answer.object:
         case AccountVersion(account, lock_version, counters, position):
@@ -106,7 +106,8 @@ def record_of(answer: Written) -> dict[str, Any]:
             return head | {"ledger": _fields_of(ledger)}
         case ListedEntry() as listed:
             # The rest never changes.
-            return head | {"entry_id": listed.id, "metadata": listed.entry.metadata}
+            discarded_at = {"discarded_at": listed.discarded_at}
+            return head | {"entry_id": listed.id, "metadata": listed.entry.metadata} | _with_iso_times(discarded_at)
         case MonitorReading(monitor, subject):
             return record_of(answer._replace(object=subject)) | {"monitor": _fields_of(monitor)}
     raise TypeError(answer.object)
@@ -119,6 +120,12 @@ def written_from(record: dict[str, Any], epoch: str) -> Written:
     subject = _category_from(record) if "category" in record else _account_from(record)
     reading = MonitorReading(_monitor_from(record["monitor"]), subject) if "monitor" in record else None
     return Written(reading or subject, record["position"], epoch, replayed=True)
+
+
+def discarded_at_from(record: dict[str, Any]) -> datetime | None:
+    """When the entry of which an edit was stored had been discarded; None if it stood, or if that was not stored yet."""
+    discarded_at: datetime | None = _with_times(record).get("discarded_at")
+    return discarded_at
 
 
 def _account_from(record: dict[str, Any]) -> AccountVersion:

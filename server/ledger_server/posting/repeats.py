@@ -15,6 +15,7 @@ from ledger_server.posting.outcomes import (
     LeanTransaction,
     Written,
     acknowledgement_from,
+    discarded_at_from,
     lean_from,
     written_from,
 )
@@ -124,8 +125,9 @@ async def _stored_answer(connection: Connection, book: Book, row: Any, stored: _
     if "entry_id" in outcome:
         rows = await find_entries(connection, book.ledger.id, [outcome["entry_id"]])
         (listed,) = await listed_entries(connection, book.ledger.id, rows)
-        edited = listed._replace(discarded_at=None, entry=listed.entry._replace(metadata=outcome["metadata"]))
-        return Written(edited, outcome["position"], book.epoch)
+        edited = listed.entry._replace(metadata=outcome["metadata"])
+        listed = listed._replace(discarded_at=discarded_at_from(outcome), entry=edited)
+        return Written(listed, outcome["position"], book.epoch)
     if "ledger" in outcome:
         return written_from(outcome, stored.epochs[outcome["ledger"]["id"]])
     return written_from(outcome, book.epoch)
