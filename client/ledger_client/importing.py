@@ -7,7 +7,7 @@ What happens                             → what becomes of the import
 connection lost, server drained          → what is not acknowledged is sent again on a new connection
 the program is stopped and started anew  → the chunks of before are acknowledged as ``replayed``, then it goes on
 the input differs from that of before    → ``RequestIdReused`` at the first chunk that differs; nothing is written twice
-a command is refused by a rule           → it is counted and told, the others are written
+a command is refused, say as unbalanced  → it is counted and told, the others are written
 a command is malformed                   → the service's error, with the command's index; chunks before it stay written
 the input raises                         → the whole chunks read before are acknowledged, then it is raised
 

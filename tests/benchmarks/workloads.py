@@ -17,7 +17,7 @@ from ledger_client import Category, LedgerClient, commands, condition, credit, d
 from ledger_client.monitors import MonitorFieldWord
 from ledger_client.v1.balances_pb2 import BalanceCondition
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
-from ledger_server.api.commands import create_transaction
+from ledger_server.api.commands import transaction_command
 from ledger_server.domain.book import Book
 from ledger_server.domain.fingerprint import fingerprint
 from ledger_server.posting.clock import DatabaseClock
@@ -200,7 +200,7 @@ class Workloads:
             nonlocal book
             request = self._request(next(stream), account_ids, ledger_id)
             request.request_id = new_request_id()
-            command = create_transaction(request)
+            command = transaction_command(request)
             command.mark = fingerprint(command)
             drafted = await draft(cast(Connection, reads), ledger_id, book, [command], {}, None, clock)
             await write_draft(cast(Connection, writes), drafted.rows)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 
 from ledger_client import (
     Acknowledgement,
     Cancelled,
+    ExternalId,
     ExternalIdTaken,
     InvalidArgument,
+    InvalidField,
     LedgerClient,
     LedgerNotFound,
     RequestIdReused,
     Unavailable,
-    Unbalanced,
     commands,
     credit,
     debit,
+    error_from_status,
 )
-from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
+from ledger_client.statuses import error_from_rpc
+from ledger_client.v1.transactions_pb2 import CreateTransactionRequest, ImportTransactionsRequest, TransactionCommand
 from tests.audit import findings
 from tests.conftest import Server, new_server
 from tests.proxy import proxied
@@ -149,23 +154,74 @@ async def test_of_many_refusals_all_are_counted_and_the_first_are_told(books: Bo
     assert summary.refusals[999].index == 9 * 500 + 99
 
 
+async def test_what_does_not_balance_is_refused_by_itself_as_in_a_batch(books: Books) -> None:
+    euros = await books.client.create_account(books.ledger_id, "Euros", normal_balance="credit", currency="EUR")
+    differing = [debit(books.cash, 1), credit(books.revenue, 2)]
+    writes: list[commands.TransactionWrite] = [
+        commands.create_transaction(differing),
+        commands.create_transaction([debit(books.cash, 1), credit(euros, 1)]),
+        commands.create_transaction([debit(books.cash, 0), debit(books.cash, 0)]),
+        commands.create_transaction([debit(ExternalId("nobody"), 1), credit(books.revenue, 2)]),
+        books.transfer(0),
+        commands.update_transaction(ExternalId("x-0"), entries=differing),
+        commands.post_transaction(ExternalId("x-0"), entries=differing),
+    ]
+    batch = await books.client.batch_write_transactions(books.ledger_id, writes, atomic=False)
+    refused = {n: result.error for n, result in enumerate(batch.results) if result.HasField("error")}
+    assert list(refused) == [0, 1, 2, 3, 5, 6]
+    assert {error_from_status(error).reason for error in refused.values()} == {"UNBALANCED"}
+    writes[4] = books.transfer(1)
+    for is_repeated in (False, True):
+        summary = await books.client.import_transactions(books.ledger_id, writes, import_id="i")
+        assert (summary.accepted_count, summary.refused_count) == (1, 6)
+        assert summary.replayed_count == (7 if is_repeated else 0)
+        told = {refusal.index: (str(refusal.error), refusal.error.metadata) for refusal in summary.refusals}
+        alone = {n: error_from_status(error) for n, error in refused.items()}
+        assert told == {n: (str(error), error.metadata) for n, error in alone.items()}
+
+
+async def test_chunks_of_another_ledger_end_the_import(books: Books) -> None:
+    other = await open_books(books.client)
+
+    def chunk(of: Books, request_id: str) -> ImportTransactionsRequest:
+        command = TransactionCommand(create=of.transfer(0))
+        return ImportTransactionsRequest(ledger_id=of.ledger_id, request_id=request_id, commands=[command])
+
+    same = chunk(books, "b")
+    same.ledger_id = same.ledger_id.upper()
+    call: Any = books.client.stub.ImportTransactions(
+        iter([chunk(books, "a"), same, chunk(other, "c"), chunk(books, "d")]), timeout=10
+    )
+    for acknowledged in (("a", 1, 0), ("b", 0, 1)):
+        answer = await call.read()
+        assert (answer.request_id, answer.accepted_count, answer.refused_count) == acknowledged
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    error = error_from_rpc(caught.value)
+    assert isinstance(error, InvalidField)
+    assert error.metadata["field"] == "ledger_id"
+    await books.have(1)
+    await other.have(0)
+
+
 async def test_a_malformed_command_ends_the_import_and_can_be_corrected(books: Books) -> None:
-    def lines(amount: int) -> Iterator[CreateTransactionRequest]:
+    def lines(external_id: str) -> Iterator[CreateTransactionRequest]:
         for n in range(900):
             yield books.transfer(n)
-        yield commands.create_transaction([debit(books.cash, 1), credit(books.revenue, amount)], status="posted")
+        entries = [debit(books.cash, 1), credit(books.revenue, 1)]
+        yield commands.create_transaction(entries, status="posted", external_id=external_id)
         for n in range(900, 1_200):
             yield books.transfer(n)
 
-    with pytest.raises(Unbalanced) as caught:
-        await books.client.import_transactions(books.ledger_id, lines(2), chunk_size=200, import_id="opening")
+    with pytest.raises(InvalidField) as caught:
+        await books.client.import_transactions(books.ledger_id, lines("x" * 181), chunk_size=200, import_id="opening")
     assert caught.value.metadata["command_index"] == "900"
     assert caught.value.__notes__ == [
         "command 900 of the import",
         "800 commands were done; to go on, repeat the import with import_id='opening'",
     ]
     await books.have(800)
-    summary = await books.client.import_transactions(books.ledger_id, lines(1), chunk_size=200, import_id="opening")
+    summary = await books.client.import_transactions(books.ledger_id, lines("x"), chunk_size=200, import_id="opening")
     assert (summary.accepted_count, summary.replayed_count) == (1_201, 800)
     await books.have(1_201)
 

@@ -90,11 +90,11 @@ async def books(client: LedgerClient, server: Server) -> Books:
     return Books(client, server.address, ledger.id, made.position)
 
 
-def line(n: int, credited: int = 1) -> str:
+def line(n: int, external_id: str = "", credited: int = 1) -> str:
     return json.dumps(
         {
             "status": "posted",
-            "external_id": f"x-{n}",
+            "external_id": external_id or f"x-{n}",
             "entries": [
                 {"account_external_id": "cash", "direction": "debit", "amount": "1"},
                 {"account_external_id": "revenue", "direction": "credit", "amount": credited},
@@ -133,14 +133,15 @@ async def test_standard_input_is_imported_too(books: Books) -> None:
 
 
 async def test_refused_lines_are_told_by_their_numbers(books: Books, tmp_path: Path) -> None:
-    file = written(tmp_path / "a.jsonl", [line(0), line(1), line(0), *(line(1) for _ in range(30))])
-    run = await books.ctl(file)
+    lines = [line(0), line(1), line(0), line(2, credited=2), *(line(1) for _ in range(30))]
+    run = await books.ctl(written(tmp_path / "a.jsonl", lines))
     assert run.status == SOME_REFUSED
-    assert run.out.startswith("2 accepted, 31 refused")
+    assert run.out.startswith("2 accepted, 32 refused")
     told = run.err.splitlines()[1:]
     assert told[0].startswith("line 3: EXTERNAL_ID_TAKEN: ")
+    assert told[1].startswith("line 4: UNBALANCED: debits and credits differ")
     assert len(told) == 21
-    assert told[-1] == "and 11 more were refused"
+    assert told[-1] == "and 12 more were refused"
     await books.have(2)
 
 
@@ -164,7 +165,7 @@ async def test_what_is_wrong_is_said_once(books: Books, tmp_path: Path) -> None:
         ),
         pytest.param("{", "line 251: Expecting property name", id="no JSON"),
         pytest.param("", "line 251: is empty", id="empty"),
-        pytest.param(line(250, credited=2), "line 251: UNBALANCED: debits and credits differ", id="unbalanced"),
+        pytest.param(line(250, "x" * 181), "line 251: INVALID_FIELD: external_id: must be at most 180", id="malformed"),
     ],
 )
 async def test_a_wrong_line_stops_the_import_and_the_corrected_file_goes_on(

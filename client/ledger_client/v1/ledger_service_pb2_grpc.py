@@ -428,8 +428,9 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ImportTransactions(self, request_iterator, context):
-        """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
-        stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
+        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
+        INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -103,8 +103,9 @@ class LedgerServiceStub:
     VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
-    """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
-    stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
+    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
+    INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -243,8 +244,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
-    """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
-    stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
+    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
+    INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -506,8 +508,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_transactions_pb2.ImportTransactionsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transactions_pb2.ImportTransactionsResponse], _abc.AsyncIterator[_transactions_pb2.ImportTransactionsResponse]]:
-        """Writes millions of transactions: chunks in, an acknowledgement for each, in order. A malformed chunk ends the
-        stream; chunks acknowledged before stay. Errors: those of BatchWriteTransactions.
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
+        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
+        INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
         """
 
     @_abc_1.abstractmethod

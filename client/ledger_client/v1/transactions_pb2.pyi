@@ -1369,8 +1369,8 @@ class ListTransactionsRequest(_message.Message):
     order: _filters_pb2.ListOrder.ValueType
     """Default: newest first."""
     category_id: _builtins.str
-    """Keep only transactions that ever moved an account that is under this category now, directly or through others;
-    NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty: all.
+    """Keep only transactions that ever moved an account that is under this category now, directly or through others, which
+    those that a failed condition archived did not; NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty: all.
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TransactionStatus.ValueType]:
@@ -1621,7 +1621,13 @@ Global___ListTransactionVersionsResponse: _TypeAlias = ListTransactionVersionsRe
 
 @_typing.final
 class TransactionCommand(_message.Message):
-    """One command of a batch."""
+    """One command of a batch or of a chunk of an import.
+
+    A malformed one (INVALID_FIELD, found without a look at the books) refuses all that its request_id is for, and nothing is
+    stored: itself where each command carries its own, else the atomic batch or the chunk, with its index as
+    `command_index` in the ErrorInfo's metadata. Corrected, it can be sent with the same request_id. Whatever else refuses a
+    command, UNBALANCED included, refuses it alone, unless the batch is atomic.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1796,7 +1802,9 @@ Global___BatchWriteTransactionsResponse: _TypeAlias = BatchWriteTransactionsResp
 
 @_typing.final
 class ImportTransactionsRequest(_message.Message):
-    """A chunk of an import. Its commands are applied item by item in one commit; a refused one does not hinder the others."""
+    """A chunk of an import. Its commands are applied item by item in one commit; a refused one does not hinder the others, a
+    malformed one refuses the chunk (see TransactionCommand).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1804,7 +1812,7 @@ class ImportTransactionsRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     COMMANDS_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
-    """The ledger that holds them all; the same in every chunk."""
+    """The ledger that holds them all; the same in every chunk, else INVALID_ARGUMENT (INVALID_FIELD)."""
     request_id: _builtins.str
     """1..128 characters, required: the chunk's. Sending a chunk again with the same id has one effect and an equal
     acknowledgement.

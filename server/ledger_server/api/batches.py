@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger_client.v1 import accounts_pb2, transactions_pb2
 from ledger_server.api import fields
-from ledger_server.api.commands import create_account, transaction_command
+from ledger_server.api.commands import create_account, transaction_command, well_formed
 from ledger_server.api.fields import Problems
 from ledger_server.domain.commands import AtomicBatch, BatchCreateAccounts, Command, ImportChunk
 from ledger_server.domain.errors import InvalidField, LedgerError, Violation
@@ -43,7 +43,7 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
     problems.raise_if_any()
     if not request.atomic:
         return [_item(item, ledger_id, request.full_results) for item in items]
-    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    commands = _all_well_formed([_batched_item(transaction_command, item, ledger_id) for item in items])
     return [
         AtomicBatch(
             ledger_id=ledger_id,
@@ -54,13 +54,18 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
     ]
 
 
-def import_chunk(request: transactions_pb2.ImportTransactionsRequest) -> ImportChunk:
+def import_chunk(
+    request: transactions_pb2.ImportTransactionsRequest, ledger_id_before: str | None = None
+) -> ImportChunk:
+    """The chunk, if it is of the ledger of the chunk before it; what does not balance is refused item by item."""
     problems = Problems()
     ledger_id = fields.ledger_id(problems, request.ledger_id)
+    if ledger_id_before not in (None, ledger_id):
+        problems.add("ledger_id", "must be the same in every chunk")
     fields.request_id(problems, request.request_id)
     items = _items(problems, request.commands)
     problems.raise_if_any()
-    commands = _all_well_formed([_batched_item(item, ledger_id) for item in items])
+    commands = _all_well_formed([_batched_item(well_formed, item, ledger_id) for item in items])
     return ImportChunk(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
 
 
@@ -89,7 +94,7 @@ def _item(item: Any, ledger_id: str, full_results: bool) -> Command | LedgerErro
         return error
 
 
-def _batched_item(item: Any, ledger_id: str) -> Command | LedgerError:
+def _batched_item(convert: Callable[[Any, str], Command], item: Any, ledger_id: str) -> Command | LedgerError:
     """The command of an item of a batch that has the request_id for all, or why it is malformed."""
     try:
         problems = Problems()
@@ -97,7 +102,7 @@ def _batched_item(item: Any, ledger_id: str) -> Command | LedgerError:
         problems.raise_if_any()
     except LedgerError as error:
         return error
-    return _batched(partial(transaction_command, item, ledger_id), item)
+    return _batched(partial(convert, item, ledger_id), item)
 
 
 def _batched(convert: Callable[[], Command], item: Any) -> Command | LedgerError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ledger_client.v1 import accounts_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
@@ -38,14 +36,11 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
-from ledger_server.domain.errors import Unbalanced
 from ledger_server.domain.ids import NIL_ID
-from ledger_server.domain.inputs import EntryInput, MetadataPatch
+from ledger_server.domain.inputs import MetadataPatch
 from ledger_server.domain.model import AccountStatus, TransactionStatus
-from ledger_server.domain.money import (
-    Direction,
-    NormalBalance,
-)
+from ledger_server.domain.money import NormalBalance
+from ledger_server.domain.refusals import refuse_unequal_sides
 
 _STATUSES = {0: TransactionStatus.PENDING, 1: TransactionStatus.PENDING, 2: TransactionStatus.POSTED}
 
@@ -165,23 +160,30 @@ def update_entry(request: entries_pb2.UpdateEntryRequest) -> UpdateEntry:
 
 
 def transaction_command(request: TransactionRequest, ledger_id: str | None = None) -> TransactionCommand:
-    """The command of a unary request, or of an item of a batch for this ledger: its request_id is checked elsewhere."""
+    """The command of a unary request, or of an item of a batch for this ledger, unless no accounts could balance it."""
+    command = well_formed(request, ledger_id)
+    refuse_unequal_sides(command)
+    return command
+
+
+def well_formed(request: TransactionRequest, ledger_id: str | None = None) -> TransactionCommand:
+    """The command that its fields make; of an item the request_id is checked elsewhere."""
     match request:
         case transactions_pb2.CreateTransactionRequest():
-            return create_transaction(request, ledger_id)
+            return _create_transaction(request, ledger_id)
         case transactions_pb2.UpdateTransactionRequest():
-            return update_transaction(request, ledger_id)
+            return _update_transaction(request, ledger_id)
         case transactions_pb2.PostTransactionRequest():
-            return post_transaction(request, ledger_id)
+            return _post_transaction(request, ledger_id)
         case transactions_pb2.ArchiveTransactionRequest():
-            return archive_transaction(request, ledger_id)
+            return _archive_transaction(request, ledger_id)
         case transactions_pb2.PartialPostTransactionRequest():
-            return partial_post_transaction(request, ledger_id)
+            return _partial_post_transaction(request, ledger_id)
         case transactions_pb2.ReverseTransactionRequest():
-            return reverse_transaction(request, ledger_id)
+            return _reverse_transaction(request, ledger_id)
 
 
-def create_transaction(
+def _create_transaction(
     request: transactions_pb2.CreateTransactionRequest, ledger_id: str | None = None
 ) -> CreateTransaction:
     problems = Problems()
@@ -207,11 +209,10 @@ def create_transaction(
         category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
-    _refuse_unbalanced(command.entries)
     return command
 
 
-def update_transaction(
+def _update_transaction(
     request: transactions_pb2.UpdateTransactionRequest, ledger_id: str | None = None
 ) -> UpdateTransaction:
     problems = Problems()
@@ -236,11 +237,12 @@ def update_transaction(
         category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
-    _refuse_unbalanced(command.entries or ())
     return command
 
 
-def post_transaction(request: transactions_pb2.PostTransactionRequest, ledger_id: str | None = None) -> PostTransaction:
+def _post_transaction(
+    request: transactions_pb2.PostTransactionRequest, ledger_id: str | None = None
+) -> PostTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
     command = PostTransaction(
@@ -255,11 +257,10 @@ def post_transaction(request: transactions_pb2.PostTransactionRequest, ledger_id
         category_conditions=category_conditions_of(problems, request.category_conditions),
     )
     problems.raise_if_any()
-    _refuse_unbalanced(command.entries or ())
     return command
 
 
-def archive_transaction(
+def _archive_transaction(
     request: transactions_pb2.ArchiveTransactionRequest, ledger_id: str | None = None
 ) -> ArchiveTransaction:
     problems = Problems()
@@ -275,7 +276,7 @@ def archive_transaction(
     return command
 
 
-def partial_post_transaction(
+def _partial_post_transaction(
     request: transactions_pb2.PartialPostTransactionRequest, ledger_id: str | None = None
 ) -> PartialPostTransaction:
     problems = Problems()
@@ -296,7 +297,7 @@ def partial_post_transaction(
     return command
 
 
-def reverse_transaction(
+def _reverse_transaction(
     request: transactions_pb2.ReverseTransactionRequest, ledger_id: str | None = None
 ) -> ReverseTransaction:
     problems = Problems()
@@ -331,21 +332,3 @@ def _scope(
     if request.ledger_id and request.ledger_id.lower() != ledger_id:
         problems.add("ledger_id", "must be empty or the batch's")
     return ledger_id, request.request_id
-
-
-def _refuse_unbalanced(entries: Sequence[EntryInput]) -> None:
-    """What needs no look at the accounts: both sides are there, and they balance over all currencies together."""
-    if not entries:
-        return
-    sums = {Direction.DEBIT: 0, Direction.CREDIT: 0}
-    directions = set()
-    for entry in entries:
-        directions.add(entry.direction)
-        sums[entry.direction] += entry.amount
-    debits, credits = sums.values()
-    if debits == credits and len(directions) == 2:
-        return
-    metadata = {"debits": str(debits), "credits": str(credits)}
-    if len(directions) < 2:
-        raise Unbalanced("at least one debit and one credit are needed", metadata=metadata)
-    raise Unbalanced(f"debits and credits differ: {debits} and {credits}", metadata=metadata)

@@ -97,7 +97,7 @@ class LedgerService:
     # Transactions.
 
     async def CreateTransaction(self, request: transactions_pb2.CreateTransactionRequest, context: Context) -> bytes:
-        return _transaction(await self._write(commands.create_transaction(request), context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def BatchWriteTransactions(
         self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
@@ -108,28 +108,30 @@ class LedgerService:
         return answers.batch_to_bytes(results, request.ledger_id.lower(), request.full_results)
 
     async def UpdateTransaction(self, request: transactions_pb2.UpdateTransactionRequest, context: Context) -> bytes:
-        return _transaction(await self._write(commands.update_transaction(request), context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def PostTransaction(self, request: transactions_pb2.PostTransactionRequest, context: Context) -> bytes:
-        return _transaction(await self._write(commands.post_transaction(request), context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def ArchiveTransaction(self, request: transactions_pb2.ArchiveTransactionRequest, context: Context) -> bytes:
-        return _transaction(await self._write(commands.archive_transaction(request), context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def PartialPostTransaction(
         self, request: transactions_pb2.PartialPostTransactionRequest, context: Context
     ) -> bytes:
-        command = commands.partial_post_transaction(request)
-        return _transaction(await self._write(command, context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def ReverseTransaction(self, request: transactions_pb2.ReverseTransactionRequest, context: Context) -> bytes:
-        return _transaction(await self._write(commands.reverse_transaction(request), context, request.validate_only))
+        return _transaction(await self._write(commands.transaction_command(request), context, request.validate_only))
 
     async def ImportTransactions(
         self, requests: AsyncIterator[transactions_pb2.ImportTransactionsRequest], context: Context
     ) -> None:
+        ledger_id = None
         async for request in requests:
-            acknowledgement = await self._import(batches.import_chunk(request), context)
+            chunk = batches.import_chunk(request, ledger_id)
+            ledger_id = chunk.ledger_id
+            acknowledgement = await self._import(chunk, context)
             await context.write(answers.acknowledgement_to(request.request_id, acknowledgement).SerializeToString())
 
     async def GetTransaction(

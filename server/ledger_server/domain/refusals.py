@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger_server.domain.book import Book
+from ledger_server.domain.commands import Command, CreateTransaction, PostTransaction, UpdateTransaction
 from ledger_server.domain.errors import (
     AccountDeleted,
     AccountNotFound,
@@ -125,6 +126,24 @@ def transaction_not_found(ref: Ref) -> TransactionNotFound:
     return TransactionNotFound(
         f"no such transaction in this ledger: {next(iter(metadata.values()))}", metadata=metadata
     )
+
+
+def refuse_unequal_sides(command: Command) -> None:
+    """What needs no look at the accounts: both sides are there, and they balance over all currencies together."""
+    if not isinstance(command, CreateTransaction | UpdateTransaction | PostTransaction) or not command.entries:
+        return
+    sums = {Direction.DEBIT: 0, Direction.CREDIT: 0}
+    directions = set()
+    for entry in command.entries:
+        directions.add(entry.direction)
+        sums[entry.direction] += entry.amount
+    debits, credits = sums.values()
+    if debits == credits and len(directions) == 2:
+        return
+    metadata = {"debits": str(debits), "credits": str(credits)}
+    if len(directions) < 2:
+        raise Unbalanced("at least one debit and one credit are needed", metadata=metadata)
+    raise Unbalanced(f"debits and credits differ: {debits} and {credits}", metadata=metadata)
 
 
 def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:

@@ -23,7 +23,7 @@ from ledger_server.domain.book import Book, Committed, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
 from ledger_server.domain.errors import LedgerError, OverlapNotSummed
 from ledger_server.domain.posting import decide
-from ledger_server.domain.refusals import ledger_not_found
+from ledger_server.domain.refusals import ledger_not_found, refuse_unequal_sides
 from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.nesting import load_nesting, nests_categories
@@ -226,6 +226,8 @@ async def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows
     for index, item in enumerate(chunk.commands):
         await pause(index)
         try:
+            # Elsewhere the edge does it; here it costs the chunk nothing.
+            refuse_unequal_sides(item)
             effect = decide(book, item, now)
         except LedgerError as error:
             refusals.append((index, error))

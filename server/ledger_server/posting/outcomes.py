@@ -123,7 +123,7 @@ def written_from(record: dict[str, Any], epoch: str) -> Written:
 
 
 def discarded_at_from(record: dict[str, Any]) -> datetime | None:
-    """When the entry of which an edit was stored had been discarded; None if it stood, or if that was not stored yet."""
+    """When the entry of which an edit was stored had been discarded; None if it stood, or this is of before."""
     discarded_at: datetime | None = _with_times(record).get("discarded_at")
     return discarded_at
 
