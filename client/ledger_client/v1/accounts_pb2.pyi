@@ -746,7 +746,9 @@ class ListAccountsRequest(_message.Message):
 
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keep only accounts whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters."""
+        """Keep only accounts whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters. Letters
+        are compared as by PostgreSQL's ILIKE, one by one: the Greek final sigma is a letter of its own.
+        """
 
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountStatus.ValueType]:

@@ -139,8 +139,8 @@ class ListEntriesRequest(_message.Message):
     account_lock_version_upper_bound: _builtins.int
     """Keep only entries written before this lock_version of their account."""
     category_id: _builtins.str
-    """Keep only entries on accounts that are under this category now, directly or through others; NOT_FOUND
-    (CATEGORY_NOT_FOUND) if there is none. Empty: all.
+    """Keep only entries on accounts that are under this category now, directly or through others, without those that a
+    failed condition archived; NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty: all.
     """
     order: _filters_pb2.ListOrder.ValueType
     """Default: oldest first of a transaction, else newest first. Created order, unless of an account, is that of the

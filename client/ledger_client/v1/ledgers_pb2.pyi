@@ -263,7 +263,9 @@ class ListLedgersRequest(_message.Message):
 
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keep only ledgers whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters."""
+        """Keep only ledgers whose name contains one of these texts, letter case ignored; at most 10, 1..1,000 characters. Letters
+        are compared as by PostgreSQL's ILIKE, one by one: the Greek final sigma is a letter of its own.
+        """
 
     @_builtins.property
     def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
