@@ -26,8 +26,11 @@ from ledger_client import (
 )
 from ledger_client.inputs import VersionIntervalWord
 from ledger_client.v1.accounts_pb2 import AccountVersion, GetAccountRequest
+from ledger_client.v1.balances_pb2 import BALANCE_KIND_POSTED, DIRECTION_DEBIT
 from ledger_client.v1.entries_pb2 import ListEntriesRequest
+from ledger_client.v1.filters_pb2 import ListOrder
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_client.v1.reports_pb2 import ExplainBalanceRequest
 from ledger_client.v1.transactions_pb2 import EntryInput, ListTransactionsRequest
 from ledger_server.domain.book import TAIL_VERSIONS
 from ledger_server.reading import balances, snapshots
@@ -110,6 +113,40 @@ async def test_an_instant_is_inclusive_and_a_window_ends_before_its_upper_bound(
     assert (await shop.till_at(effective_at_upper_bound=last))[0] == 5
     assert (await shop.till_at(effective_at_lower_bound=last))[0] == 0
     assert (await shop.till_at(effective_at_lower_bound=datetime.min.replace(tzinfo=UTC)))[0] == 5
+
+
+async def test_the_last_microsecond_is_a_bound_of_lists_as_it_is_of_balances(shop: Shop) -> None:
+    """The driver would make infinity of it, and a list would find at a bound what is there, or not find it, turned."""
+    last = datetime.max.replace(tzinfo=UTC)
+    await shop.sell(5, last)
+
+    async def found(**bounds: datetime) -> tuple[int, dict[str, int]]:
+        stub, ledger_id, account_id = shop.client.stub, shop.ledger.id, shop.till.id
+        asked: Any = {"ledger_id": ledger_id} | {f"effective_at_{name}": time for name, time in bounds.items()}
+        explanation = ExplainBalanceRequest(**asked, account_id=account_id, balance=BALANCE_KIND_POSTED)
+        counts = {"explained": len((await stub.ExplainBalance(explanation)).entries)}
+        for order in (ListOrder.LIST_ORDER_CREATED_DESC, ListOrder.LIST_ORDER_EFFECTIVE_ASC):
+            for more in ({}, {"account_id": account_id}):
+                query: Any = asked | more | {"order": order}
+                page = await stub.ListTransactions(ListTransactionsRequest(**query))
+                counts[f"transactions {order} {[*more]}"] = len(page.transactions)
+                entries = await stub.ListEntries(ListEntriesRequest(**query, direction=DIRECTION_DEBIT))
+                counts[f"entries {order} {[*more]}"] = len(entries.entries)
+        every = ListEntriesRequest(**asked, direction=DIRECTION_DEBIT, include_discarded=True)
+        counts["entries, discarded too"] = len((await stub.ListEntries(every)).entries)
+        account = await stub.GetAccount(GetAccountRequest(**asked, account_id=account_id))
+        return int(account.balances.posted.amount), counts
+
+    for bounds, is_within in (
+        ({"lower_bound": last}, True),
+        ({"lower_bound": last - MICROSECOND}, True),
+        ({"upper_bound": last}, False),
+        ({"lower_bound": last, "upper_bound": last}, False),
+        ({}, True),
+    ):
+        amount, counts = await found(**bounds)
+        assert amount == 5 * is_within
+        assert counts == dict.fromkeys(counts, int(is_within)), bounds
 
 
 @pytest.mark.parametrize("nanos", [1, 500, 999])

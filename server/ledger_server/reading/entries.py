@@ -117,13 +117,13 @@ async def entries_under(
         last_version,
         count,
         *_filters(query),
-        *query.created_at,
+        *query.created_at.bounds(),
         list(query.ids) or None,
         categories,
         query.order.is_descending,
         as_of_position,
         [str(int(direction)) for direction in pending],
-        *query.updated_at,
+        *query.updated_at.bounds(),
     )
 
 
@@ -223,7 +223,7 @@ async def _entries_of(
     ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
     if query.ids:
         ids &= set(query.ids)
-    filters = (*_filters(query), *query.created_at, account_id, categories, *query.updated_at)
+    filters = (*_filters(query), *query.created_at.bounds(), account_id, categories, *query.updated_at.bounds())
     rows = await find_entries(at.connection, at.ledger_id, sorted(ids), filters)
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -249,8 +249,7 @@ def _filters(query: EntryQuery) -> tuple[object, ...]:
         query.direction and [str(int(query.direction))],
         numbers_of(query.statuses),
         None if query.include_discarded else False,
-        query.effective_at_lower_bound,
-        query.effective_at_upper_bound,
+        *Between(query.effective_at_lower_bound, query.effective_at_upper_bound).bounds(),
         dict(query.metadata) or None,
         *path_of(query.metadata_terms),
         [str(int(condition.operator)) for condition in query.amounts] or None,

@@ -17,7 +17,6 @@ from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, ledger_from
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -43,7 +42,7 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
 
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
     """Those named, or all in bites that grow, within the range of times of creation."""
-    before = query.created_at.upper or _END_OF_TIME
+    _, before = query.created_at.texts()
     ids: Sequence[str] = query.ids
     count = query.page_size + 1
 
@@ -67,8 +66,8 @@ async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> 
             dict(query.metadata),
             *path_of(query.metadata_terms),
             [pattern_of(name) for name in query.names] or None,
-            *query.created_at,
-            *query.updated_at,
+            *query.created_at.bounds(),
+            *query.updated_at.bounds(),
         )
 
     lower = query.created_at.lower

@@ -26,12 +26,15 @@ class Between(NamedTuple):
     def __bool__(self) -> bool:
         return self.lower is not None or self.upper is not None
 
+    def bounds(self) -> tuple[str | None, str | None]:
+        """As PostgreSQL reads them: of the last microsecond that it knows, the driver would make infinity."""
+        lower, upper = [None if time is None else time.isoformat() for time in self]
+        return lower, upper
+
     def texts(self) -> tuple[str, str]:
-        """The bounds as PostgreSQL reads them."""
-        return (
-            "-infinity" if self.lower is None else self.lower.isoformat(),
-            "infinity" if self.upper is None else self.upper.isoformat(),
-        )
+        """The same, infinite where there is no bound."""
+        lower, upper = self.bounds()
+        return lower or "-infinity", upper or "infinity"
 
 
 class AmountCondition(NamedTuple):

@@ -187,7 +187,7 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
             (last + 1 if descending else last - 1) if end is None else end.number,
             descending,
             count,
-            *query.written_at,
+            *query.written_at.bounds(),
         )
 
     found = await fill(query.page_size, from_token(query, Key(first)), bite, read, _version_key)
@@ -215,9 +215,9 @@ def _filters(
         *path_of(query.metadata_terms),
         [str(int(condition.operator)) for condition in query.amounts] or None,
         [str(condition.demanded) for condition in query.amounts] or None,
-        *query.created_at,
-        *query.updated_at,
-        *query.posted_at,
-        *query.effective_at,
+        *query.created_at.bounds(),
+        *query.updated_at.bounds(),
+        *query.posted_at.bounds(),
+        *query.effective_at.bounds(),
         categories,
     )

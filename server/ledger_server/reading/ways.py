@@ -115,8 +115,9 @@ def names_way(statement: str, ledger_id: str, parts: Iterable[str]) -> Matches:
 
 async def created_between(at: Snapshot, statement: str, times: Between) -> tuple[int, int]:
     """The created positions of a range of times of creation, the last exclusive."""
-    low = 0 if times.lower is None else await at.connection.fetchval(statement, at.ledger_id, times.lower)
-    high = NUMBER_MAX if times.upper is None else await at.connection.fetchval(statement, at.ledger_id, times.upper)
+    lower, upper = times.bounds()
+    low = 0 if lower is None else await at.connection.fetchval(statement, at.ledger_id, lower)
+    high = NUMBER_MAX if upper is None else await at.connection.fetchval(statement, at.ledger_id, upper)
     return low, high
 
 

@@ -6,7 +6,7 @@
 -- $5 row_count bigint; then filters, of which null passes all:
 -- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
 -- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
--- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, timestamptz: $15 and $16 of created_at,
+-- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, text: $15 and $16 of created_at,
 -- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted boolean,
 -- $23 category_ids text[], of which it is directly in one
 SELECT
@@ -27,10 +27,10 @@ CROSS JOIN LATERAL (
         AND ($11::smallint IS NULL OR normal_balance = $11::smallint)
         AND ($12::jsonb IS NULL OR metadata @> $12::jsonb)
         AND ($13::text IS NULL OR jsonb_path_match(metadata, $13::text::jsonpath, $14::jsonb))
-        AND ($15::timestamptz IS NULL OR created_at >= $15::timestamptz)
-        AND ($16::timestamptz IS NULL OR created_at < $16::timestamptz)
-        AND ($17::timestamptz IS NULL OR updated_at >= $17::timestamptz)
-        AND ($18::timestamptz IS NULL OR updated_at < $18::timestamptz)
+        AND ($15::text IS NULL OR created_at >= $15::text::timestamptz)
+        AND ($16::text IS NULL OR created_at < $16::text::timestamptz)
+        AND ($17::text IS NULL OR updated_at >= $17::text::timestamptz)
+        AND ($18::text IS NULL OR updated_at < $18::text::timestamptz)
         AND ($23::text[] IS NULL OR EXISTS (
             SELECT
             FROM category_accounts m

@@ -1,10 +1,10 @@
 -- Those of some entries that pass the filters, in any order, each with its account's counters after the command that
 -- wrote it. An entry is discarded by the first later version of its transaction that has another entry set.
 -- $1 ledger_id uuid, $2 entry_ids text[]; then filters, of which null passes all: $3 directions text[],
--- $4 statuses text[], $5 discarded boolean, $6 and $7 bounds of effective_at timestamptz, $8 metadata jsonb,
+-- $4 statuses text[], $5 discarded boolean, $6 and $7 bounds of effective_at text, $8 metadata jsonb,
 -- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of lock_versions
--- bigint, $15 and $16 bounds of created_at timestamptz, $17 account_id uuid, $18 category_ids text[], which hold the
--- account directly, $19 and $20 bounds of the last change timestamptz. Upper bounds are exclusive.
+-- bigint, $15 and $16 bounds of created_at text, $17 account_id uuid, $18 category_ids text[], which hold the
+-- account directly, $19 and $20 bounds of the last change text. Upper bounds are exclusive.
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
@@ -49,8 +49,8 @@ WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
     AND ($3::text[] IS NULL OR e.direction = ANY ($3::text[]::smallint[]))
     AND ($4::text[] IS NULL OR e.status = ANY ($4::text[]::smallint[]))
     AND ($5::boolean IS NULL OR (d.discarded_at IS NOT NULL) = $5::boolean)
-    AND ($6::timestamptz IS NULL OR w.effective_at >= $6::timestamptz)
-    AND ($7::timestamptz IS NULL OR w.effective_at < $7::timestamptz)
+    AND ($6::text IS NULL OR w.effective_at >= $6::text::timestamptz)
+    AND ($7::text IS NULL OR w.effective_at < $7::text::timestamptz)
     AND ($8::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $8::jsonb)
     AND (
         $9::text IS NULL
@@ -70,8 +70,8 @@ WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
     ))
     AND ($13::bigint IS NULL OR e.account_lock_version >= $13::bigint)
     AND ($14::bigint IS NULL OR e.account_lock_version < $14::bigint)
-    AND ($15::timestamptz IS NULL OR w.created_at >= $15::timestamptz)
-    AND ($16::timestamptz IS NULL OR w.created_at < $16::timestamptz)
+    AND ($15::text IS NULL OR w.created_at >= $15::text::timestamptz)
+    AND ($16::text IS NULL OR w.created_at < $16::text::timestamptz)
     AND ($17::uuid IS NULL OR e.account_id = $17::uuid)
     AND ($18::text[] IS NULL OR EXISTS (
         SELECT
@@ -79,5 +79,5 @@ WHERE e.ledger_id = $1::uuid AND e.entry_id = ANY ($2::text[]::uuid[])
         WHERE m.ledger_id = $1::uuid AND m.account_id = e.account_id
             AND m.category_id = ANY ($18::text[]::uuid[]) AND m.until_position IS NULL
     ))
-    AND ($19::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $19::timestamptz)
-    AND ($20::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $20::timestamptz)
+    AND ($19::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $19::text::timestamptz)
+    AND ($20::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $20::text::timestamptz)

@@ -10,7 +10,7 @@
 -- $9 transaction_ids text[], $10 external_id text, $11 statuses text[], $12 archived_reasons text[],
 -- $13 reverses_id uuid, $14 partially_posts_id uuid, $15 account_id uuid, $16 metadata jsonb, $17 metadata_path text,
 -- $18 metadata_variables jsonb, $19 operators text[], $20 amounts text[],
--- lower bounds and exclusive upper bounds, timestamptz: $21 and $22 of created_at, $23 and $24 of updated_at, $25 and
+-- lower bounds and exclusive upper bounds, text: $21 and $22 of created_at, $23 and $24 of updated_at, $25 and
 -- $26 of posted_at, $27 and $28 of effective_at; $29 category_ids text[], directly in one of which is an account moved
 SELECT
     t.transaction_id, t.ledger_id, t.version, t.status, t.archived_reason, t.entry_count, t.first_entry_id, t.position,
@@ -29,14 +29,14 @@ CROSS JOIN LATERAL (
         AND ($14::uuid IS NULL OR partially_posts_id = $14::uuid)
         AND ($16::jsonb IS NULL OR metadata @> $16::jsonb)
         AND ($17::text IS NULL OR jsonb_path_match(metadata, $17::text::jsonpath, $18::jsonb))
-        AND ($21::timestamptz IS NULL OR created_at >= $21::timestamptz)
-        AND ($22::timestamptz IS NULL OR created_at < $22::timestamptz)
-        AND ($23::timestamptz IS NULL OR updated_at >= $23::timestamptz)
-        AND ($24::timestamptz IS NULL OR updated_at < $24::timestamptz)
-        AND ($25::timestamptz IS NULL OR posted_at >= $25::timestamptz)
-        AND ($26::timestamptz IS NULL OR posted_at < $26::timestamptz)
-        AND ($27::timestamptz IS NULL OR effective_at >= $27::timestamptz)
-        AND ($28::timestamptz IS NULL OR effective_at < $28::timestamptz)
+        AND ($21::text IS NULL OR created_at >= $21::text::timestamptz)
+        AND ($22::text IS NULL OR created_at < $22::text::timestamptz)
+        AND ($23::text IS NULL OR updated_at >= $23::text::timestamptz)
+        AND ($24::text IS NULL OR updated_at < $24::text::timestamptz)
+        AND ($25::text IS NULL OR posted_at >= $25::text::timestamptz)
+        AND ($26::text IS NULL OR posted_at < $26::text::timestamptz)
+        AND ($27::text IS NULL OR effective_at >= $27::text::timestamptz)
+        AND ($28::text IS NULL OR effective_at < $28::text::timestamptz)
         AND ($19::text[] IS NULL OR NOT EXISTS (
             SELECT
             FROM unnest($19::text[]::smallint[], $20::text[]::numeric[]) AS a (operator, demanded)

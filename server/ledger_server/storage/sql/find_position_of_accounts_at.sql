@@ -1,14 +1,14 @@
 -- The first created position of which the account was created at a time or later; one past all if none was.
 -- Times of creation rise with positions, so halving the positions finds it, without an index on times.
--- $1 ledger_id uuid, $2 time timestamptz
+-- $1 ledger_id uuid, $2 time text
 WITH RECURSIVE search AS (
     SELECT 0::bigint AS low, l.position + 1 AS high
     FROM ledgers l
     WHERE l.ledger_id = $1::uuid
     UNION ALL
     SELECT
-        CASE WHEN p.created_at < $2::timestamptz THEN p.created_position + 1 ELSE s.low END,
-        CASE WHEN p.created_at < $2::timestamptz THEN s.high ELSE (s.low + s.high) / 2 END
+        CASE WHEN p.created_at < $2::text::timestamptz THEN p.created_position + 1 ELSE s.low END,
+        CASE WHEN p.created_at < $2::text::timestamptz THEN s.high ELSE (s.low + s.high) / 2 END
     FROM search s
     LEFT JOIN LATERAL (
         SELECT created_position, created_at

@@ -5,13 +5,13 @@
 -- entries a version has, and IS TRUE keeps it from going through all lines of the account for each.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
--- $9 discarded boolean, $10 and $11 bounds of effective_at timestamptz, $12 metadata jsonb,
+-- $9 discarded boolean, $10 and $11 bounds of effective_at text, $12 metadata jsonb,
 -- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
 -- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
--- $19 and $20 bounds of created_at timestamptz, $21 entry_ids text[], $22 category_ids text[], which hold the account
+-- $19 and $20 bounds of created_at text, $21 entry_ids text[], $22 category_ids text[], which hold the account
 -- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands;
 -- $25 pending_directions text[]: of what was written pending only these, as a balance counts it;
--- $26 and $27 bounds of the last change timestamptz
+-- $26 and $27 bounds of the last change text
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -78,10 +78,10 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
         WHEN $23::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
         ELSE (v.lock_version, e.entry_id) > ($3::bigint, $4::uuid)
     END
-    AND ($19::timestamptz IS NULL OR w.created_at >= $19::timestamptz)
-    AND ($20::timestamptz IS NULL OR w.created_at < $20::timestamptz)
-    AND ($26::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $26::timestamptz)
-    AND ($27::timestamptz IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $27::timestamptz)
+    AND ($19::text IS NULL OR w.created_at >= $19::text::timestamptz)
+    AND ($20::text IS NULL OR w.created_at < $20::text::timestamptz)
+    AND ($26::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $26::text::timestamptz)
+    AND ($27::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $27::text::timestamptz)
     AND ($21::text[] IS NULL OR e.entry_id IN (SELECT unnest($21::text[]::uuid[])))
     AND ($22::text[] IS NULL OR EXISTS (
         SELECT
@@ -93,8 +93,8 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
         $9::boolean IS NULL
         OR (d.discarded_at IS NOT NULL AND ($24::bigint IS NULL OR d.discarded_position <= $24::bigint)) = $9::boolean
     )
-    AND ($10::timestamptz IS NULL OR w.effective_at >= $10::timestamptz)
-    AND ($11::timestamptz IS NULL OR w.effective_at < $11::timestamptz)
+    AND ($10::text IS NULL OR w.effective_at >= $10::text::timestamptz)
+    AND ($11::text IS NULL OR w.effective_at < $11::text::timestamptz)
     AND ($12::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $12::jsonb)
     AND (
         $13::text IS NULL

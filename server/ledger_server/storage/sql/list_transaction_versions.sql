@@ -1,7 +1,7 @@
 -- The versions of a transaction after one of them and up to another, in order: those that were replaced, and the newest.
 -- One of the first two branches is not run.
 -- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 last_version bigint, $5 descending boolean,
--- $6 row_count bigint, $7 and $8 bounds of the time of writing timestamptz, null passes all, the upper one exclusive
+-- $6 row_count bigint, $7 and $8 bounds of the time of writing text, null passes all, the upper one exclusive
 SELECT *
 FROM (
     (
@@ -12,8 +12,8 @@ FROM (
         FROM transaction_versions
         WHERE NOT $5::boolean AND ledger_id = $1::uuid AND transaction_id = $2::uuid
             AND version > $3::bigint AND version <= $4::bigint
-            AND ($7::timestamptz IS NULL OR updated_at >= $7::timestamptz)
-            AND ($8::timestamptz IS NULL OR updated_at < $8::timestamptz)
+            AND ($7::text IS NULL OR updated_at >= $7::text::timestamptz)
+            AND ($8::text IS NULL OR updated_at < $8::text::timestamptz)
         ORDER BY version
         LIMIT $6::bigint
     )
@@ -26,8 +26,8 @@ FROM (
         FROM transaction_versions
         WHERE $5::boolean AND ledger_id = $1::uuid AND transaction_id = $2::uuid
             AND version < $3::bigint AND version >= $4::bigint
-            AND ($7::timestamptz IS NULL OR updated_at >= $7::timestamptz)
-            AND ($8::timestamptz IS NULL OR updated_at < $8::timestamptz)
+            AND ($7::text IS NULL OR updated_at >= $7::text::timestamptz)
+            AND ($8::text IS NULL OR updated_at < $8::text::timestamptz)
         ORDER BY version DESC
         LIMIT $6::bigint
     )
@@ -42,8 +42,8 @@ FROM (
             WHEN $5::boolean THEN version < $3::bigint AND version >= $4::bigint
             ELSE version > $3::bigint AND version <= $4::bigint
         END
-        AND ($7::timestamptz IS NULL OR updated_at >= $7::timestamptz)
-        AND ($8::timestamptz IS NULL OR updated_at < $8::timestamptz)
+        AND ($7::text IS NULL OR updated_at >= $7::text::timestamptz)
+        AND ($8::text IS NULL OR updated_at < $8::text::timestamptz)
 ) AS versions
 ORDER BY CASE WHEN $5::boolean THEN - version ELSE version END
 LIMIT $6::bigint
