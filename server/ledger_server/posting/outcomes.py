@@ -106,8 +106,8 @@ def record_of(answer: Written) -> dict[str, Any]:
             return head | {"ledger": _fields_of(ledger)}
         case ListedEntry() as listed:
             # The rest never changes.
-            discarded_at = {"discarded_at": listed.discarded_at}
-            return head | {"entry_id": listed.id, "metadata": listed.entry.metadata} | _with_iso_times(discarded_at)
+            discarded_at = _storable(listed.discarded_at)
+            return head | {"entry_id": listed.id, "metadata": listed.entry.metadata, "discarded_at": discarded_at}
         case MonitorReading(monitor, subject):
             return record_of(answer._replace(object=subject)) | {"monitor": _fields_of(monitor)}
     raise TypeError(answer.object)
