@@ -226,7 +226,7 @@ async def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows
     for index, item in enumerate(chunk.commands):
         await pause(index)
         try:
-            # Elsewhere the edge does it; here it costs the chunk nothing.
+            # Of other commands the edge does it, but there it would refuse the whole chunk.
             refuse_unequal_sides(item)
             effect = decide(book, item, now)
         except LedgerError as error:
