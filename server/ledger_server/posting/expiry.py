@@ -17,6 +17,7 @@ import structlog
 from ledger_server.domain.commands import ExpireTransaction
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.inputs import Ref
+from ledger_server.posting.abreast import Abreast
 from ledger_server.posting.lanes import Lanes
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
@@ -27,6 +28,10 @@ INTERVAL_SECONDS = 0.25
 # While the database is away.
 INTERVAL_SECONDS_MAX = 5.0
 BITE_TRANSACTIONS = 500
+# Of a ledger at a time, and of so many ledgers, or callers would wait behind all that is overdue. One that takes long
+# hands its turn on.
+LEDGER_BITE = 100
+ABREAST = 2
 # Once so many ledgers are under way no others are looked for; the last bite may have found more.
 LEDGERS_MAX = 64
 # A ledger that could not be written is left alone for so long: its lane is others', and so is the worker it would keep.
@@ -53,6 +58,7 @@ class _Sweep:
         self._pool = pool
         self._lanes = lanes
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._abreast = Abreast(ABREAST)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -65,6 +71,9 @@ class _Sweep:
             except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
                 log.info("sweep_failed", error=type(error).__name__)
                 interval_seconds = min(2 * interval_seconds, INTERVAL_SECONDS_MAX)
+            except Exception:
+                log.exception("sweep_failed")
+                interval_seconds = INTERVAL_SECONDS_MAX
             pause_seconds = interval_seconds * random.uniform(0.5, 1.0)
             if is_more and self._under_way:
                 tasks = self._under_way.values()
@@ -90,7 +99,9 @@ class _Sweep:
                 command = ExpireTransaction(ledger_id=row["ledger_id"], actor="ledger", transaction=transaction)
                 by_ledger.setdefault(command.ledger_id, []).append(command)
             for ledger_id, commands in by_ledger.items():
-                self._under_way[ledger_id] = asyncio.create_task(self._expire(ledger_id, commands), name="expiry")
+                self._under_way[ledger_id] = asyncio.create_task(
+                    self._expire(ledger_id, commands[:LEDGER_BITE]), name="expiry"
+                )
             if len(rows) < BITE_TRANSACTIONS:
                 return is_more
             is_more = True
@@ -99,10 +110,15 @@ class _Sweep:
     async def _expire(self, ledger_id: str, commands: Sequence[ExpireTransaction]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
         try:
-            for answer in await self._lanes.submit(commands):
-                # A refusal of the kind that is stored is no failure: somebody else was quicker.
-                if isinstance(answer, LedgerError) and not answer.stored:
-                    raise answer
+            async with self._abreast.turn():
+                answers = await self._lanes.submit(commands)
+            refusals = [answer for answer in answers if isinstance(answer, LedgerError)]
+            for refusal in refusals:
+                # One of the kind that is stored is no failure: somebody else was quicker.
+                if not refusal.stored:
+                    raise refusal
+            if len(refusals) == len(commands):
+                await _rest()
         except LedgerError as error:
             log.info("sweep_failed", ledger_id=ledger_id, error=type(error).__name__)
             await _rest()
