@@ -18,7 +18,7 @@ import grpc.aio
 
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError
-from ledger_client.retries import repeat_after_seconds
+from ledger_client.retries import JITTER, repeat_after_seconds
 from ledger_client.statuses import error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsRequest,
@@ -131,10 +131,15 @@ class Line:
             again = await self._write(batch)
         finally:
             self._returned(len(batch))
-        if again:
+        waited_seconds = 0.0
+        while again:
+            soonest_seconds = min(waiting.backoff_seconds for waiting in again)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), max(waiting.backoff_seconds for waiting in again))
-            self._waiting.extendleft(reversed(again))
+                await asyncio.wait_for(self._closed.wait(), soonest_seconds - waited_seconds)
+            waited_seconds = soonest_seconds
+            due = [waiting for waiting in again if waiting.backoff_seconds <= soonest_seconds * JITTER]
+            again = [waiting for waiting in again if waiting not in due]
+            self._waiting.extendleft(reversed(due))
             self._send()
 
     async def _write(self, batch: list[_Waiting]) -> list[_Waiting]:
@@ -213,10 +218,13 @@ def _repeat(waiting: _Waiting, result: TransactionResult) -> _Waiting | None:
 
 
 def _is_too_large(error: BaseException) -> bool:
-    """Whether gRPC's core did not take the answer, which it says in words only; the service always gives a reason."""
+    """Whether gRPC's core did not take the answer, which it says in words only; the service always gives a reason.
+
+    Others who say RESOURCE_EXHAUSTED, as a proxy that limits rates, want fewer calls and not more.
+    """
     if not isinstance(error, grpc.aio.AioRpcError) or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
         return False
-    return not error_from_rpc(error).reason
+    return "larger than max" in (error.details() or "") and not error_from_rpc(error).reason
 
 
 def _fail(batch: list[_Waiting], error: BaseException) -> None:

@@ -18,6 +18,7 @@ ATTEMPTS_MAX = 5  # the most gRPC allows
 FIRST_BACKOFF_SECONDS = 0.1
 BACKOFF_MULTIPLIER = 3.0
 BACKOFF_SECONDS_MAX = 3.0
+JITTER = 1.1
 RETRYABLE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 RETRY_POLICY = {
@@ -40,7 +41,7 @@ def repeat_after_seconds(attempts: int, error: LedgerError) -> float | None:
     if error.code not in RETRYABLE_CODES or attempts >= ATTEMPTS_MAX:
         return None
     backoff = min(FIRST_BACKOFF_SECONDS * BACKOFF_MULTIPLIER ** (attempts - 1), BACKOFF_SECONDS_MAX)
-    return max(backoff, _asked_for_seconds(error)) * random.uniform(1.0, 1.1)
+    return max(backoff, _asked_for_seconds(error)) * random.uniform(1.0, JITTER)
 
 
 def backoff_seconds(failures: int, lost: LedgerError) -> float:
