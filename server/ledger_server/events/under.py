@@ -64,17 +64,23 @@ async def _read_under_at(
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.list_categories_under_at, ledger_id, list(category_ids), position)
     under = [row["category_id"] for row in rows]
-    for n, category_id in enumerate(under):
+    done: set[str] = set()
+    for category_id in under:
         last_id: str | None = NIL_ID
         while last_id is not None:
             async with answering(pool) as connection:
                 page = await connection.fetch(
-                    sql.list_account_ids_in_at, ledger_id, category_id, last_id, position, PART_MAX, under[:n]
+                    sql.list_account_ids_in_at, ledger_id, category_id, last_id, position, PART_MAX
                 )
-            ids = [row["account_id"] for row in page if not row["is_in_other"] and row["account_id"] not in but]
+            ids = [
+                row["account_id"]
+                for row in page
+                if done.isdisjoint(row["category_ids"] or ()) and row["account_id"] not in but
+            ]
             if page:
                 yield await load_part_at(pool, ledger_id, ids, position) if ids else []
             last_id = page[-1]["account_id"] if len(page) == PART_MAX else None
+        done.add(category_id)
 
 
 async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIterator[list[AccountVersion]]:
