@@ -957,6 +957,25 @@ async def test_entries_are_listed_once_though_one_ceases_to_be_what_is_asked_for
         assert found == (wanted[::-1] if order.is_descending else wanted), order
 
 
+async def test_entries_of_others_are_listed_though_a_begun_transaction_is_none_of_those_asked_for(books: Books) -> None:
+    """A page ends within a transaction, of a later version than its neighbours, that is posted before the next page."""
+    one, two = await books.create_account(), await books.create_account()
+    for order in ListOrder:
+        made = [await books.create_transaction(*pair(one, two, n), effective_at=DAY_ZERO) for n in (1, 2, 3)]
+        begun = made[-1] if order.is_descending else made[0]
+        await books.update(begun, entries=pair(one, two, 4))
+        pending = frozenset({PENDING})
+        query = EntryQuery(ledger_id=books.ledger_id, page_size=1, order=order, statuses=pending)
+        first = await books.reader.list_entries(query)
+        assert [entry.transaction_id for entry in first.items] == [begun.id]
+        await books.post(begun)
+        rest = await pages(books.reader.list_entries, replace(query, page_token=first.next_page_token))
+        others = made[-2::-1] if order.is_descending else made[1:]
+        assert [entry.transaction_id for entry in rest] == [t.id for t in others for _ in range(2)], order
+        for transaction in others:
+            await books.post(transaction)
+
+
 async def test_transactions_by_amounts_that_no_entry_could_have(books: Books) -> None:
     """An amount is a sum of entries, and may have more digits than any."""
     one, two = await books.create_account(), await books.create_account()

@@ -117,7 +117,7 @@ def test_every_damaged_character_is_noticed() -> None:
         to_token(TRANSACTIONS, Key(3)) + "\n",
         to_token(TRANSACTIONS, Key(3))[:-4],
         to_token(TRANSACTIONS, Key(3)) * 2,
-        base64.b64encode(b"\x02" + base64.urlsafe_b64decode(to_token(TRANSACTIONS, Key(3)))[1:]).decode(),
+        base64.b64encode(b"\x01" + base64.urlsafe_b64decode(to_token(TRANSACTIONS, Key(3)))[1:]).decode(),
     ],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:

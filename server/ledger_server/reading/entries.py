@@ -147,7 +147,9 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
         for heads in portions(found.rows):
             entries = await _entries_of(at, query, heads, account_id, categories)
             for head in heads:
-                own = _in_order(entries.get(head["transaction_id"], ()), begun, descending=descending)
+                # Another one may be the first now, if the begun one is none of those asked for any more.
+                behind = begun if _right_before(transaction_key(head), query) == start else ""
+                own = _in_order(entries.get(head["transaction_id"], ()), behind, descending=descending)
                 fitting = list(takewhile(lambda row: room.take(weight_of(row)), own[: query.page_size - len(rows)]))
                 rows += fitting
                 if fitting and len(fitting) < len(own):

@@ -21,7 +21,7 @@ from ledger_server.reading.queries import PageQuery
 
 NUMBER_MAX = 2**63 - 1
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _KEY_BYTES = 1 + 8 + 16
 _DIGEST_BYTES = 11
 
