@@ -72,7 +72,7 @@ def tree(directory: Path) -> dict[str, tuple[int, int, bytes]]:
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # The latter when it ends between opening and reading.
         return False
     return state != "Z"
 
