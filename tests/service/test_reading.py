@@ -74,6 +74,7 @@ from ledger_server.reading.metadata import Check, Term, Terms
 from ledger_server.reading.queries import AmountCondition, Between, ListOrder
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
+from ledger_server.storage.statistics import fresh_statistics
 from tests.conftest import new_database
 
 PENDING, POSTED, ARCHIVED = TransactionStatus.PENDING, TransactionStatus.POSTED, TransactionStatus.ARCHIVED
@@ -220,6 +221,7 @@ class Books:
 @asynccontextmanager
 async def books_on(dsn: str) -> AsyncIterator[Books]:
     async with (
+        fresh_statistics(dsn),
         read_pool(dsn, size_max=4) as pool,
         Lanes([Worker(dsn)], pool, lambda _ledger_id, _position: None).running() as lanes,
     ):
@@ -529,9 +531,10 @@ async def test_transactions_by_any_filters(history: Books) -> None:
         assert await pages(history.reader.list_transactions, query) == expected
 
 
-async def test_entries_by_any_filters(history: Books) -> None:
+@pytest.mark.parametrize("queries", [100, pytest.param(1_000, marks=pytest.mark.long)])
+async def test_entries_by_any_filters(history: Books, queries: int) -> None:
     chance = random.Random(4)
-    for _ in range(250):
+    for _ in range(queries):
         query, expected = entry_query(chance, history)
         assert await pages(history.reader.list_entries, query) == expected, query
 
@@ -653,15 +656,19 @@ def is_standing(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
 
 
 @pytest.mark.parametrize("seconds", [0.4, 0.0], ids=["in one go", "out of time after each bite"])
-async def test_small_bites_find_the_same(history: Books, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+@pytest.mark.parametrize("queries", [50, pytest.param(500, marks=pytest.mark.long)])
+async def test_small_bites_find_the_same(
+    history: Books, monkeypatch: pytest.MonkeyPatch, seconds: float, queries: int
+) -> None:
     monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
+    monkeypatch.setattr("ledger_server.reading.entries.SCAN_SECONDS", seconds)
     monkeypatch.setattr("ledger_server.reading.ledgers.BITE_ROWS", 3)
     monkeypatch.setattr("ledger_server.reading.ways.BITE_ROWS_MAX", 3)
     monkeypatch.setattr(paging, "BITE_VERSIONS_MIN", 2)
     monkeypatch.setattr(paging, "BITE_VERSIONS_MAX", 3)
     await test_accounts_by_any_filters(history)
     await test_transactions_by_any_filters(history)
-    await test_entries_by_any_filters(history)
+    await test_entries_by_any_filters(history, queries)
 
 
 async def test_a_page_that_would_outgrow_a_message_is_cut(history: Books, monkeypatch: pytest.MonkeyPatch) -> None:
