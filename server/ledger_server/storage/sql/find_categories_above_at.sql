@@ -17,7 +17,12 @@ WITH RECURSIVE above (account_id, position, category_id) AS (
     UNION
     SELECT a.account_id, a.position, n.category_id
     FROM above a
-    JOIN category_nestings n ON n.ledger_id = $1::uuid AND n.member_category_id = a.category_id
-        AND n.from_position <= a.position AND (n.until_position IS NULL OR n.until_position > a.position)
+    CROSS JOIN LATERAL (
+        SELECT category_id
+        FROM category_nestings
+        WHERE ledger_id = $1::uuid AND member_category_id = a.category_id AND from_position <= a.position
+            AND (until_position IS NULL OR until_position > a.position)
+        OFFSET 0
+    ) AS n
 )
 SELECT account_id, position, category_id FROM above

@@ -1,4 +1,5 @@
 -- Some categories and all that were nested under them at a position.
+-- The arrays make the planner look for each by itself, instead of each among all, and expect a few.
 -- $1 ledger_id uuid, $2 category_ids text[], $3 position bigint
 WITH RECURSIVE below (category_id) AS (
     SELECT category_id
@@ -6,9 +7,13 @@ WITH RECURSIVE below (category_id) AS (
     WHERE ledger_id = $1::uuid AND category_id = ANY ($2::text[]::uuid[])
         AND (deleted_position IS NULL OR deleted_position > $3::bigint)
     UNION
-    SELECT n.member_category_id
+    SELECT n.category_id
     FROM below b
-    JOIN category_nestings n ON n.ledger_id = $1::uuid AND n.category_id = b.category_id
-        AND n.from_position <= $3::bigint AND (n.until_position IS NULL OR n.until_position > $3::bigint)
+    CROSS JOIN LATERAL unnest(ARRAY(
+        SELECT member_category_id
+        FROM category_nestings
+        WHERE ledger_id = $1::uuid AND category_id = b.category_id AND from_position <= $3::bigint
+            AND (until_position IS NULL OR until_position > $3::bigint)
+    )) AS n (category_id)
 )
 SELECT category_id FROM below ORDER BY category_id

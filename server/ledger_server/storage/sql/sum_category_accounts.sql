@@ -1,16 +1,26 @@
 -- What a part of the accounts under a category add up to, as of a position: those after an id, each once however many ways
 -- lead to it, and each by its last version not after the position.
 -- The first so many of each nested category are enough to know the first so many of all.
+-- The arrays make the planner look for each by itself, instead of each among all, and expect a few.
 -- $1 ledger_id uuid, $2 category_id uuid, $3 position bigint, $4 after_account_id uuid, $5 row_count bigint
 WITH RECURSIVE nested (category_id) AS (
     SELECT $2::uuid
     UNION
     SELECT n.member_category_id
     FROM nested
-    JOIN category_nestings n ON n.ledger_id = $1::uuid AND n.category_id = nested.category_id
-        AND n.from_position <= $3::bigint AND (n.until_position IS NULL OR n.until_position > $3::bigint)
-    JOIN categories c ON c.ledger_id = $1::uuid AND c.category_id = n.member_category_id
-        AND (c.deleted_position IS NULL OR c.deleted_position > $3::bigint)
+    CROSS JOIN LATERAL unnest(ARRAY(
+        SELECT member_category_id
+        FROM category_nestings
+        WHERE ledger_id = $1::uuid AND category_id = nested.category_id AND from_position <= $3::bigint
+            AND (until_position IS NULL OR until_position > $3::bigint)
+    )) AS n (member_category_id)
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM categories
+        WHERE ledger_id = $1::uuid AND category_id = n.member_category_id
+            AND (deleted_position IS NULL OR deleted_position > $3::bigint)
+        LIMIT 1
+    ) AS c
 ),
 part AS (
     SELECT DISTINCT a.account_id
