@@ -7,6 +7,7 @@ import pytest
 
 from ledger_client import ErrorReason
 from ledger_client import errors as client_errors
+from ledger_server.api.status import status_of
 from ledger_server.domain import errors as server_errors
 from ledger_server.domain.errors import ERRORS, LedgerError, Violation, error_from_record
 
@@ -61,6 +62,13 @@ def test_a_stored_refusal_says_the_same_when_it_is_read_back(reason: str) -> Non
     again = error_from_record(error.to_record())
     assert type(again) is type(error)
     assert again.to_record() == error.to_record()
+
+
+def test_a_refusal_is_the_same_to_the_byte_whatever_the_order_of_its_metadata() -> None:
+    names = [f"name {n}" for n in range(10)]
+    one = ERRORS["UNBALANCED"]("why", metadata={name: "1" for name in names})
+    other = ERRORS["UNBALANCED"]("why", metadata={name: "1" for name in reversed(names)})
+    assert status_of(one).SerializeToString() == status_of(other).SerializeToString()
 
 
 def test_at_most_twenty_violations_are_kept() -> None:

@@ -51,8 +51,7 @@ def _add_while_it_fits(
 ) -> None:
     """Adds a detail about as many of the violations, from the first, as there is room for."""
     for count in range(len(violations), 0, -1):
-        detail = Any()
-        detail.Pack(make(violations[:count]))
+        detail = _packed(make(violations[:count]))
         if status.ByteSize() + detail.ByteSize() + 8 <= DETAILS_BYTES_MAX:
             status.details.append(detail)
             return
@@ -99,7 +98,14 @@ def _rule_violations(violations: Sequence[Violation]) -> Message:
 
 
 def _add(status: status_pb2.Status, message: Message) -> None:
-    status.details.add().Pack(message)
+    status.details.append(_packed(message))
+
+
+def _packed(message: Message) -> Any:
+    """A map in the order of its keys: a refusal that is repeated comes from a table, and they in another order."""
+    detail = Any()
+    detail.Pack(message, deterministic=True)
+    return detail
 
 
 def _short(text: str) -> str:
