@@ -16,9 +16,12 @@ import pytest
 
 import ledger_client as lc
 from ledger_client import LedgerClient, Outcome
+from ledger_client.v1.categories_pb2 import AddCategoryMemberRequest
+from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_server.posting import overlaps, summing
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.service.raw import ask, channel_to, check_manners
 from tests.service.test_categories import Books
 
 
@@ -148,6 +151,23 @@ async def test_what_is_refused_or_changes_nothing_is_not_summed(books: Books, mo
         await books.add(deep[-1], top)
     with pytest.raises(lc.Internal):
         await books.remove(top, two)
+
+
+async def test_what_is_never_summed_in_time_is_contention_and_says_when_to_repeat(
+    server: Server, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top, _, two, _, _ = await shared(books)
+    nest = AddCategoryMemberRequest(
+        ledger_id=books.id, request_id="nest", category_id=top.id, member_category_id=two.id
+    )
+    # However little happens meanwhile, it is too much.
+    monkeypatch.setattr(summing, "BEARABLE_EVENTS", -1)
+    async with channel_to(server.address) as channel:
+        refusal = (await ask(LedgerServiceStub(channel), "AddCategoryMember", nest)).refusal
+    assert refusal is not None
+    check_manners(refusal)
+    assert (refusal.code, refusal.reason, refusal.retries_after) == ("ABORTED", "CONTENTION", True)
+    assert "repeat with the same request_id" in refusal.message
 
 
 @pytest.mark.parametrize("seed", range(3))

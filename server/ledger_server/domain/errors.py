@@ -267,6 +267,12 @@ class Contention(Aborted):
 class OverlapNotSummed(Contention):
     """What categories have in common is to be summed beside the lane first; told to callers only if that never ends."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "the categories' accounts keep changing; nothing was written; repeat with the same request_id",
+            retry_seconds=1.0,
+        )
+
 
 class OutOfRange(LedgerError):
     code = "OUT_OF_RANGE"

@@ -33,7 +33,7 @@ async def sum_small(connection: Connection, ledger_id: str, overlap: Overlap, po
     """The counters of a small overlap as it stands, at the ledger's position; OverlapNotSummed if it is large."""
     small = await smaller_first(connection, ledger_id, overlap, SMALL_ACCOUNTS)
     if small is None:
-        raise OverlapNotSummed("too many accounts are in both categories to be summed at once")
+        raise OverlapNotSummed
     total = Counters()
     async for part, _ in sum_parts(connection, ledger_id, small, position):
         total = total.plus(part)
@@ -87,14 +87,14 @@ async def sum_accounts(
 async def touched_since(connection: Connection, ledger_id: str, summed: SummedOverlaps, until: int) -> set[str]:
     """The accounts that were touched since overlaps were summed; OverlapNotSummed if that is more than is bearable."""
     if until - summed.position > summed.bearable:
-        raise OverlapNotSummed("too much happened since what the categories have in common was summed")
+        raise OverlapNotSummed
     touched: set[str] = set()
     position = summed.position
     while position < until:
         accounts, position = await read_touched(connection, ledger_id, position, until)
         touched |= accounts
         if len(touched) > 2 * summed.bearable:
-            raise OverlapNotSummed("too many accounts moved since what the categories have in common was summed")
+            raise OverlapNotSummed
     return touched
 
 
@@ -103,7 +103,8 @@ async def read_touched(connection: Connection, ledger_id: str, after: int, until
     last = min(after + PART_EVENTS, until)
     rows = await connection.fetch(sql.read_chain, ledger_id, after, last, PART_BYTES)
     if not rows or rows[0]["position"] != after + 1:
-        raise OverlapNotSummed("the log was pruned meanwhile")
+        # They were pruned meanwhile.
+        raise OverlapNotSummed
     events = [unpack(row["position"], row["time"], row["payload"]) for row in rows]
     return {account_id for event in events for account_id in touched_accounts(event)}, rows[-1]["position"]
 
