@@ -573,10 +573,12 @@ class ModelLedger:
 
     def _check_editable(self, version: Version, body: Update) -> None:
         fixed: list[object] = [body.lines, body.description, body.effective, body.expires]
-        if version.status == "archived":
+        if version.status != "posted":
             fixed.append(body.external_id)
-        if version.status != "pending" and any(value is not None for value in fixed):
-            raise Refusal("TRANSACTION_NOT_PENDING")
+        if all(value is None for value in fixed):
+            return
+        self._check_pending(version)
+        self._check_expiry(version.expires)
 
     def _check_no_reversal(self, version: Version) -> None:
         if version.reverses is not None:

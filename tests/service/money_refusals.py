@@ -161,6 +161,20 @@ ROWS = [
         "closed_before",
     ),
     failed(
+        "a transaction that has expired before it is created",
+        "CreateTransaction",
+        lambda b: b.create(expires_at=Timestamp(seconds=1)),
+        "TRANSACTION_EXPIRED",
+        "expires_at",
+    ),
+    failed(
+        "a transaction that is made to expire in the past",
+        "UpdateTransaction",
+        lambda b: b.update(b.pending, expires_at=Timestamp(seconds=1)),
+        "TRANSACTION_EXPIRED",
+        "transaction_id",
+    ),
+    failed(
         "more posted in part than is pending",
         "PartialPostTransaction",
         lambda b: partly(b, b.pending, parts(b, "101", "101")),

@@ -112,8 +112,10 @@ def demanded(sentence: str, text: str) -> Case:
     return field(sentence, "CreateTransaction", lambda b: b.create(b.demanding(condition)), named)
 
 
-def unbalanced(sentence: str, request: Callable[[Books], Message], method: str = "CreateTransaction") -> Case:
-    return Case(sentence, method, request, "INVALID_ARGUMENT", "UNBALANCED", "debits")
+def unbalanced(
+    sentence: str, request: Callable[[Books], Message], method: str = "CreateTransaction", named: str = "debits"
+) -> Case:
+    return Case(sentence, method, request, "INVALID_ARGUMENT", "UNBALANCED", named)
 
 
 def reused(sentence: str, method: str, request: Callable[[Books], Message], item: int | None = None) -> Case:
@@ -312,6 +314,7 @@ ENTRIES = [
     unbalanced(
         "sides that balance over all currencies but in none",
         lambda b: b.create([b.line(b.cash, DEBIT), b.line(b.euros, CREDIT)]),
+        named="currency",
     ),
 ]
 
@@ -1730,6 +1733,13 @@ async def told_of_nul(channel: grpc.aio.Channel, books: Books, method: str, path
         return None
     leaf = "metadata" if "metadata" in "".join(path) else "update_mask" if path[-1] == "paths" else path[-1]
     return None if refusal.reason == "INVALID_FIELD" and any(leaf in name for name in refusal.fields) else answer
+
+
+async def test_sums_over_all_currencies_are_told_as_such(channel: grpc.aio.Channel, books: Books) -> None:
+    request = books.create([*books.lines("100", "90"), books.line(books.euros, DEBIT), books.line(books.euros, CREDIT)])
+    refusal = refusal_in(await send(channel, "CreateTransaction", request), None)
+    assert "over all currencies together: 105 and 95" in refusal.message
+    assert refusal.metadata == {"debits": "105", "credits": "95"}
 
 
 async def test_a_message_of_more_than_four_mebibytes_is_refused_by_grpc_itself(

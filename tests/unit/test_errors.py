@@ -66,8 +66,8 @@ def test_a_stored_refusal_says_the_same_when_it_is_read_back(reason: str) -> Non
 
 def test_a_refusal_is_the_same_to_the_byte_whatever_the_order_of_its_metadata() -> None:
     names = [f"name {n}" for n in range(10)]
-    one = ERRORS["UNBALANCED"]("why", metadata={name: "1" for name in names})
-    other = ERRORS["UNBALANCED"]("why", metadata={name: "1" for name in reversed(names)})
+    one = ERRORS["UNBALANCED"]("why", metadata=dict.fromkeys(names, "1"))
+    other = ERRORS["UNBALANCED"]("why", metadata=dict.fromkeys(reversed(names), "1"))
     assert status_of(one).SerializeToString() == status_of(other).SerializeToString()
 
 

@@ -23,9 +23,9 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
-from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound
+from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound, TransactionExpired
 from ledger_server.domain.ids import new_id
-from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, PartialEntry, Ref
+from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.domain.posting import decide
@@ -58,7 +58,10 @@ async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
 
 
 def new_book() -> Book:
-    """Four accounts, and a pending (external id "q") and a posted transaction ("p") between the first two."""
+    """Four accounts, and a pending (external id "q") and a posted transaction ("p") between the first two.
+
+    And one ("e") that expired a moment ago and is pending still.
+    """
     ledger_id = new_id()
     book = Book(Ledger(ledger_id, "Test", "", {}, NOW, NOW), new_id(), 0, NOW, b"")
     for name in ("a", "b", "other currency", "frozen"):
@@ -76,6 +79,7 @@ def new_book() -> Book:
         book.apply(decide(book, account, NOW))
     for external_id, status in (("q", PENDING), ("p", POSTED)):
         book.apply(decide(book, create(book, external_id=external_id, status=status), NOW))
+    book.apply(decide(book, create(book, external_id="e", status=PENDING, expires_at=NOW, entries=lines(0)), EARLY))
     freeze = UpdateAccount(
         ledger_id=ledger_id,
         account=Ref(None, "frozen"),
@@ -179,6 +183,7 @@ CHANGE_FAULTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("TRANSACTION_NOT_FOUND", {"transaction": NOBODY}),
         ("ACCOUNT_NOT_FOUND", {"account": NOBODY}),
         ("TRANSACTION_NOT_PENDING", {"transaction": Ref(None, "p")}),
+        ("TRANSACTION_EXPIRED", {"transaction": Ref(None, "e")}),
         ("VERSION_MISMATCH", {"version": 99}),
         ("LOCK_VERSION_MISMATCH", {"lock_version": 99}),
         ("ACCOUNT_NOT_OPEN", {"other": "frozen"}),
@@ -189,6 +194,7 @@ CHANGE_FAULTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("TRANSACTION_NOT_FOUND", {"transaction": NOBODY}),
         ("ACCOUNT_NOT_FOUND", {"account": NOBODY}),
         ("TRANSACTION_NOT_PENDING", {"transaction": Ref(None, "p")}),
+        ("TRANSACTION_EXPIRED", {"transaction": Ref(None, "e")}),
         ("VERSION_MISMATCH", {"version": 99}),
         ("EXTERNAL_ID_TAKEN", {"external_id": "p"}),
         ("LOCK_VERSION_MISMATCH", {"lock_version": 99}),
@@ -214,6 +220,21 @@ def test_changes_are_refused_in_the_same_order(kind: str, n: int) -> None:
         with pytest.raises(LedgerError) as refused:
             decide(book, changed(book, kind, **chosen), NOW)
         assert refused.value.reason == faults[n][0]
+
+
+@pytest.mark.parametrize("name", ["description", "effective_at", "expires_at", "external_id", "entries"])
+def test_of_what_has_expired_only_metadata_changes_though_it_is_not_archived_yet(name: str) -> None:
+    book = new_book()
+    value = {"effective_at": NOW, "expires_at": (None,), "entries": lines()}.get(name, "x")
+    edit: dict[str, Any] = {"ledger_id": book.ledger.id, "transaction": Ref(None, "e"), "version": None}
+    edit |= {"description": None, "external_id": None, "effective_at": None, "entries": None}
+    edit["metadata"] = MetadataPatch(True, {"k": "v"})
+    with pytest.raises(TransactionExpired) as refused:
+        decide(book, UpdateTransaction(**edit | {name: value}), NOW)
+    assert refused.value.metadata["transaction_id"] == book.transaction_ids["e"]
+    effect = decide(book, UpdateTransaction(**edit), NOW)
+    assert effect.transaction is not None
+    assert effect.transaction.metadata == {"k": "v"}
 
 
 def test_all_failures_of_the_first_kind_are_told_and_at_most_twenty() -> None:

@@ -65,7 +65,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
     refuse_unless_pending(old, "posted in part")
-    refuse_expired(old.id, old.expires_at, time)
+    refuse_expired(old.expires_at, time, old.id)
     refuse_new_entries_of_reversal(old)
     _refuse_exceeding([(part, part.entry.amount) for part in parts], old)
     refuse_version(old, command.version)

@@ -129,7 +129,10 @@ def transaction_not_found(ref: Ref) -> TransactionNotFound:
 
 
 def refuse_unequal_sides(command: Command) -> None:
-    """What needs no look at the accounts: both sides are there, and they balance over all currencies together."""
+    """What needs no look at the accounts: both sides are there, and they balance over all currencies together.
+
+    These are not known yet, so an error in one of them is told with the sums of all.
+    """
     if not isinstance(command, CreateTransaction | UpdateTransaction | PostTransaction) or not command.entries:
         return
     sums = {Direction.DEBIT: 0, Direction.CREDIT: 0}
@@ -143,7 +146,9 @@ def refuse_unequal_sides(command: Command) -> None:
     metadata = {"debits": str(debits), "credits": str(credits)}
     if len(directions) < 2:
         raise Unbalanced("at least one debit and one credit are needed", metadata=metadata)
-    raise Unbalanced(f"debits and credits differ: {debits} and {credits}", metadata=metadata)
+    raise Unbalanced(
+        f"debits and credits differ, over all currencies together: {debits} and {credits}", metadata=metadata
+    )
 
 
 def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:
@@ -167,11 +172,13 @@ def refuse_unless_pending(transaction: Transaction, verb: str) -> None:
         )
 
 
-def refuse_expired(transaction_id: str, expires_at: datetime | None, time: datetime) -> None:
+def refuse_expired(expires_at: datetime | None, time: datetime, transaction_id: str | None = None) -> None:
+    """Of a transaction that is there already, with its id."""
     if expires_at is not None and expires_at <= time:
+        named = {} if transaction_id is None else {"transaction_id": transaction_id}
         raise TransactionExpired(
             f"the transaction expires at {expires_at.isoformat()}, which has passed",
-            metadata={"transaction_id": transaction_id, "expires_at": expires_at.isoformat()},
+            metadata={**named, "expires_at": expires_at.isoformat()},
         )
 
 
@@ -184,20 +191,23 @@ def refuse_new_entries_of_reversal(transaction: Transaction) -> None:
 
 
 def refuse_edit(transaction: Transaction, changed: Sequence[str], time: datetime) -> None:
-    """A pending transaction may change in everything, a posted one in metadata and external_id, others in metadata."""
-    state = transaction.status.name.lower()
-    if transaction.status == TransactionStatus.PENDING:
-        if transaction.expires_at is None or transaction.expires_at > time:
-            return
-        state = "expired"
+    """A pending transaction may change in everything, a posted one in metadata and external_id, others in metadata.
+
+    One that has expired is as if it were archived, which it is within a second.
+    """
     editable = {"metadata", "external_id"} if transaction.status == TransactionStatus.POSTED else {"metadata"}
     fixed = [name for name in changed if name not in editable]
-    if fixed:
-        raise TransactionNotPending(
-            f"the transaction is {state}; {', '.join(fixed)} can no longer change",
-            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
-            violations=[Violation(name, f"is fixed once the transaction is {state}", "STATE") for name in fixed],
-        )
+    if not fixed:
+        return
+    if transaction.status == TransactionStatus.PENDING:
+        refuse_expired(transaction.expires_at, time, transaction.id)
+        return
+    state = transaction.status.name.lower()
+    raise TransactionNotPending(
+        f"the transaction is {state}; {', '.join(fixed)} can no longer change",
+        metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+        violations=[Violation(name, f"is fixed once the transaction is {state}", "STATE") for name in fixed],
+    )
 
 
 def refuse_version(transaction: Transaction, version: int | None) -> None:

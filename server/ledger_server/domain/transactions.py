@@ -60,7 +60,7 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
     accounts = find_accounts(book, [entry.account for entry in entries])
     find_condition_categories(book, command.category_conditions)
     refuse_unbalanced(_legs(entries, accounts))
-    refuse_expired(command.transaction_id, command.expires_at, time)
+    refuse_expired(command.expires_at, time)
     if command.external_id is not None:
         refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
     demands = entry_demands(entries, accounts)
@@ -111,7 +111,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     refuse_edit(old, _changed_fields(command), time)
     if entries:
         refuse_new_entries_of_reversal(old)
-    refuse_expired(old.id, command.expires_at[0] if command.expires_at else None, time)
+    refuse_expired(command.expires_at[0] if command.expires_at else None, time, old.id)
     refuse_version(old, command.version)
     if command.external_id:
         refuse_taken(command.external_id, book.transaction_ids.get(command.external_id), but=old.id)
@@ -150,7 +150,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     refuse_unbalanced(_legs(entries, accounts))
     metadata = patched(old.metadata, command.metadata)
     refuse_unless_pending(old, "posted")
-    refuse_expired(old.id, old.expires_at, time)
+    refuse_expired(old.expires_at, time, old.id)
     if entries:
         refuse_new_entries_of_reversal(old)
     refuse_version(old, command.version)
