@@ -157,7 +157,7 @@ class CategoryCalls(Connection):
             ledger_id=ledger_id,
             page_token=page_token,
             page_size=filters.get("page_size", 0),
-            category_ids=filters.get("category_ids", ()),
+            ids=filters.get("category_ids", ()),
             names=filters.get("names", ()),
             currency=filters.get("currency", ""),
             normal_balance=normal_balance_value(filters.get("normal_balance")),

@@ -162,7 +162,7 @@ class MonitorCalls(Connection):
             ledger_id=ledger_id,
             page_token=page_token,
             page_size=filters.get("page_size", 0),
-            monitor_ids=filters.get("monitor_ids"),
+            ids=filters.get("monitor_ids"),
             metadata=filters.get("metadata"),
             metadata_filter=filters.get("metadata_filter"),
             triggered=filters.get("triggered"),

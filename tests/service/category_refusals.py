@@ -131,8 +131,8 @@ ROWS = [
     field(
         "a list of what is no category's id",
         "ListCategories",
-        lambda b: listing(b, category_ids=["x"]),
-        "category_ids[0]",
+        lambda b: listing(b, ids=["x"]),
+        "ids[0]",
     ),
     field(
         "two answers to what was known of listed categories",

@@ -128,7 +128,7 @@ LINE = Terms((Term("line", Check.PRESENT),), ())
 POSITION = TRANSACTIONS // 2
 
 ACCOUNT_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"ids": tuple(b.account_id(n) for n in range(0, ACCOUNTS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.account_id(n) for n in range(0, ACCOUNTS, RARE))},
     "a name": lambda _: {"names": ("RARE acc",)},
     "a name of two characters": lambda _: {"names": ("re",)},
     "one of two names": lambda _: {"names": ("no such name", "count 49999")},
@@ -143,7 +143,7 @@ ACCOUNT_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "updated": lambda _: {"updated_at": Between(BEGAN + FAR, None)},
 }
 TRANSACTION_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"ids": tuple(b.transaction_id(n) for n in range(0, TRANSACTIONS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.transaction_id(n) for n in range(0, TRANSACTIONS, RARE))},
     "an account": lambda b: {"account": Ref(b.account_id(77), None)},
     "an external id": lambda _: {"external_id": "t40000"},
     "pending": lambda _: {"statuses": frozenset({TransactionStatus.PENDING})},
@@ -163,7 +163,7 @@ TRANSACTION_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "effective": lambda _: {"effective_at": Between(None, BEGAN)},
 }
 ENTRY_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"ids": tuple(b.entry_id(n) for n in range(0, TRANSACTIONS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.entry_id(n) for n in range(0, TRANSACTIONS, RARE))},
     "a transaction": lambda b: {"transaction": Ref(b.transaction_id(7), None)},
     "an account": lambda b: {"account": Ref(b.account_id(77), None)},
     "pending": lambda _: {"statuses": frozenset({TransactionStatus.PENDING})},
@@ -176,11 +176,11 @@ ENTRY_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "a condition on metadata": lambda _: {"metadata_terms": LINE},
     "created": lambda b: {"created_at": Between(b.created_at(POSITION), b.created_at(POSITION + 300))},
     "updated": lambda b: {"updated_at": Between(b.created_at(POSITION), b.created_at(POSITION + 300))},
-    "effective": lambda _: {"effective_at_upper_bound": BEGAN},
-    "effective once": lambda _: {"effective_at_upper_bound": BEGAN, "include_discarded": True},
+    "effective": lambda _: {"effective_at": Between(None, BEGAN)},
+    "effective once": lambda _: {"effective_at": Between(None, BEGAN), "include_discarded": True},
 }
 CATEGORY_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"category_ids": frozenset(b.category_id(n) for n in range(0, GROUPS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.category_id(n) for n in range(0, GROUPS, RARE))},
     "an external id": lambda _: {"external_id": "c4000"},
     "a currency": lambda _: {"currency": "EUR"},
     "a normality": lambda _: {"normal_balance": NormalBalance.DEBIT},
@@ -193,7 +193,7 @@ CATEGORY_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "balances": lambda _: {"balances": (BalanceCondition(BalanceKind.POSTED, Operator.EQ, 0),)},
 }
 MONITOR_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"monitor_ids": frozenset(b.monitor_id(n) for n in range(0, GROUPS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.monitor_id(n) for n in range(0, GROUPS, RARE))},
     "an account": lambda b: {"account": Ref(b.account_id(77), None)},
     "a category": lambda b: {"category": Ref(b.category_id(GROUPS // RARE // 2 * RARE + 8), None)},
     "triggered": lambda _: {"triggered": True},
@@ -202,7 +202,7 @@ MONITOR_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
     "a condition on metadata": lambda _: {"metadata_terms": GROUP},
 }
 LEDGER_FILTERS: dict[str, Callable[[LargeBooks], dict[str, Any]]] = {
-    "ids": lambda b: {"ids": tuple(b.other_ledger_id(n) for n in range(0, GROUPS, RARE))},
+    "ids": lambda b: {"ids": frozenset(b.other_ledger_id(n) for n in range(0, GROUPS, RARE))},
     "created": lambda _: {"created_at": Between(BEGAN + 5_000 * ONE, BEGAN + 5_300 * ONE)},
     "updated": lambda _: {"updated_at": Between(BEGAN + 9_999 * ONE, None)},
     "a name": lambda _: {"names": ("no such name", "dger 9999")},

@@ -1447,8 +1447,8 @@ MONITORS = [
     field(
         "a list of 1,001 monitors",
         "ListBalanceMonitors",
-        lambda b: monitors_pb2.ListBalanceMonitorsRequest(ledger_id=b.ledger_id, monitor_ids=[UNKNOWN_ID] * 1_001),
-        "monitor_ids",
+        lambda b: monitors_pb2.ListBalanceMonitorsRequest(ledger_id=b.ledger_id, ids=[UNKNOWN_ID] * 1_001),
+        "ids",
     ),
     field(
         "folding what monitors say",

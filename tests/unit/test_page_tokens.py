@@ -16,7 +16,7 @@ from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token, to_token
-from ledger_server.reading.queries import PageQuery
+from ledger_server.reading.queries import Between, PageQuery
 
 LEDGER, OTHER, ACCOUNT = new_id(), new_id(), new_id()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -43,11 +43,11 @@ OTHER_QUERIES: list[tuple[str, PageQuery, PageQuery]] = [
     ("other statuses", TRANSACTIONS, replace(TRANSACTIONS, statuses=frozenset({POSTED}))),
     ("another direction", ENTRIES, replace(ENTRIES, direction=Direction.DEBIT)),
     ("discarded ones too", ENTRIES, replace(ENTRIES, include_discarded=True)),
-    ("another bound", ENTRIES, replace(ENTRIES, effective_at_lower_bound=NOON)),
+    ("another bound", ENTRIES, replace(ENTRIES, effective_at=Between(NOON, None))),
     (
         "the other bound",
-        replace(ENTRIES, effective_at_lower_bound=NOON),
-        replace(ENTRIES, effective_at_upper_bound=NOON),
+        replace(ENTRIES, effective_at=Between(NOON, None)),
+        replace(ENTRIES, effective_at=Between(None, NOON)),
     ),
     (
         "versions of another transaction",
@@ -85,8 +85,8 @@ def test_page_size_and_min_position_may_change_from_page_to_page() -> None:
 
 def test_equal_filters_are_one_query_however_they_are_written() -> None:
     berlin = timezone(timedelta(hours=1))
-    one = replace(ENTRIES, statuses=frozenset([PENDING, POSTED]), effective_at_lower_bound=NOON)
-    other = replace(ENTRIES, statuses=frozenset([POSTED, PENDING]), effective_at_lower_bound=NOON.astimezone(berlin))
+    one = replace(ENTRIES, statuses=frozenset([PENDING, POSTED]), effective_at=Between(NOON, None))
+    other = replace(ENTRIES, statuses=frozenset([POSTED, PENDING]), effective_at=Between(NOON.astimezone(berlin), None))
     assert one.canonical() == other.canonical()
     assert (
         replace(ACCOUNTS, metadata={"a": "1", "b": "2"}).canonical()

@@ -194,7 +194,9 @@ class CreateCategoryRequest(_message.Message):
     currency_exponent: _builtins.int
     """0..30; as in CreateAccountRequest. A custom code's exponent is fixed by the ledger's first account or category of it."""
     external_id: _builtins.str
-    """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if another category of the ledger has it."""
+    """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if another category of the ledger that is not deleted
+    has it.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """See Category.metadata."""
@@ -341,7 +343,7 @@ class ListCategoriesRequest(_message.Message):
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    CATEGORY_IDS_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
@@ -383,8 +385,8 @@ class ListCategoriesRequest(_message.Message):
     yet. Not together with known_at.
     """
     @_builtins.property
-    def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keep only categories with these ids, at most 1,000; empty: all."""
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only these categories, at most 1,000; unknown ids find nothing. Empty: all."""
 
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -431,7 +433,7 @@ class ListCategoriesRequest(_message.Message):
         ledger_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        category_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
         currency: _builtins.str = ...,
         external_id: _builtins.str = ...,
@@ -451,7 +453,7 @@ class ListCategoriesRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "as_of", b"as_of", "as_of_position", b"as_of_position", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "known_at", b"known_at", "metadata_filter", b"metadata_filter", "min_position", b"min_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account_id", b"account_id", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "category_ids", b"category_ids", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "known_at", b"known_at", "ledger_id", b"ledger_id", "member_category_id", b"member_category_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_min_position", b"_min_position", "account_id", b"account_id", "as_of", b"as_of", "as_of_position", b"as_of_position", "balances", b"balances", "currency", b"currency", "effective_at_lower_bound", b"effective_at_lower_bound", "effective_at_upper_bound", b"effective_at_upper_bound", "external_id", b"external_id", "ids", b"ids", "known_at", b"known_at", "ledger_id", b"ledger_id", "member_category_id", b"member_category_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "names", b"names", "normal_balance", b"normal_balance", "page_size", b"page_size", "page_token", b"page_token", "parent_category_id", b"parent_category_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015

@@ -389,7 +389,7 @@ class ListBalanceMonitorsRequest(_message.Message):
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    MONITOR_IDS_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     CATEGORY_ID_FIELD_NUMBER: _builtins.int
@@ -417,8 +417,8 @@ class ListBalanceMonitorsRequest(_message.Message):
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
     @_builtins.property
-    def monitor_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keep only these monitors, at most 1,000; unknown ids are left out. Empty: all."""
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keep only these monitors, at most 1,000; unknown ids find nothing. Empty: all."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -434,7 +434,7 @@ class ListBalanceMonitorsRequest(_message.Message):
         ledger_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        monitor_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
         account_id: _builtins.str = ...,
         account_external_id: _builtins.str = ...,
         category_id: _builtins.str = ...,
@@ -446,7 +446,7 @@ class ListBalanceMonitorsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "monitor_ids", b"monitor_ids", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_position", b"_min_position", "_triggered", b"_triggered", "account_external_id", b"account_external_id", "account_id", b"account_id", "category_external_id", b"category_external_id", "category_id", b"category_id", "ids", b"ids", "ledger_id", b"ledger_id", "metadata", b"metadata", "metadata_filter", b"metadata_filter", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "triggered", b"triggered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_position: _TypeAlias = _typing.Literal["min_position"]  # noqa: Y015
     _WhichOneofArgType__min_position: _TypeAlias = _typing.Literal["_min_position", b"_min_position"]  # noqa: Y015

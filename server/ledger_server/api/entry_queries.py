@@ -46,7 +46,6 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
     stands = is_of_account and order.is_created and not request.include_discarded
     if request.HasField("as_of_lock_version") and not stands:
         problems.add("as_of_lock_version", "is of an account in created order, without include_discarded")
-    effective_at = between(problems, request, "effective_at")
     query = EntryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -57,8 +56,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         direction=known(problems, "direction", request.direction, Direction),
         statuses=members_of(problems, "statuses", request.statuses, TransactionStatus),
         include_discarded=request.include_discarded,
-        effective_at_lower_bound=effective_at.lower,
-        effective_at_upper_bound=effective_at.upper,
+        effective_at=between(problems, request, "effective_at"),
         amounts=amounts_of(problems, request.amounts),
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),

@@ -22,11 +22,11 @@ NESTING_MAX = 4
 VALUES_MAX = 100
 
 
-def ids_of(problems: Problems, field: str, values: Sequence[str]) -> tuple[str, ...]:
-    if len(values) > IDS_MAX:
-        problems.add(field, f"must be at most {IDS_MAX}")
-        return ()
-    return tuple([fields.object_id(problems, f"{field}[{n}]", value) for n, value in enumerate(values)])
+def ids_of(problems: Problems, field: str, values: Sequence[str], most: int = IDS_MAX) -> frozenset[str]:
+    if len(values) > most:
+        problems.add(field, f"must be at most {most}")
+        return frozenset()
+    return frozenset([fields.object_id(problems, f"{field}[{n}]", value) for n, value in enumerate(values)])
 
 
 def between(problems: Problems, request: Any, field: str) -> Between:

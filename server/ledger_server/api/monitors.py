@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger_client.v1 import monitors_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.filters import metadata_terms_of
+from ledger_server.api.filters import ids_of, metadata_terms_of
 from ledger_server.api.pieces import account_ref, category_ref, enum_of, mask_of, optional_count, signed_amount
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MonitorCondition, MonitorField, MonitorReading
@@ -14,8 +14,6 @@ from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBa
 from ledger_server.events.encode import monitor_to
 from ledger_server.posting.outcomes import Written
 from ledger_server.reading import MonitorQuery, Page
-
-MONITOR_IDS_MAX = 1_000
 
 # By which way resolve_value may lie: for < and ≤ above the value, for ≥ and > below it, for = nowhere.
 _UP, _DOWN = (Operator.LT, Operator.LTE), (Operator.GTE, Operator.GT)
@@ -78,18 +76,13 @@ def get_monitor(request: monitors_pb2.GetBalanceMonitorRequest) -> tuple[str, st
 
 def list_monitors(request: monitors_pb2.ListBalanceMonitorsRequest) -> MonitorQuery:
     problems = Problems()
-    if len(request.monitor_ids) > MONITOR_IDS_MAX:
-        problems.add("monitor_ids", f"must be at most {MONITOR_IDS_MAX}")
     account, category = _subject(problems, request) if request.WhichOneof("subject") else (None, None)
     query = MonitorQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=optional_count(problems, request, "min_position"),
-        monitor_ids=frozenset(
-            fields.object_id(problems, f"monitor_ids[{n}]", monitor_id)
-            for n, monitor_id in enumerate(request.monitor_ids[:MONITOR_IDS_MAX])
-        ),
+        ids=ids_of(problems, "ids", request.ids),
         account=account,
         category=category,
         metadata=fields.metadata(problems, request.metadata),

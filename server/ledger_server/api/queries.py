@@ -101,11 +101,9 @@ def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, AsOf
 
 def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[str, list[str], AsOf, int | None]:
     problems = Problems()
-    if not 1 <= len(request.account_ids) <= BATCH_GET_MAX:
-        problems.add("account_ids", f"must be 1 to {BATCH_GET_MAX}")
     asked = (
         fields.ledger_id(problems, request.ledger_id),
-        _ids(problems, "account_ids", request.account_ids),
+        _batch_ids(problems, "account_ids", request.account_ids),
         as_of(problems, request),
         min_position(problems, request),
     )
@@ -144,7 +142,6 @@ def list_accounts(request: accounts_pb2.ListAccountsRequest) -> AccountQuery:
 
 def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> AccountVersionQuery:
     problems = Problems()
-    lower, upper = between(problems, request, "time")
     order = known(problems, "order", request.order, _Order)
     interval = known(problems, "interval", request.interval, _Interval)
     query = AccountVersionQuery(
@@ -155,8 +152,7 @@ def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> A
         account=account_ref(problems, request),
         newest_first=order == _Order.NEWEST_FIRST,
         interval=None if interval is None else Interval[interval.name],
-        time_lower_bound=lower,
-        time_upper_bound=upper,
+        written_at=between(problems, request, "time"),
     )
     problems.raise_if_any()
     return query
@@ -178,15 +174,13 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
     problems = Problems()
     if request.currency:
         fields.currency(problems, request.currency)
-    if len(request.category_ids) > BATCH_GET_MAX:
-        problems.add("category_ids", f"must be at most {BATCH_GET_MAX}")
     parent_id, member_id, account_id = request.parent_category_id, request.member_category_id, request.account_id
     query = CategoryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
         page_token=request.page_token,
         min_position=min_position(problems, request),
-        category_ids=frozenset(_ids(problems, "category_ids", request.category_ids[:BATCH_GET_MAX])),
+        ids=ids_of(problems, "ids", request.ids),
         names=names_of(problems, request.names),
         currency=request.currency or None,
         normal_balance=known(problems, "normal_balance", request.normal_balance, NormalBalance),
@@ -218,11 +212,9 @@ def batch_get_transactions(
     request: transactions_pb2.BatchGetTransactionsRequest,
 ) -> tuple[str, list[str], int | None]:
     problems = Problems()
-    if not 1 <= len(request.transaction_ids) <= BATCH_GET_MAX:
-        problems.add("transaction_ids", f"must be 1 to {BATCH_GET_MAX}")
     asked = (
         fields.ledger_id(problems, request.ledger_id),
-        _ids(problems, "transaction_ids", request.transaction_ids),
+        _batch_ids(problems, "transaction_ids", request.transaction_ids),
         min_position(problems, request),
     )
     problems.raise_if_any()
@@ -306,10 +298,6 @@ def watch_events(request: streams_pb2.WatchEventsRequest) -> Watch:
 
 def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | streams_pb2.WatchEventsRequest) -> Any:
     """What both streams ask alike."""
-    if len(request.account_ids) > WATCHED_ACCOUNTS_MAX:
-        problems.add("account_ids", f"must be at most {WATCHED_ACCOUNTS_MAX}")
-    if len(request.category_ids) > WATCHED_CATEGORIES_MAX:
-        problems.add("category_ids", f"must be at most {WATCHED_CATEGORIES_MAX}")
     after_position = None
     if request.HasField("after_position"):
         after_position = fields.count(problems, "after_position", request.after_position)
@@ -323,8 +311,8 @@ def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | strea
             most=HEARTBEAT_SECONDS_MAX,
         )
     return {
-        "account_ids": frozenset(_ids(problems, "account_ids", request.account_ids[:WATCHED_ACCOUNTS_MAX])),
-        "category_ids": frozenset(_ids(problems, "category_ids", request.category_ids[:WATCHED_CATEGORIES_MAX])),
+        "account_ids": ids_of(problems, "account_ids", request.account_ids, WATCHED_ACCOUNTS_MAX),
+        "category_ids": ids_of(problems, "category_ids", request.category_ids, WATCHED_CATEGORIES_MAX),
         "kinds": members_of(problems, "kinds", request.kinds, EventKind),
         "transaction_metadata": fields.metadata(problems, request.transaction_metadata, "transaction_metadata"),
         "after_position": after_position,
@@ -333,7 +321,10 @@ def _watch(problems: Problems, request: streams_pb2.WatchBalancesRequest | strea
     }
 
 
-def _ids(problems: Problems, field: str, values: Sequence[str]) -> list[str]:
+def _batch_ids(problems: Problems, field: str, values: Sequence[str]) -> list[str]:
+    """In the order of the request, each as often as it is mentioned."""
+    if not 1 <= len(values) <= BATCH_GET_MAX:
+        problems.add(field, f"must be 1 to {BATCH_GET_MAX}")
     return [fields.object_id(problems, f"{field}[{n}]", value) for n, value in enumerate(values)]
 
 

@@ -22,10 +22,10 @@ async def list_account_versions(at: Snapshot, query: AccountVersionQuery) -> Pag
     start = from_token(query, HIGHEST if query.newest_first else LOWEST)
     newest = await get_account(at, query.account)
     first, last = 0, newest.lock_version
-    if query.time_lower_bound is not None:
-        first = await _versions_before(at, newest.account, query.time_lower_bound)
-    if query.time_upper_bound is not None:
-        last = await _versions_before(at, newest.account, query.time_upper_bound) - 1
+    if query.written_at.lower is not None:
+        first = await _versions_before(at, newest.account, query.written_at.lower)
+    if query.written_at.upper is not None:
+        last = await _versions_before(at, newest.account, query.written_at.upper) - 1
     if query.newest_first:
         rows, more = await _backward(at, query, newest.account.id, first, last, start)
     else:

@@ -181,22 +181,22 @@ async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVe
 
 async def _named(at: Snapshot, query: CategoryQuery) -> list[str] | None:
     """The ids of those that are possible by what is asked for besides their own fields; None for all."""
-    named: list[set[str]] = []
-    if query.category_ids:
-        named.append(set(query.category_ids))
+    named: list[frozenset[str]] = []
+    if query.ids:
+        named.append(query.ids)
     if query.external_id is not None:
         rows = await at.connection.fetch(sql.find_category, at.ledger_id, query.external_id)
-        named.append({row["category_id"] for row in rows})
+        named.append(frozenset(row["category_id"] for row in rows))
     if query.parent_category_id is not None:
         rows = await at.connection.fetch(sql.list_categories_in, at.ledger_id, query.parent_category_id)
-        named.append({row["category_id"] for row in rows})
+        named.append(frozenset(row["category_id"] for row in rows))
     if query.member_category_id is not None:
         rows = await at.connection.fetch(sql.list_categories_with, at.ledger_id, query.member_category_id)
-        named.append({row["category_id"] for row in rows})
+        named.append(frozenset(row["category_id"] for row in rows))
     if query.account_id is not None:
         rows = await at.connection.fetch(sql.load_categories_above, at.ledger_id, [query.account_id], [], [])
-        named.append({row["category_id"] for row in rows})
-    return sorted(set.intersection(*named)) if named else None
+        named.append(frozenset(row["category_id"] for row in rows))
+    return sorted(frozenset.intersection(*named)) if named else None
 
 
 def _filters(query: CategoryQuery, named: list[str] | None) -> tuple[object, ...]:

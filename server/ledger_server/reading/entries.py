@@ -188,21 +188,20 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
 
     As one stands, so do its standing entries. Entries are written when it is created, or when it is changed.
     """
-    ids: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
     if query.ids:
         rows = await at.connection.fetch(sql.find_transactions_of_entries, at.ledger_id, list(query.ids))
-        ids = tuple([row["transaction_id"] for row in rows])
+        ids = frozenset(row["transaction_id"] for row in rows)
         if not ids:
             return None
     if query.transaction is not None:
         head = await transaction_head(at, query.transaction)
         if ids and head["transaction_id"] not in ids:
             return None
-        ids = (head["transaction_id"],)
+        ids = frozenset([head["transaction_id"]])
     standing: dict[str, Any] = {}
     if not query.include_discarded:
-        effective_at = Between(query.effective_at_lower_bound, query.effective_at_upper_bound)
-        standing = {"statuses": query.statuses, "effective_at": effective_at}
+        standing = {"statuses": query.statuses, "effective_at": query.effective_at}
     return TransactionQuery(
         ledger_id=query.ledger_id,
         page_size=min(query.page_size, TRANSACTIONS_MIN),
@@ -224,7 +223,7 @@ async def _entries_of(
     sets = await at.connection.fetch(sql.load_entry_sets, at.ledger_id, transaction_ids)
     ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
     if query.ids:
-        ids &= set(query.ids)
+        ids &= query.ids
     filters = (*_filters(query), *query.created_at.bounds(), account_id, categories, *query.updated_at.bounds())
     rows = await find_entries(at.connection, at.ledger_id, sorted(ids), filters)
     found: dict[str, list[Row]] = {}
@@ -251,7 +250,7 @@ def _filters(query: EntryQuery) -> tuple[object, ...]:
         query.direction and [str(int(query.direction))],
         numbers_of(query.statuses),
         None if query.include_discarded else False,
-        *Between(query.effective_at_lower_bound, query.effective_at_upper_bound).bounds(),
+        *query.effective_at.bounds(),
         dict(query.metadata) or None,
         *path_of(query.metadata_terms),
         [str(int(condition.operator)) for condition in query.amounts] or None,

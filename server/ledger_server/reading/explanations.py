@@ -11,7 +11,7 @@ from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.entries import entries_under
 from ledger_server.reading.page_tokens import LAST_ID, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import Bites, fill
-from ledger_server.reading.queries import AsOf, EntryQuery, ExplanationQuery, ListOrder
+from ledger_server.reading.queries import AsOf, Between, EntryQuery, ExplanationQuery, ListOrder
 from ledger_server.reading.snapshots import SnapshotFrom
 from ledger_server.storage.load import listed_entries
 from ledger_server.storage.rows import Row
@@ -62,8 +62,7 @@ async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) 
         ledger_id=query.ledger_id,
         page_size=query.page_size,
         statuses=frozenset((TransactionStatus.PENDING, TransactionStatus.POSTED)),
-        effective_at_lower_bound=as_of.effective_from,
-        effective_at_upper_bound=as_of.effective_before,
+        effective_at=Between(as_of.effective_from, as_of.effective_before),
         order=ListOrder.CREATED_ASC,
     )
     bites = Bites()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ledger_server.domain.model import Ledger
@@ -43,7 +42,7 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
     """Those named, or all in bites that grow, within the range of times of creation."""
     _, before = query.created_at.texts()
-    ids: Sequence[str] = query.ids
+    ids = list(query.ids)
     count = query.page_size + 1
 
     async def bite(after: Key) -> Key | None:

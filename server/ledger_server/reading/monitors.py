@@ -31,7 +31,7 @@ async def list_monitors(at: Snapshot, query: MonitorQuery) -> Page[MonitorReadin
     """A page of the ledger's monitors, by the most selective way to them. Keyed by created_position."""
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
     category_id = None if query.category is None else (await get_category(at, query.category)).category.id
-    ids = sorted(query.monitor_ids)
+    ids = list(query.ids)
     ways: list[Way] = []
     if ids:
         ways.append(found_by(sql.find_monitors_by_id, ids))

@@ -83,7 +83,7 @@ class LedgerQuery(PageQuery):
 
     metadata: Metadata = field(default_factory=dict)
     metadata_terms: Terms | None = None
-    ids: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     created_at: Between = ANY_TIME
     updated_at: Between = ANY_TIME
@@ -129,7 +129,7 @@ class AccountQuery(LedgerPageQuery):
     `names` are parts of names; `balances` are of those as they stand; `category_id` is one that they are under now.
     """
 
-    ids: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     external_id: str | None = None
     statuses: frozenset[AccountStatus] = frozenset()
@@ -156,13 +156,12 @@ class Interval(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountVersionQuery(LedgerPageQuery):
-    """The versions of one account, oldest or newest first, written at lower bound ≤ time < upper bound."""
+    """The versions of one account, oldest or newest first."""
 
     account: Ref
     newest_first: bool = False
     interval: Interval | None = None
-    time_lower_bound: datetime | None = None
-    time_upper_bound: datetime | None = None
+    written_at: Between = ANY_TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +174,7 @@ class CategoryQuery(LedgerPageQuery):
     `names` are parts of names, `balances` are of those as they stand; nothing named in a filter means all.
     """
 
-    category_ids: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     currency: str | None = None
     normal_balance: NormalBalance | None = None
@@ -196,7 +195,7 @@ class TransactionQuery(LedgerPageQuery):
     Of the accounts that are under `category_id` now they ever moved one.
     """
 
-    ids: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
     account: Ref | None = None
     category_id: str | None = None
     external_id: str | None = None
@@ -229,8 +228,7 @@ class VersionQuery(LedgerPageQuery):
 class EntryQuery(LedgerPageQuery):
     """Entries of an account, of a transaction, or, if neither is set, of a ledger; on accounts under `category_id` now.
 
-    `effective_at` is kept if lower bound ≤ effective_at < upper bound; no `statuses` means all.
-    `as_of_lock_version`, of an account only: as they stood then.
+    No `statuses` means all. `as_of_lock_version`, of an account only: as they stood then.
     """
 
     account: Ref | None = None
@@ -238,15 +236,14 @@ class EntryQuery(LedgerPageQuery):
     direction: Direction | None = None
     statuses: frozenset[TransactionStatus] = frozenset()
     include_discarded: bool = False
-    effective_at_lower_bound: datetime | None = None
-    effective_at_upper_bound: datetime | None = None
+    effective_at: Between = ANY_TIME
     amounts: tuple[AmountCondition, ...] = ()
     metadata: Metadata = field(default_factory=dict)
     metadata_terms: Terms | None = None
     lock_version_lower_bound: int | None = None
     lock_version_upper_bound: int | None = None
     as_of_lock_version: int | None = None
-    ids: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
     category_id: str | None = None
     created_at: Between = ANY_TIME
     updated_at: Between = ANY_TIME
@@ -255,9 +252,9 @@ class EntryQuery(LedgerPageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorQuery(LedgerPageQuery):
-    """Balance monitors, oldest first. No `monitor_ids` means all; so does None for `triggered`."""
+    """Balance monitors, oldest first. No `ids` means all; so does None for `triggered`."""
 
-    monitor_ids: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
     account: Ref | None = None
     category: Ref | None = None
     metadata: Metadata = field(default_factory=dict)

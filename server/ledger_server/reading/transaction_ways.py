@@ -8,7 +8,7 @@ from ledger_server.domain.ids import ENTRIES_MAX
 from ledger_server.domain.model import AccountVersion, ArchivedReason, TransactionStatus
 from ledger_server.domain.money import AMOUNT_DIGITS_MAX, Operator
 from ledger_server.reading.metadata import equal_pairs, ways_of
-from ledger_server.reading.queries import AmountCondition, Between, EntryQuery, TransactionQuery
+from ledger_server.reading.queries import AmountCondition, EntryQuery, TransactionQuery
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.ways import (
     MATCHES_MAX,
@@ -129,9 +129,8 @@ async def ways_to_entries(at: Snapshot, query: EntryQuery) -> list[Way]:
     reasons = _reasons_of(query.statuses)
     if changed and reasons:
         ways.append(union(found_by(sql.find_transactions_by_state, numbers_of(reasons)), *changed))
-    effective_at = Between(query.effective_at_lower_bound, query.effective_at_upper_bound)
-    if changed and effective_at:
-        ways.append(union(found_by(sql.find_transactions_effective_between, *effective_at.texts()), *changed))
+    if changed and query.effective_at:
+        ways.append(union(found_by(sql.find_transactions_effective_between, *query.effective_at.texts()), *changed))
     return ways
 
 
