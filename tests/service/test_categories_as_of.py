@@ -16,25 +16,33 @@ from tests.conftest import Server
 SUNDAY, DAY = datetime(2026, 3, 1, tzinfo=UTC), timedelta(days=1)
 
 
+@pytest.mark.parametrize("is_any_left", [False, True])
 async def test_a_time_before_a_pruned_log_begins_is_refused_and_later_ones_are_answered(
-    client: LedgerClient, ledger: Ledger, server: Server
+    client: LedgerClient, ledger: Ledger, server: Server, is_any_left: bool
 ) -> None:
     category = await client.create_category(ledger.id, "c", normal_balance="credit", currency="USD")
     one, other = [
         await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD", categories=categories)
         for categories in ([category], [])
     ]
-    await client.create_transaction(ledger.id, [debit(other, 5), credit(one, 5)], status="posted")
+    paid = await client.create_transaction(ledger.id, [debit(other, 5), credit(one, 5)], status="posted")
     connection = await asyncpg.connect(server.dsn)
     try:
         now = await connection.fetchval("SELECT event_time FROM ledgers WHERE ledger_id = $1", ledger.id)
-        await connection.execute("DELETE FROM events WHERE ledger_id = $1", ledger.id)
+        pruned = paid.position - is_any_left
+        await connection.execute("DELETE FROM events WHERE ledger_id = $1 AND position <= $2", ledger.id, pruned)
     finally:
         await connection.close()
     read = await client.get_category(ledger.id, category, known_at=now)
     assert read.balances.posted.amount == "5"
-    with pytest.raises(lc.PositionPruned):
-        await client.get_category(ledger.id, category, known_at=now - timedelta(microseconds=1))
+    then = now - timedelta(microseconds=1)
+    for read_then in (
+        client.get_category(ledger.id, category, known_at=then),
+        client.list_categories(ledger.id, known_at=then),
+    ):
+        with pytest.raises(lc.PositionPruned) as caught:
+            await read_then
+        assert caught.value.metadata == {"oldest_position": str(pruned + 1)}
 
 
 @pytest.mark.parametrize("page_seconds", [0.0, 1.0])

@@ -87,7 +87,11 @@ async def _position(at: Snapshot, as_of: AsOf) -> int:
     if as_of.known_at is not None:
         position: int | None = await at.connection.fetchval(sql.find_position_at, at.ledger_id, as_of.known_at)
         if position is None:
-            raise PositionPruned("the log that tells what was known at that time is pruned; give as_of_position")
+            oldest = await at.connection.fetchval(sql.read_oldest_position, at.ledger_id)
+            raise PositionPruned(
+                "the log that tells what was known at that time is pruned; give as_of_position",
+                metadata={"oldest_position": str(at.position + 1 if oldest is None else oldest)},
+            )
         return position
     at.refuse_future(as_of.position)
     return at.position if as_of.position is None else as_of.position
