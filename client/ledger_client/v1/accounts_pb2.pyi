@@ -217,7 +217,9 @@ class Account(_message.Message):
     currency_exponent: _builtins.int
     """Decimal places of the currency's minor unit, 0..30; fixed at creation."""
     external_id: _builtins.str
-    """The caller's own id, up to 180 characters, unique among the ledger's accounts; empty when none was given."""
+    """The caller's own id, up to 180 characters, unique among the ledger's accounts that are not deleted; empty when
+    none was given.
+    """
     lock_version: _builtins.int
     """0 for a new account, then one higher with each command that writes or discards a pending or posted
     entry on it, however many entries. Metadata edits do not move it. In the answer to a read as of another time, the
@@ -245,7 +247,7 @@ class Account(_message.Message):
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When its name, description, external_id or metadata last changed."""
+        """When its name, description, external_id, status, limits or metadata last changed, or it was deleted."""
 
     @_builtins.property
     def limits(self) -> Global___BalanceLimits:
@@ -350,7 +352,9 @@ class CreateAccountRequest(_message.Message):
     that the ledger's first account of the code fixed; required for the first account of a custom code.
     """
     external_id: _builtins.str
-    """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if another account of the ledger has it."""
+    """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if another account of the ledger that is not deleted
+    has it.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """See Account.metadata."""
@@ -657,7 +661,7 @@ Global___BatchGetAccountsResponse: _TypeAlias = BatchGetAccountsResponse  # noqa
 
 @_typing.final
 class ListAccountsRequest(_message.Message):
-    """Lists accounts in the order of their creation. All filters must hold.
+    """Lists accounts in the order of their creation, oldest first unless `order` says otherwise. All filters must hold.
 
     All filters have indexes but those by balances and by metadata that is not there, which are looked for along the list's
     order; pages may then be short.

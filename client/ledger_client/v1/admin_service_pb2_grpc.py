@@ -77,8 +77,11 @@ class LedgerAdminServiceServicer(object):
 
     def PruneEvents(self, request, context):
         """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
-        Only streams read events: nothing else is lost. Repeating it is harmless. Errors: LEDGER_NOT_FOUND,
-        PRUNING_NOT_ALLOWED.
+        What only the log tells is lost: streams cannot be resumed from before the events that are left, categories not be
+        read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
+        apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
+        change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
+        LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

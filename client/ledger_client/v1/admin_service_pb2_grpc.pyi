@@ -46,8 +46,11 @@ class LedgerAdminServiceStub:
     """
     PruneEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PruneEventsRequest, _admin_service_pb2.PruneEventsResponse]
     """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
-    Only streams read events: nothing else is lost. Repeating it is harmless. Errors: LEDGER_NOT_FOUND,
-    PRUNING_NOT_ALLOWED.
+    What only the log tells is lost: streams cannot be resumed from before the events that are left, categories not be
+    read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
+    apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
+    change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
+    LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
     """
 
 @_typing.type_check_only
@@ -68,8 +71,11 @@ class LedgerAdminServiceAsyncStub(LedgerAdminServiceStub):
     """
     PruneEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PruneEventsRequest, _admin_service_pb2.PruneEventsResponse]  # type: ignore[assignment]
     """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
-    Only streams read events: nothing else is lost. Repeating it is harmless. Errors: LEDGER_NOT_FOUND,
-    PRUNING_NOT_ALLOWED.
+    What only the log tells is lost: streams cannot be resumed from before the events that are left, categories not be
+    read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
+    apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
+    change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
+    LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
     """
 
 class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,8 +111,11 @@ class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.PruneEventsResponse, _abc.Awaitable[_admin_service_pb2.PruneEventsResponse]]:
         """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
-        Only streams read events: nothing else is lost. Repeating it is harmless. Errors: LEDGER_NOT_FOUND,
-        PRUNING_NOT_ALLOWED.
+        What only the log tells is lost: streams cannot be resumed from before the events that are left, categories not be
+        read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
+        apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
+        change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
+        LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
         """
 
 def add_LedgerAdminServiceServicer_to_server(servicer: LedgerAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -40,8 +40,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "INVALID_FIELD", "metadata": {"field": "entries[1].amount"}}. Do: fix the request.
     """
     ERROR_REASON_UNBALANCED: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit.
-    Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the entries.
+    """INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit. Sums without a
+    `currency` are over all currencies together: what such sums refuse is refused before the accounts are looked up.
+    Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the
+    entries.
     """
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT. The page token is damaged or of another query.
@@ -63,6 +65,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such entry in this ledger.
     Example: {"reason": "ENTRY_NOT_FOUND", "metadata": {"entry_id": "…"}}. Do: check the id and the ledger.
     """
+    ERROR_REASON_CATEGORY_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND. No such category in this ledger, or it is deleted.
+    Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
+    """
+    ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 101
+    """NOT_FOUND. The account or category is not directly in the category.
+    Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
+    categories that it is in.
+    """
+    ERROR_REASON_MONITOR_NOT_FOUND: _ErrorReason.ValueType  # 110
+    """NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
+    Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
+    """
     ERROR_REASON_EXTERNAL_ID_TAKEN: _ErrorReason.ValueType  # 20
     """ALREADY_EXISTS. The external id is held by another object.
     Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object.
@@ -74,6 +89,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TRANSACTION_NOT_PENDING: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one.
     Example: {"reason": "TRANSACTION_NOT_PENDING", "metadata": {"status": "ARCHIVED"}}. Do: read it; reverse a posted one.
+    """
+    ERROR_REASON_TRANSACTION_NOT_POSTED: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION. Only a posted transaction can be reversed.
+    Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+    """
+    ERROR_REASON_TRANSACTION_EXPIRED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION. The pending transaction's expires_at has passed, or the one to be written has;
+    `transaction_id` is given unless it is of a new one. Example: {"reason": "TRANSACTION_EXPIRED", "metadata":
+    {"transaction_id": "…", "expires_at": "…"}}. Do: create a new one, or send a later `expires_at`.
+    """
+    ERROR_REASON_REVERSAL_ENTRIES_FIXED: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+    Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
+    """
+    ERROR_REASON_AMOUNT_EXCEEDED: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
+    Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
     """
     ERROR_REASON_CONDITION_FAILED: _ErrorReason.ValueType  # 31
     """FAILED_PRECONDITION. Balance conditions do not hold; the PreconditionFailure detail names each with the
@@ -88,28 +120,40 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "ACCOUNT_NOT_OPEN", "metadata": {"account_id": "…", "status": "FROZEN"}}. Do: open it, or use another.
     """
     ERROR_REASON_ACCOUNT_NOT_EMPTY: _ErrorReason.ValueType  # 35
-    """FAILED_PRECONDITION. The account cannot be closed: its posted amount is not zero, or something is pending.
-    Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+    """FAILED_PRECONDITION. The account cannot be closed or deleted: its posted amount is not zero, or something is
+    pending. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+    """
+    ERROR_REASON_ACCOUNT_DELETED: _ErrorReason.ValueType  # 120
+    """FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
+    Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
+    """
+    ERROR_REASON_LEDGER_NOT_EMPTY: _ErrorReason.ValueType  # 121
+    """FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
+    Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for
+    others.
     """
     ERROR_REASON_PERIOD_CLOSED: _ErrorReason.ValueType  # 36
     """FAILED_PRECONDITION. The books are closed at that effective_at.
     Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
     """
-    ERROR_REASON_TRANSACTION_EXPIRED: _ErrorReason.ValueType  # 37
-    """FAILED_PRECONDITION. The pending transaction's expires_at has passed.
-    Example: {"reason": "TRANSACTION_EXPIRED", "metadata": {"expires_at": "…"}}. Do: create a new one.
+    ERROR_REASON_CATEGORY_CYCLE: _ErrorReason.ValueType  # 102
+    """FAILED_PRECONDITION. The category would be above itself.
+    Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest
+    otherwise.
     """
-    ERROR_REASON_TRANSACTION_NOT_POSTED: _ErrorReason.ValueType  # 38
-    """FAILED_PRECONDITION. Only a posted transaction can be reversed.
-    Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+    ERROR_REASON_CATEGORY_TOO_DEEP: _ErrorReason.ValueType  # 103
+    """FAILED_PRECONDITION. More than five levels of categories would arise.
+    Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
     """
-    ERROR_REASON_AMOUNT_EXCEEDED: _ErrorReason.ValueType  # 39
-    """FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
-    Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
+    ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 104
+    """FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+    Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use
+    another category.
     """
-    ERROR_REASON_REVERSAL_ENTRIES_FIXED: _ErrorReason.ValueType  # 29
-    """FAILED_PRECONDITION. The entries of a pending reversal are fixed.
-    Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
+    ERROR_REASON_TOO_MANY_MONITORS: _ErrorReason.ValueType  # 111
+    """FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
+    Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do:
+    delete one first.
     """
     ERROR_REASON_EPOCH_CHANGED: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
@@ -119,21 +163,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The role that this server prunes as may not remove events.
     Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
     """
-    ERROR_REASON_ACCOUNT_DELETED: _ErrorReason.ValueType  # 120
-    """FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
-    Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
-    """
-    ERROR_REASON_LEDGER_NOT_EMPTY: _ErrorReason.ValueType  # 121
-    """FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
-    Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for others.
-    """
     ERROR_REASON_LOCK_VERSION_MISMATCH: _ErrorReason.ValueType  # 40
     """ABORTED. The account's lock_version is another one.
-    Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
+    Example: {"reason": "LOCK_VERSION_MISMATCH", "metadata": {"account_id": "…"}}. Do: read the account, decide again,
+    with a new request_id.
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 41
     """ABORTED. The transaction's or monitor's version is another one.
-    Example: {"reason": "VERSION_MISMATCH", "metadata": {"version": "3"}}. Do: read it, decide again, with a new request_id.
+    Example: {"reason": "VERSION_MISMATCH", "metadata": {"transaction_id": "…", "version": "3"}}; or monitor_id. Do:
+    read it, decide again, with a new request_id.
     """
     ERROR_REASON_CONTENTION: _ErrorReason.ValueType  # 42
     """ABORTED. Other writers kept getting in the way. Nothing was written.
@@ -144,8 +182,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "POSITION_IN_FUTURE", "metadata": {"position": "17"}}. Do: check which ledger the position is of.
     """
     ERROR_REASON_POSITION_PRUNED: _ErrorReason.ValueType  # 51
-    """OUT_OF_RANGE. Events after the position were pruned.
-    Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: take a new snapshot.
+    """OUT_OF_RANGE. Events that the call needs were pruned; `oldest_position` is the oldest one's that is left.
+    Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: of a stream, take a new
+    snapshot; of a category by `known_at`, ask by `as_of_position`, which needs no events.
     """
     ERROR_REASON_LOCK_VERSION_IN_FUTURE: _ErrorReason.ValueType  # 52
     """OUT_OF_RANGE. The account has not got to this lock_version.
@@ -174,37 +213,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
     with last, or this one if that was all; without one, watch again with a snapshot.
     """
-    ERROR_REASON_CATEGORY_NOT_FOUND: _ErrorReason.ValueType  # 100
-    """NOT_FOUND. No such category in this ledger, or it is deleted.
-    Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
-    """
-    ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 101
-    """NOT_FOUND. The account or category is not directly in the category.
-    Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
-    categories that it is in.
-    """
-    ERROR_REASON_CATEGORY_CYCLE: _ErrorReason.ValueType  # 102
-    """FAILED_PRECONDITION. The category would be above itself.
-    Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest otherwise.
-    """
-    ERROR_REASON_CATEGORY_TOO_DEEP: _ErrorReason.ValueType  # 103
-    """FAILED_PRECONDITION. More than five levels of categories would arise.
-    Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
-    """
-    ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 104
-    """FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
-    Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use another
-    category.
-    """
-    ERROR_REASON_MONITOR_NOT_FOUND: _ErrorReason.ValueType  # 110
-    """NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
-    Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
-    """
-    ERROR_REASON_TOO_MANY_MONITORS: _ErrorReason.ValueType  # 111
-    """FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
-    Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do: delete
-    one first.
-    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 90
     """INTERNAL. A bug of the service; its log has the traceback.
     Example: {"reason": "INTERNAL"}. Do: report it; a write may be repeated with the same request_id.
@@ -224,8 +232,10 @@ ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 2
 Example: {"reason": "INVALID_FIELD", "metadata": {"field": "entries[1].amount"}}. Do: fix the request.
 """
 ERROR_REASON_UNBALANCED: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit.
-Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the entries.
+"""INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit. Sums without a
+`currency` are over all currencies together: what such sums refuse is refused before the accounts are looked up.
+Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the
+entries.
 """
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. The page token is damaged or of another query.
@@ -247,6 +257,19 @@ ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 13
 """NOT_FOUND. No such entry in this ledger.
 Example: {"reason": "ENTRY_NOT_FOUND", "metadata": {"entry_id": "…"}}. Do: check the id and the ledger.
 """
+ERROR_REASON_CATEGORY_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND. No such category in this ledger, or it is deleted.
+Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
+"""
+ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 101
+"""NOT_FOUND. The account or category is not directly in the category.
+Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
+categories that it is in.
+"""
+ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
+"""NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
+Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
+"""
 ERROR_REASON_EXTERNAL_ID_TAKEN: ErrorReason.ValueType  # 20
 """ALREADY_EXISTS. The external id is held by another object.
 Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object.
@@ -258,6 +281,23 @@ Example: {"reason": "REQUEST_ID_REUSED", "metadata": {"request_id": "…", "fiel
 ERROR_REASON_TRANSACTION_NOT_PENDING: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one.
 Example: {"reason": "TRANSACTION_NOT_PENDING", "metadata": {"status": "ARCHIVED"}}. Do: read it; reverse a posted one.
+"""
+ERROR_REASON_TRANSACTION_NOT_POSTED: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION. Only a posted transaction can be reversed.
+Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+"""
+ERROR_REASON_TRANSACTION_EXPIRED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION. The pending transaction's expires_at has passed, or the one to be written has;
+`transaction_id` is given unless it is of a new one. Example: {"reason": "TRANSACTION_EXPIRED", "metadata":
+{"transaction_id": "…", "expires_at": "…"}}. Do: create a new one, or send a later `expires_at`.
+"""
+ERROR_REASON_REVERSAL_ENTRIES_FIXED: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
+"""
+ERROR_REASON_AMOUNT_EXCEEDED: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
+Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
 """
 ERROR_REASON_CONDITION_FAILED: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION. Balance conditions do not hold; the PreconditionFailure detail names each with the
@@ -272,28 +312,40 @@ ERROR_REASON_ACCOUNT_NOT_OPEN: ErrorReason.ValueType  # 34
 Example: {"reason": "ACCOUNT_NOT_OPEN", "metadata": {"account_id": "…", "status": "FROZEN"}}. Do: open it, or use another.
 """
 ERROR_REASON_ACCOUNT_NOT_EMPTY: ErrorReason.ValueType  # 35
-"""FAILED_PRECONDITION. The account cannot be closed: its posted amount is not zero, or something is pending.
-Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+"""FAILED_PRECONDITION. The account cannot be closed or deleted: its posted amount is not zero, or something is
+pending. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+"""
+ERROR_REASON_ACCOUNT_DELETED: ErrorReason.ValueType  # 120
+"""FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
+Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
+"""
+ERROR_REASON_LEDGER_NOT_EMPTY: ErrorReason.ValueType  # 121
+"""FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
+Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for
+others.
 """
 ERROR_REASON_PERIOD_CLOSED: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION. The books are closed at that effective_at.
 Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
 """
-ERROR_REASON_TRANSACTION_EXPIRED: ErrorReason.ValueType  # 37
-"""FAILED_PRECONDITION. The pending transaction's expires_at has passed.
-Example: {"reason": "TRANSACTION_EXPIRED", "metadata": {"expires_at": "…"}}. Do: create a new one.
+ERROR_REASON_CATEGORY_CYCLE: ErrorReason.ValueType  # 102
+"""FAILED_PRECONDITION. The category would be above itself.
+Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest
+otherwise.
 """
-ERROR_REASON_TRANSACTION_NOT_POSTED: ErrorReason.ValueType  # 38
-"""FAILED_PRECONDITION. Only a posted transaction can be reversed.
-Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
+ERROR_REASON_CATEGORY_TOO_DEEP: ErrorReason.ValueType  # 103
+"""FAILED_PRECONDITION. More than five levels of categories would arise.
+Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
 """
-ERROR_REASON_AMOUNT_EXCEEDED: ErrorReason.ValueType  # 39
-"""FAILED_PRECONDITION. More would be posted, or reversed, of an entry than there is left of it.
-Example: {"reason": "AMOUNT_EXCEEDED", "metadata": {"entry_id": "…", "remaining": "40"}}. Do: ask for less.
+ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: ErrorReason.ValueType  # 104
+"""FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use
+another category.
 """
-ERROR_REASON_REVERSAL_ENTRIES_FIXED: ErrorReason.ValueType  # 29
-"""FAILED_PRECONDITION. The entries of a pending reversal are fixed.
-Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
+ERROR_REASON_TOO_MANY_MONITORS: ErrorReason.ValueType  # 111
+"""FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
+Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do:
+delete one first.
 """
 ERROR_REASON_EPOCH_CHANGED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION. The epoch is not the ledger's: the database was restored.
@@ -303,21 +355,15 @@ ERROR_REASON_PRUNING_NOT_ALLOWED: ErrorReason.ValueType  # 130
 """FAILED_PRECONDITION. The role that this server prunes as may not remove events.
 Example: {"reason": "PRUNING_NOT_ALLOWED"}. Do: set LEDGER_PRUNING_DATABASE_URL on the server.
 """
-ERROR_REASON_ACCOUNT_DELETED: ErrorReason.ValueType  # 120
-"""FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
-Example: {"reason": "ACCOUNT_DELETED", "metadata": {"account_id": "…"}}. Do: use another.
-"""
-ERROR_REASON_LEDGER_NOT_EMPTY: ErrorReason.ValueType  # 121
-"""FAILED_PRECONDITION. The ledger cannot be deleted: a balance is not zero, or something is pending.
-Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty that account, and look for others.
-"""
 ERROR_REASON_LOCK_VERSION_MISMATCH: ErrorReason.ValueType  # 40
 """ABORTED. The account's lock_version is another one.
-Example: {"reason": "LOCK_VERSION_MISMATCH"}. Do: read the account, decide again, with a new request_id.
+Example: {"reason": "LOCK_VERSION_MISMATCH", "metadata": {"account_id": "…"}}. Do: read the account, decide again,
+with a new request_id.
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 41
 """ABORTED. The transaction's or monitor's version is another one.
-Example: {"reason": "VERSION_MISMATCH", "metadata": {"version": "3"}}. Do: read it, decide again, with a new request_id.
+Example: {"reason": "VERSION_MISMATCH", "metadata": {"transaction_id": "…", "version": "3"}}; or monitor_id. Do:
+read it, decide again, with a new request_id.
 """
 ERROR_REASON_CONTENTION: ErrorReason.ValueType  # 42
 """ABORTED. Other writers kept getting in the way. Nothing was written.
@@ -328,8 +374,9 @@ ERROR_REASON_POSITION_IN_FUTURE: ErrorReason.ValueType  # 50
 Example: {"reason": "POSITION_IN_FUTURE", "metadata": {"position": "17"}}. Do: check which ledger the position is of.
 """
 ERROR_REASON_POSITION_PRUNED: ErrorReason.ValueType  # 51
-"""OUT_OF_RANGE. Events after the position were pruned.
-Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: take a new snapshot.
+"""OUT_OF_RANGE. Events that the call needs were pruned; `oldest_position` is the oldest one's that is left.
+Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}. Do: of a stream, take a new
+snapshot; of a category by `known_at`, ask by `as_of_position`, which needs no events.
 """
 ERROR_REASON_LOCK_VERSION_IN_FUTURE: ErrorReason.ValueType  # 52
 """OUT_OF_RANGE. The account has not got to this lock_version.
@@ -357,37 +404,6 @@ ERROR_REASON_SLOW_SUBSCRIBER: ErrorReason.ValueType  # 71
 the snapshot, of which there is no rest.
 Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
 with last, or this one if that was all; without one, watch again with a snapshot.
-"""
-ERROR_REASON_CATEGORY_NOT_FOUND: ErrorReason.ValueType  # 100
-"""NOT_FOUND. No such category in this ledger, or it is deleted.
-Example: {"reason": "CATEGORY_NOT_FOUND", "metadata": {"category_id": "…"}}. Do: check the id and the ledger.
-"""
-ERROR_REASON_CATEGORY_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 101
-"""NOT_FOUND. The account or category is not directly in the category.
-Example: {"reason": "CATEGORY_MEMBER_NOT_FOUND", "metadata": {"category_id": "…", "account_id": "…"}}. Do: list the
-categories that it is in.
-"""
-ERROR_REASON_CATEGORY_CYCLE: ErrorReason.ValueType  # 102
-"""FAILED_PRECONDITION. The category would be above itself.
-Example: {"reason": "CATEGORY_CYCLE", "metadata": {"category_id": "…", "member_category_id": "…"}}. Do: nest otherwise.
-"""
-ERROR_REASON_CATEGORY_TOO_DEEP: ErrorReason.ValueType  # 103
-"""FAILED_PRECONDITION. More than five levels of categories would arise.
-Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
-"""
-ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: ErrorReason.ValueType  # 104
-"""FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
-Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use another
-category.
-"""
-ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
-"""NOT_FOUND. No such balance monitor in this ledger, or it was deleted.
-Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
-"""
-ERROR_REASON_TOO_MANY_MONITORS: ErrorReason.ValueType  # 111
-"""FAILED_PRECONDITION. As many monitors as may be are on the account or category already.
-Example: {"reason": "TOO_MANY_MONITORS", "metadata": {"account_id": "…", "most": "100"}}; or category_id. Do: delete
-one first.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 90
 """INTERNAL. A bug of the service; its log has the traceback.

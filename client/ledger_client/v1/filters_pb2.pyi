@@ -31,7 +31,9 @@ class _ListOrder:
 class _ListOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ListOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LIST_ORDER_UNSPECIFIED: _ListOrder.ValueType  # 0
-    """The list's default: newest first for transactions, oldest first for accounts."""
+    """The list's default: newest first for transactions, and for entries unless they are one transaction's; oldest first
+    for those, and for accounts.
+    """
     LIST_ORDER_CREATED_ASC: _ListOrder.ValueType  # 1
     """In the order of creation, oldest first."""
     LIST_ORDER_CREATED_DESC: _ListOrder.ValueType  # 2
@@ -45,7 +47,9 @@ class ListOrder(_ListOrder, metaclass=_ListOrderEnumTypeWrapper):
     """The order of a list."""
 
 LIST_ORDER_UNSPECIFIED: ListOrder.ValueType  # 0
-"""The list's default: newest first for transactions, oldest first for accounts."""
+"""The list's default: newest first for transactions, and for entries unless they are one transaction's; oldest first
+for those, and for accounts.
+"""
 LIST_ORDER_CREATED_ASC: ListOrder.ValueType  # 1
 """In the order of creation, oldest first."""
 LIST_ORDER_CREATED_DESC: ListOrder.ValueType  # 2

@@ -38,7 +38,12 @@ class LedgerServiceStub(object):
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     def __init__(self, channel):
@@ -275,7 +280,12 @@ class LedgerServiceServicer(object):
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     def CreateLedger(self, request, context):
@@ -286,21 +296,21 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetLedger(self, request, context):
-        """Reads a ledger. Errors: LEDGER_NOT_FOUND.
+        """Reads a ledger.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLedgers(self, request, context):
-        """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN.
+        """Lists ledgers, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLedger(self, request, context):
-        """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND.
+        """Changes a ledger's name, description, metadata or closed_before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,14 +318,14 @@ class LedgerServiceServicer(object):
 
     def DeleteLedger(self, request, context):
         """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
-        also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+        also those that are resumed from before it. Errors: LEDGER_NOT_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateAccount(self, request, context):
-        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH.
+        """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -344,14 +354,14 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAccounts(self, request, context):
-        """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE.
+        """Lists accounts by any filters, oldest first by default. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAccountVersions(self, request, context):
-        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -374,9 +384,9 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateTransaction(self, request, context):
-        """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
-        CATEGORY_NOT_FOUND.
+        """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        TRANSACTION_EXPIRED, EXTERNAL_ID_TAKEN, LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED,
+        LIMIT_EXCEEDED, CONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -392,14 +402,15 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTransaction(self, request, context):
-        """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction.
+        """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, TRANSACTION_EXPIRED,
+        REVERSAL_ENTRIES_FIXED, VERSION_MISMATCH, those of CreateTransaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostTransaction(self, request, context):
-        """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED.
+        """Posts a pending transaction. Errors: those of UpdateTransaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -429,8 +440,8 @@ class LedgerServiceServicer(object):
 
     def ImportTransactions(self, request_iterator, context):
         """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
-        INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
+        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
+        of the commands: those of BatchWriteTransactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -451,14 +462,14 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListTransactions(self, request, context):
-        """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists transactions by any filters, newest first by default. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTransactionVersions(self, request, context):
-        """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists the versions of a transaction, oldest first by default. Errors: TRANSACTION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -479,7 +490,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListEntries(self, request, context):
-        """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists the entries of an account, of a transaction or of the whole ledger. Errors: ACCOUNT_NOT_FOUND,
+        TRANSACTION_NOT_FOUND, CATEGORY_NOT_FOUND, LOCK_VERSION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -494,14 +506,15 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetCategory(self, request, context):
-        """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE.
+        """Reads a category with its balances, now or as of another time. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE,
+        POSITION_PRUNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCategories(self, request, context):
-        """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -526,7 +539,7 @@ class LedgerServiceServicer(object):
         with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
         the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
         minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
-        CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
+        CATEGORY_TOO_DEEP; CONTENTION also if the memberships keep changing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -534,7 +547,7 @@ class LedgerServiceServicer(object):
 
     def RemoveCategoryMember(self, request, context):
         """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
-        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
+        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -556,8 +569,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBalanceMonitors(self, request, context):
-        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
-        INVALID_PAGE_TOKEN.
+        """Lists balance monitors, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -579,7 +591,7 @@ class LedgerServiceServicer(object):
 
     def GetTrialBalance(self, request, context):
         """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
-        Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        Errors: POSITION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -587,7 +599,7 @@ class LedgerServiceServicer(object):
 
     def ExplainBalance(self, request, context):
         """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
-        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -595,8 +607,8 @@ class LedgerServiceServicer(object):
 
     def WatchBalances(self, request, context):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
-        EPOCH_CHANGED, SLOW_SUBSCRIBER.
+        heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
+        SLOW_SUBSCRIBER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -847,7 +859,12 @@ class LedgerService(object):
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     @staticmethod

@@ -39,7 +39,12 @@ class LedgerServiceStub:
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     @_typing.overload
@@ -49,17 +54,17 @@ class LedgerServiceStub:
     CreateLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.CreateLedgerRequest, _ledgers_pb2.Ledger]
     """Creates a ledger."""
     GetLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.GetLedgerRequest, _ledgers_pb2.Ledger]
-    """Reads a ledger. Errors: LEDGER_NOT_FOUND."""
+    """Reads a ledger."""
     ListLedgers: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.ListLedgersRequest, _ledgers_pb2.ListLedgersResponse]
-    """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN."""
+    """Lists ledgers, oldest first."""
     UpdateLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]
-    """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
+    """Changes a ledger's name, description, metadata or closed_before."""
     DeleteLedger: _grpc.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]
     """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
-    also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+    also those that are resumed from before it. Errors: LEDGER_NOT_EMPTY.
     """
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
-    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
+    """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]
@@ -69,9 +74,9 @@ class LedgerServiceStub:
     BatchGetAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]
     """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]
-    """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    """Lists accounts by any filters, oldest first by default. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccountVersions: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]
-    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND."""
     DeleteAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.DeleteAccountRequest, _accounts_pb2.Account]
     """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
     Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
@@ -81,9 +86,9 @@ class LedgerServiceStub:
     ACCOUNT_NOT_EMPTY.
     """
     CreateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]
-    """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
-    CATEGORY_NOT_FOUND.
+    """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    TRANSACTION_EXPIRED, EXTERNAL_ID_TAKEN, LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED,
+    LIMIT_EXCEEDED, CONDITION_FAILED.
     """
     BatchWriteTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]
     """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
@@ -91,9 +96,11 @@ class LedgerServiceStub:
     client does not take is written all the same. Errors: those of the commands.
     """
     UpdateTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]
-    """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
+    """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, TRANSACTION_EXPIRED,
+    REVERSAL_ENTRIES_FIXED, VERSION_MISMATCH, those of CreateTransaction.
+    """
     PostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]
-    """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
+    """Posts a pending transaction. Errors: those of UpdateTransaction."""
     ArchiveTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
     PartialPostTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]
@@ -104,31 +111,35 @@ class LedgerServiceStub:
     """
     ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
-    INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
+    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
+    of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
     BatchGetTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.BatchGetTransactionsRequest, _transactions_pb2.BatchGetTransactionsResponse]
     """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]
-    """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists transactions by any filters, newest first by default. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
     ListTransactionVersions: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionVersionsRequest, _transactions_pb2.ListTransactionVersionsResponse]
-    """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the versions of a transaction, oldest first by default. Errors: TRANSACTION_NOT_FOUND."""
     GetEntry: _grpc.UnaryUnaryMultiCallable[_entries_pb2.GetEntryRequest, _transactions_pb2.Entry]
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     UpdateEntry: _grpc.UnaryUnaryMultiCallable[_entries_pb2.UpdateEntryRequest, _transactions_pb2.Entry]
     """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]
-    """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the entries of an account, of a transaction or of the whole ledger. Errors: ACCOUNT_NOT_FOUND,
+    TRANSACTION_NOT_FOUND, CATEGORY_NOT_FOUND, LOCK_VERSION_IN_FUTURE.
+    """
     CreateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]
     """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
     CATEGORY_TOO_DEEP.
     """
     GetCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.GetCategoryRequest, _categories_pb2.Category]
-    """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+    """Reads a category with its balances, now or as of another time. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE,
+    POSITION_PRUNED.
+    """
     ListCategories: _grpc.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]
-    """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
     UpdateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]
@@ -138,11 +149,11 @@ class LedgerServiceStub:
     with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
     the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
     minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
-    CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
+    CATEGORY_TOO_DEEP; CONTENTION also if the memberships keep changing.
     """
     RemoveCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]
     """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
-    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
+    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND.
     """
     CreateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
@@ -151,25 +162,23 @@ class LedgerServiceStub:
     GetBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
     ListBalanceMonitors: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]
-    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
-    INVALID_PAGE_TOKEN.
-    """
+    """Lists balance monitors, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
     UpdateBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _grpc.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]
     """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     GetTrialBalance: _grpc.UnaryUnaryMultiCallable[_reports_pb2.GetTrialBalanceRequest, _reports_pb2.GetTrialBalanceResponse]
     """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
-    Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    Errors: POSITION_IN_FUTURE.
     """
     ExplainBalance: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ExplainBalanceRequest, _reports_pb2.ExplainBalanceResponse]
     """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
-    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE.
     """
     WatchBalances: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
-    EPOCH_CHANGED, SLOW_SUBSCRIBER.
+    heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
+    SLOW_SUBSCRIBER.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -183,24 +192,29 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.CreateLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
     """Creates a ledger."""
     GetLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.GetLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
-    """Reads a ledger. Errors: LEDGER_NOT_FOUND."""
+    """Reads a ledger."""
     ListLedgers: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.ListLedgersRequest, _ledgers_pb2.ListLedgersResponse]  # type: ignore[assignment]
-    """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN."""
+    """Lists ledgers, oldest first."""
     UpdateLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.UpdateLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
-    """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
+    """Changes a ledger's name, description, metadata or closed_before."""
     DeleteLedger: _aio.UnaryUnaryMultiCallable[_ledgers_pb2.DeleteLedgerRequest, _ledgers_pb2.Ledger]  # type: ignore[assignment]
     """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
-    also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+    also those that are resumed from before it. Errors: LEDGER_NOT_EMPTY.
     """
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
-    """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
+    """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
     """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
@@ -210,9 +224,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     BatchGetAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetAccountsRequest, _accounts_pb2.BatchGetAccountsResponse]  # type: ignore[assignment]
     """Reads several accounts at one position. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountsRequest, _accounts_pb2.ListAccountsResponse]  # type: ignore[assignment]
-    """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+    """Lists accounts by any filters, oldest first by default. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
     ListAccountVersions: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListAccountVersionsRequest, _accounts_pb2.ListAccountVersionsResponse]  # type: ignore[assignment]
-    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND."""
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.DeleteAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Deletes an empty account, for good: it takes no entries any more and gives up its external id; its history stays.
     Errors: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, ACCOUNT_DELETED.
@@ -222,9 +236,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ACCOUNT_NOT_EMPTY.
     """
     CreateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.CreateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-    LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
-    CATEGORY_NOT_FOUND.
+    """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    TRANSACTION_EXPIRED, EXTERNAL_ID_TAKEN, LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED,
+    LIMIT_EXCEEDED, CONDITION_FAILED.
     """
     BatchWriteTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchWriteTransactionsRequest, _transactions_pb2.BatchWriteTransactionsResponse]  # type: ignore[assignment]
     """Applies up to 10,000 commands in one call, atomically or one by one. Whole answers (`full_results`) can be larger than
@@ -232,9 +246,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     client does not take is written all the same. Errors: those of the commands.
     """
     UpdateTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.UpdateTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
+    """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, TRANSACTION_EXPIRED,
+    REVERSAL_ENTRIES_FIXED, VERSION_MISMATCH, those of CreateTransaction.
+    """
     PostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
-    """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
+    """Posts a pending transaction. Errors: those of UpdateTransaction."""
     ArchiveTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ArchiveTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Archives a pending transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH."""
     PartialPostTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.PartialPostTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
@@ -245,31 +261,35 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
-    INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
+    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
+    of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
     BatchGetTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.BatchGetTransactionsRequest, _transactions_pb2.BatchGetTransactionsResponse]  # type: ignore[assignment]
     """Reads several transactions at one position. Errors: TRANSACTION_NOT_FOUND."""
     ListTransactions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionsRequest, _transactions_pb2.ListTransactionsResponse]  # type: ignore[assignment]
-    """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists transactions by any filters, newest first by default. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
     ListTransactionVersions: _aio.UnaryUnaryMultiCallable[_transactions_pb2.ListTransactionVersionsRequest, _transactions_pb2.ListTransactionVersionsResponse]  # type: ignore[assignment]
-    """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the versions of a transaction, oldest first by default. Errors: TRANSACTION_NOT_FOUND."""
     GetEntry: _aio.UnaryUnaryMultiCallable[_entries_pb2.GetEntryRequest, _transactions_pb2.Entry]  # type: ignore[assignment]
     """Reads an entry. Errors: ENTRY_NOT_FOUND."""
     UpdateEntry: _aio.UnaryUnaryMultiCallable[_entries_pb2.UpdateEntryRequest, _transactions_pb2.Entry]  # type: ignore[assignment]
     """Changes an entry's metadata, and nothing else of it. Errors: ENTRY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_entries_pb2.ListEntriesRequest, _entries_pb2.ListEntriesResponse]  # type: ignore[assignment]
-    """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists the entries of an account, of a transaction or of the whole ledger. Errors: ACCOUNT_NOT_FOUND,
+    TRANSACTION_NOT_FOUND, CATEGORY_NOT_FOUND, LOCK_VERSION_IN_FUTURE.
+    """
     CreateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.CreateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Creates an empty category. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH,
     CATEGORY_TOO_DEEP.
     """
     GetCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.GetCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
-    """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+    """Reads a category with its balances, now or as of another time. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE,
+    POSITION_PRUNED.
+    """
     ListCategories: _aio.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]  # type: ignore[assignment]
-    """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
     UpdateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
@@ -279,11 +299,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
     the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
     minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
-    CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
+    CATEGORY_TOO_DEEP; CONTENTION also if the memberships keep changing.
     """
     RemoveCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.RemoveCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
-    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
+    CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND.
     """
     CreateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.CreateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Creates a balance monitor. Errors: ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_NOT_FOUND,
@@ -292,25 +312,23 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     GetBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.GetBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Reads a balance monitor with its state. Errors: MONITOR_NOT_FOUND."""
     ListBalanceMonitors: _aio.UnaryUnaryMultiCallable[_monitors_pb2.ListBalanceMonitorsRequest, _monitors_pb2.ListBalanceMonitorsResponse]  # type: ignore[assignment]
-    """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
-    INVALID_PAGE_TOKEN.
-    """
+    """Lists balance monitors, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
     UpdateBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.UpdateBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Changes a balance monitor, its condition too. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     DeleteBalanceMonitor: _aio.UnaryUnaryMultiCallable[_monitors_pb2.DeleteBalanceMonitorRequest, _monitors_pb2.BalanceMonitor]  # type: ignore[assignment]
     """Deletes a balance monitor; answers it as it was. Errors: MONITOR_NOT_FOUND, VERSION_MISMATCH."""
     GetTrialBalance: _aio.UnaryUnaryMultiCallable[_reports_pb2.GetTrialBalanceRequest, _reports_pb2.GetTrialBalanceResponse]  # type: ignore[assignment]
     """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
-    Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    Errors: POSITION_IN_FUTURE.
     """
     ExplainBalance: _aio.UnaryUnaryMultiCallable[_reports_pb2.ExplainBalanceRequest, _reports_pb2.ExplainBalanceResponse]  # type: ignore[assignment]
     """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
-    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+    POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE.
     """
     WatchBalances: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]  # type: ignore[assignment]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
-    EPOCH_CHANGED, SLOW_SUBSCRIBER.
+    heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
+    SLOW_SUBSCRIBER.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -323,7 +341,12 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
     trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
-    history. Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason.
+    history.
+
+    Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
+    that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
+    SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
+    read that takes min_position: POSITION_NOT_REACHED. Any that takes page_token: INVALID_PAGE_TOKEN.
     """
 
     @_abc_1.abstractmethod
@@ -340,7 +363,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledgers_pb2.GetLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledgers_pb2.Ledger, _abc.Awaitable[_ledgers_pb2.Ledger]]:
-        """Reads a ledger. Errors: LEDGER_NOT_FOUND."""
+        """Reads a ledger."""
 
     @_abc_1.abstractmethod
     def ListLedgers(
@@ -348,7 +371,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledgers_pb2.ListLedgersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledgers_pb2.ListLedgersResponse, _abc.Awaitable[_ledgers_pb2.ListLedgersResponse]]:
-        """Lists ledgers, oldest first. Errors: INVALID_PAGE_TOKEN."""
+        """Lists ledgers, oldest first."""
 
     @_abc_1.abstractmethod
     def UpdateLedger(
@@ -356,7 +379,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledgers_pb2.UpdateLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledgers_pb2.Ledger, _abc.Awaitable[_ledgers_pb2.Ledger]]:
-        """Changes a ledger's name, description or metadata. Errors: LEDGER_NOT_FOUND."""
+        """Changes a ledger's name, description, metadata or closed_before."""
 
     @_abc_1.abstractmethod
     def DeleteLedger(
@@ -365,7 +388,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledgers_pb2.Ledger, _abc.Awaitable[_ledgers_pb2.Ledger]]:
         """Deletes a ledger, for good: nothing finds it any more. Its streams end with LEDGER_NOT_FOUND after its last event,
-        also those that are resumed from before it. Errors: LEDGER_NOT_FOUND, LEDGER_NOT_EMPTY.
+        also those that are resumed from before it. Errors: LEDGER_NOT_EMPTY.
         """
 
     @_abc_1.abstractmethod
@@ -374,7 +397,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.CreateAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.Account, _abc.Awaitable[_accounts_pb2.Account]]:
-        """Creates an account. Errors: LEDGER_NOT_FOUND, EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
+        """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
 
     @_abc_1.abstractmethod
     def BatchCreateAccounts(
@@ -408,7 +431,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListAccountsResponse, _abc.Awaitable[_accounts_pb2.ListAccountsResponse]]:
-        """Lists accounts by any filters, oldest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN, POSITION_IN_FUTURE."""
+        """Lists accounts by any filters, oldest first by default. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
 
     @_abc_1.abstractmethod
     def ListAccountVersions(
@@ -416,7 +439,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListAccountVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListAccountVersionsResponse, _abc.Awaitable[_accounts_pb2.ListAccountVersionsResponse]]:
-        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists the versions of an account: the history of its balances. Errors: ACCOUNT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def DeleteAccount(
@@ -444,9 +467,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.CreateTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, EXTERNAL_ID_TAKEN,
-        LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED, LIMIT_EXCEEDED, CONDITION_FAILED,
-        CATEGORY_NOT_FOUND.
+        """Creates a transaction, pending or posted. Errors: UNBALANCED, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        TRANSACTION_EXPIRED, EXTERNAL_ID_TAKEN, LOCK_VERSION_MISMATCH, ACCOUNT_DELETED, ACCOUNT_NOT_OPEN, PERIOD_CLOSED,
+        LIMIT_EXCEEDED, CONDITION_FAILED.
         """
 
     @_abc_1.abstractmethod
@@ -466,7 +489,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.UpdateTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, VERSION_MISMATCH, those of CreateTransaction."""
+        """Changes a transaction. Errors: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_PENDING, TRANSACTION_EXPIRED,
+        REVERSAL_ENTRIES_FIXED, VERSION_MISMATCH, those of CreateTransaction.
+        """
 
     @_abc_1.abstractmethod
     def PostTransaction(
@@ -474,7 +499,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.PostTransactionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.Transaction, _abc.Awaitable[_transactions_pb2.Transaction]]:
-        """Posts a pending transaction. Errors: those of UpdateTransaction, TRANSACTION_EXPIRED."""
+        """Posts a pending transaction. Errors: those of UpdateTransaction."""
 
     @_abc_1.abstractmethod
     def ArchiveTransaction(
@@ -509,8 +534,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transactions_pb2.ImportTransactionsResponse], _abc.AsyncIterator[_transactions_pb2.ImportTransactionsResponse]]:
         """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors:
-        INVALID_FIELD, LEDGER_NOT_FOUND, REQUEST_ID_REUSED; of the commands those of BatchWriteTransactions.
+        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
+        of the commands: those of BatchWriteTransactions.
         """
 
     @_abc_1.abstractmethod
@@ -535,7 +560,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.ListTransactionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.ListTransactionsResponse, _abc.Awaitable[_transactions_pb2.ListTransactionsResponse]]:
-        """Lists transactions by any filters, newest first by default. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists transactions by any filters, newest first by default. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListTransactionVersions(
@@ -543,7 +568,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transactions_pb2.ListTransactionVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transactions_pb2.ListTransactionVersionsResponse, _abc.Awaitable[_transactions_pb2.ListTransactionVersionsResponse]]:
-        """Lists the versions of a transaction, oldest first. Errors: TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists the versions of a transaction, oldest first by default. Errors: TRANSACTION_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetEntry(
@@ -567,7 +592,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entries_pb2.ListEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entries_pb2.ListEntriesResponse, _abc.Awaitable[_entries_pb2.ListEntriesResponse]]:
-        """Lists the entries of an account or of a transaction. Errors: ACCOUNT_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists the entries of an account, of a transaction or of the whole ledger. Errors: ACCOUNT_NOT_FOUND,
+        TRANSACTION_NOT_FOUND, CATEGORY_NOT_FOUND, LOCK_VERSION_IN_FUTURE.
+        """
 
     @_abc_1.abstractmethod
     def CreateCategory(
@@ -585,7 +612,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.GetCategoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
-        """Reads a category with its balances, now or as of a position. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE."""
+        """Reads a category with its balances, now or as of another time. Errors: CATEGORY_NOT_FOUND, POSITION_IN_FUTURE,
+        POSITION_PRUNED.
+        """
 
     @_abc_1.abstractmethod
     def ListCategories(
@@ -593,7 +622,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.ListCategoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.ListCategoriesResponse, _abc.Awaitable[_categories_pb2.ListCategoriesResponse]]:
-        """Lists categories, oldest first. Errors: LEDGER_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
 
     @_abc_1.abstractmethod
     def UpdateCategory(
@@ -621,7 +650,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
         the deadline passes meanwhile, repeat the call with the same request_id: the preparation goes on and is kept for a
         minute. Errors: CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_DELETED, CATEGORY_CURRENCY_MISMATCH, CATEGORY_CYCLE,
-        CATEGORY_TOO_DEEP, CONTENTION if the memberships keep changing.
+        CATEGORY_TOO_DEEP; CONTENTION also if the memberships keep changing.
         """
 
     @_abc_1.abstractmethod
@@ -631,7 +660,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
         """Takes an account or a category out of a category, which it answers; of large categories see AddCategoryMember. Errors:
-        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND, CONTENTION.
+        CATEGORY_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_MEMBER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -658,9 +687,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitors_pb2.ListBalanceMonitorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_monitors_pb2.ListBalanceMonitorsResponse, _abc.Awaitable[_monitors_pb2.ListBalanceMonitorsResponse]]:
-        """Lists balance monitors, oldest first. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
-        INVALID_PAGE_TOKEN.
-        """
+        """Lists balance monitors, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def UpdateBalanceMonitor(
@@ -685,7 +712,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.GetTrialBalanceResponse, _abc.Awaitable[_reports_pb2.GetTrialBalanceResponse]]:
         """Reads the trial balance: every account's debits and credits, and their totals, now or as of another time.
-        Errors: LEDGER_NOT_FOUND, POSITION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        Errors: POSITION_IN_FUTURE.
         """
 
     @_abc_1.abstractmethod
@@ -695,7 +722,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ExplainBalanceResponse, _abc.Awaitable[_reports_pb2.ExplainBalanceResponse]]:
         """Lists the entries behind a balance, with a running sum that ends at it. Errors: ACCOUNT_NOT_FOUND,
-        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE, INVALID_PAGE_TOKEN.
+        POSITION_IN_FUTURE, LOCK_VERSION_IN_FUTURE.
         """
 
     @_abc_1.abstractmethod
@@ -705,8 +732,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_streams_pb2.WatchBalancesResponse], _abc.AsyncIterator[_streams_pb2.WatchBalancesResponse]]:
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: LEDGER_NOT_FOUND, ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED,
-        EPOCH_CHANGED, SLOW_SUBSCRIBER.
+        heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
+        SLOW_SUBSCRIBER.
         """
 
     @_abc_1.abstractmethod

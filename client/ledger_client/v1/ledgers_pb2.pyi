@@ -81,7 +81,7 @@ class Ledger(_message.Message):
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When its name, description, metadata or closed_before last changed."""
+        """When its name, description, metadata or closed_before last changed, or it was deleted."""
 
     @_builtins.property
     def closed_before(self) -> _timestamp_pb2.Timestamp:
@@ -335,7 +335,7 @@ Global___ListLedgersResponse: _TypeAlias = ListLedgersResponse  # noqa: Y015
 
 @_typing.final
 class UpdateLedgerRequest(_message.Message):
-    """Changes a ledger's name, description or metadata."""
+    """Changes a ledger's name, description, metadata or closed_before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

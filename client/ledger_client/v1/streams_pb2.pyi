@@ -34,11 +34,11 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_LEDGER_CREATED: _EventKind.ValueType  # 1
     """A ledger was created; found only in the log of the nil ledger, 00000000-0000-0000-0000-000000000000."""
     EVENT_KIND_LEDGER_UPDATED: _EventKind.ValueType  # 2
-    """The ledger's name, description or metadata changed."""
+    """The ledger's name, description, closed_before or metadata changed."""
     EVENT_KIND_ACCOUNT_CREATED: _EventKind.ValueType  # 3
     """An account was created."""
     EVENT_KIND_ACCOUNT_UPDATED: _EventKind.ValueType  # 4
-    """An account's name, description, external_id or metadata changed."""
+    """An account's name, description, external_id, status, limits or metadata changed."""
     EVENT_KIND_TRANSACTION_CREATED: _EventKind.ValueType  # 5
     """A transaction was created, pending, posted, or archived by a failed condition."""
     EVENT_KIND_TRANSACTION_UPDATED: _EventKind.ValueType  # 6
@@ -88,11 +88,11 @@ EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
 EVENT_KIND_LEDGER_CREATED: EventKind.ValueType  # 1
 """A ledger was created; found only in the log of the nil ledger, 00000000-0000-0000-0000-000000000000."""
 EVENT_KIND_LEDGER_UPDATED: EventKind.ValueType  # 2
-"""The ledger's name, description or metadata changed."""
+"""The ledger's name, description, closed_before or metadata changed."""
 EVENT_KIND_ACCOUNT_CREATED: EventKind.ValueType  # 3
 """An account was created."""
 EVENT_KIND_ACCOUNT_UPDATED: EventKind.ValueType  # 4
-"""An account's name, description, external_id or metadata changed."""
+"""An account's name, description, external_id, status, limits or metadata changed."""
 EVENT_KIND_TRANSACTION_CREATED: EventKind.ValueType  # 5
 """A transaction was created, pending, posted, or archived by a failed condition."""
 EVENT_KIND_TRANSACTION_UPDATED: EventKind.ValueType  # 6
@@ -231,7 +231,9 @@ class Event(_message.Message):
     """The entry it updated; empty otherwise."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed, by the database's clock; never earlier than the event before it."""
+        """The time of the write by the database's clock, taken before its commit; never earlier than that of the event before
+        it.
+        """
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BalanceChange]:

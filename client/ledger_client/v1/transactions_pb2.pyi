@@ -516,7 +516,9 @@ class CreateTransactionRequest(_message.Message):
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When a pending transaction expires; see Transaction.expires_at. INVALID_ARGUMENT for a posted one."""
+        """When a pending transaction expires; see Transaction.expires_at. In the future, else FAILED_PRECONDITION
+        (TRANSACTION_EXPIRED); INVALID_ARGUMENT for a posted one.
+        """
 
     @_builtins.property
     def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
@@ -549,8 +551,9 @@ Global___CreateTransactionRequest: _TypeAlias = CreateTransactionRequest  # noqa
 @_typing.final
 class UpdateTransactionRequest(_message.Message):
     """Changes a transaction. A pending one may change in everything, a posted one in metadata and external_id, an
-    archived one in metadata; anything else is FAILED_PRECONDITION (TRANSACTION_NOT_PENDING). The answer is the version
-    written, with its entries as they were written; GetTransaction tells their metadata as it was edited since.
+    archived one in metadata; anything else is FAILED_PRECONDITION (TRANSACTION_NOT_PENDING). A pending one whose
+    expires_at has passed may change in metadata only (TRANSACTION_EXPIRED), as when it is archived. The answer is the
+    version written, with its entries as they were written; GetTransaction tells their metadata as it was edited since.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -626,7 +629,7 @@ class UpdateTransactionRequest(_message.Message):
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """New expiry, if the mask names it; absent removes it."""
+        """New expiry, if the mask names it; absent removes it. In the future, else FAILED_PRECONDITION (TRANSACTION_EXPIRED)."""
 
     @_builtins.property
     def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
@@ -728,7 +731,7 @@ class PostTransactionRequest(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountCondition]:
-        """Balance conditions on accounts of the transaction, tested right after the posting. At most 100."""
+        """Balance conditions on accounts of the ledger, tested right after the posting. At most 100."""
 
     @_builtins.property
     def category_conditions(self) -> _containers.RepeatedCompositeFieldContainer[_categories_pb2.CategoryCondition]:
@@ -1069,8 +1072,9 @@ Global___PartialPostTransactionRequest: _TypeAlias = PartialPostTransactionReque
 @_typing.final
 class ReverseTransactionRequest(_message.Message):
     """Reverses a posted transaction, whole or in part, by a new transaction with opposite entries, which is returned. All
-    reversals together never exceed the original; archiving a pending reversal frees what it took. The entries of a
-    pending reversal are fixed: it is posted as it is, or archived (REVERSAL_ENTRIES_FIXED).
+    reversals together never exceed the original; archiving a pending reversal frees what it took. Zeros take nothing: a
+    transaction of nothing else may be reversed whole more than once. The entries of a pending reversal are fixed: it is
+    posted as it is, or archived (REVERSAL_ENTRIES_FIXED).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1512,7 +1516,7 @@ Global___ListTransactionsResponse: _TypeAlias = ListTransactionsResponse  # noqa
 
 @_typing.final
 class ListTransactionVersionsRequest(_message.Message):
-    """Lists the versions of one transaction, oldest first."""
+    """Lists the versions of one transaction, oldest first unless `order` says otherwise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1603,7 +1607,7 @@ class ListTransactionVersionsResponse(_message.Message):
     """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
-        """At most page_size versions, oldest first, each whole and with its entries as they were."""
+        """At most page_size versions, in the order asked for, each whole and with its entries as they were."""
 
     def __init__(
         self,

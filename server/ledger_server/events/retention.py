@@ -1,8 +1,8 @@
 """Retention: events older than asked for are pruned from the log's beginning, a bite at a time, off the lanes.
 
-Only streams, and categories by `known_at`, read events; no balance is lost by it. Each bite is one statement, which
-moves the ledger's checkpoint in the same breath: a server that is killed in between leaves a log that can be verified
-from there.
+Streams, categories by `known_at`, large overlaps that are being summed, and verification read events; no balance is
+lost by it. Each bite is one statement, which moves the ledger's checkpoint in the same breath: a server that is killed
+in between leaves a log that can be verified from there.
 """
 
 from __future__ import annotations
