@@ -22,8 +22,9 @@ Catch as finely as the case demands: a reason, a family (one per gRPC status), o
 A reason this version does not know becomes its family's class, and so does a status that gRPC's own core
 made (deadline, connection refused, unknown method, message too large), which carries no reason at all.
 
-After Unavailable, DeadlineExceeded, Cancelled and Contention a write may or may not have been done: repeat it
-with the same request_id. After any other refusal, trying again takes a new request_id.
+After Unavailable, DeadlineExceeded and Cancelled a write may or may not have been done: repeat it with the same
+request_id. After Contention and Overloaded nothing was written: repeat it with the same request_id, too. After any
+other refusal, trying again takes a new request_id.
 """
 
 import datetime as dt
@@ -225,7 +226,7 @@ class AccountNotOpen(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT
 
 
 class AccountNotEmpty(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_NOT_EMPTY):
-    """The account cannot be closed while its posted amount is not zero or something is pending."""
+    """The account cannot be closed or deleted while its posted amount is not zero or something is pending."""
 
 
 class AccountDeleted(FailedPrecondition, reason=ErrorReason.ERROR_REASON_ACCOUNT_DELETED):
@@ -281,7 +282,7 @@ class LockVersionMismatch(Aborted, reason=ErrorReason.ERROR_REASON_LOCK_VERSION_
 
 
 class VersionMismatch(Aborted, reason=ErrorReason.ERROR_REASON_VERSION_MISMATCH):
-    """The transaction's version is another one: read it, decide again, with a new request_id."""
+    """The transaction's or monitor's version is another one: read it, decide again, with a new request_id."""
 
 
 class Contention(Aborted, reason=ErrorReason.ERROR_REASON_CONTENTION):
