@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -67,9 +68,8 @@ class Settings:
             if name.startswith("LEDGER_") and value
         }
         given.pop("address", None)  # The clients' setting.
-        if unknown := given.keys() - cls.__dataclass_fields__.keys():
-            names = ", ".join(f"LEDGER_{name.upper()}" for name in sorted(unknown))
-            raise SettingsError(f"{names}: no such setting; see ledger_server/settings.py for those there are")
+        if unknown := sorted(given.keys() - cls.__dataclass_fields__.keys()):
+            raise SettingsError(f"{_listed(unknown)}: no such setting, see Settings in README.md{_meant(unknown)}")
         settings = cls(**{name: _PARSERS.get(name, _text)(name, value) for name, value in given.items()})
         settings.check()
         return settings
@@ -115,6 +115,17 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"LEDGER_{name.upper()}" for name in names)
+
+
+def _meant(unknown: Iterable[str]) -> str:
+    """The settings that names which are none look like, as a question."""
+    known = Settings.__dataclass_fields__
+    close = [match for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
+    return f"; did you mean {_listed(close)}?" if close else ""
 
 
 def _text(_: str, value: str) -> str:

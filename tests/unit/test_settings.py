@@ -76,7 +76,14 @@ def test_who_can_reach_an_address(listen: str, is_loopback: bool) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        pytest.param({"LEDGER_LISTEM": "x", "LEDGER_A": "y"}, "LEDGER_A, LEDGER_LISTEM: no such", id="unknown names"),
+        pytest.param(
+            {"LEDGER_LISTEM": "x", "LEDGER_A": "y"},
+            "LEDGER_A, LEDGER_LISTEM: no such setting, see Settings in README.md; did you mean LEDGER_LISTEN?",
+            id="misspelt names",
+        ),
+        pytest.param(
+            {"LEDGER_A": "y"}, "LEDGER_A: no such setting, see Settings in README.md", id="a name like no other"
+        ),
         pytest.param({"LEDGER_LISTEN": "50051"}, "LEDGER_LISTEN='50051' is not host:port", id="a port alone"),
         pytest.param({"LEDGER_LISTEN": "127.0.0.1:"}, "is not host:port", id="no port"),
         pytest.param({"LEDGER_LISTEN": ":50051"}, "is not host:port", id="no host"),
