@@ -9,15 +9,17 @@ refusal; one that the service could not write for now is repeated as a call of i
 """
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import grpc.aio
 
 from ledger_client.commands import TransactionWrite, copy_into
-from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError
+from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError, Unknown
 from ledger_client.retries import JITTER, repeat_after_seconds
 from ledger_client.statuses import error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import (
@@ -50,18 +52,19 @@ class _Waiting(NamedTuple):
 class Line:
     """One actor's writes to one ledger: how many calls are on their way, and who waits for the next."""
 
-    def __init__(self, batch: BatchCallable, metadata: CallMetadata, repeats: bool, closed: asyncio.Event) -> None:
+    def __init__(self, batch: BatchCallable, metadata: CallMetadata, repeats: bool) -> None:
         self.writers = 0
         """Who is in it: those whose write is on its way, or waits."""
         self._batch = batch
         self._metadata = metadata
         self._repeats = repeats
-        self._closed = closed
         self._calls = 0
         # The writes in them.
         self._sent = 0
         self._waiting: deque[_Waiting] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Of those who wait, whose write is on its way, or is to be repeated.
+        self._results: set[asyncio.Future[TransactionResult]] = set()
+        self._tasks: set[asyncio.Task[list[_Waiting]]] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -90,11 +93,18 @@ class Line:
         if not self._waiting and self._calls < CALLS_MAX:
             loop.call_soon(self._send)
         self._waiting.append(_Waiting(write, result, deadline))
+        self._results.add(result)
         timer = loop.call_at(deadline, _expire, result)
         try:
             return await result
         finally:
             timer.cancel()
+            self._results.discard(result)
+
+    def close(self) -> None:
+        """Tells everyone in it that the client was closed; what is to be repeated is not written any more."""
+        for result in self._results:
+            _fail(result, Cancelled("the client was closed"))
 
     def _send(self) -> None:
         """Sends what waits, in equal calls, if there may be more of them."""
@@ -102,9 +112,9 @@ class Line:
         while self._calls < CALLS_MAX and (batch := self._take(min(share, COMMANDS_MAX))):
             self._calls += 1
             self._sent += len(batch)
-            task = asyncio.create_task(self._answer(batch))
+            task = asyncio.create_task(self._write(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._ended, batch))
 
     def _take(self, count: int) -> list[_Waiting]:
         """The next batch of so many, without those whose caller has left; empty if nobody waits."""
@@ -121,27 +131,6 @@ class Line:
             self._waiting.popleft()
         return batch
 
-    async def _answer(self, batch: list[_Waiting]) -> None:
-        """Has a batch written; whatever becomes of it, each caller is told.
-
-        What is to be repeated is not on its way while it waits, so it does not hold up who comes later. Then it goes
-        first, in the order it had.
-        """
-        try:
-            again = await self._write(batch)
-        finally:
-            self._returned(len(batch))
-        waited_seconds = 0.0
-        while again:
-            soonest_seconds = min(waiting.backoff_seconds for waiting in again)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), soonest_seconds - waited_seconds)
-            waited_seconds = soonest_seconds
-            due = [waiting for waiting in again if waiting.backoff_seconds <= soonest_seconds * JITTER]
-            again = [waiting for waiting in again if waiting not in due]
-            self._waiting.extendleft(reversed(due))
-            self._send()
-
     async def _write(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Makes the call of a batch, and tells its callers what became of it, but for those to be repeated.
 
@@ -154,12 +143,13 @@ class Line:
         timeout = max(waiting.deadline for waiting in batch) - asyncio.get_running_loop().time()
         try:
             response = await self._batch(request, timeout=timeout, metadata=self._metadata)
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            if len(batch) == 1 or not _is_too_large(error):
-                _fail(batch, error)  # gRPC's core has repeated the call
-                return []
-            half = len(batch) // 2
-            return [*await self._write(batch[:half]), *await self._write(batch[half:])]
+        except grpc.aio.AioRpcError as error:
+            if len(batch) > 1 and _is_too_large(error):
+                half = len(batch) // 2
+                return [*await self._write(batch[:half]), *await self._write(batch[half:])]
+            for waiting in batch:
+                _fail(waiting.result, error_from_rpc(error))  # gRPC's core has repeated the call
+            return []
         again = []
         for waiting, result in zip(batch, response.results, strict=True):
             if waiting.result.done():
@@ -169,6 +159,30 @@ class Line:
             else:
                 waiting.result.set_result(result)
         return again
+
+    def _ended(self, batch: list[_Waiting], task: asyncio.Task[list[_Waiting]]) -> None:
+        """Whatever became of a batch, and be it that it was never begun, each caller is told or its write repeated."""
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            for waiting in batch:
+                _fail(waiting.result, _error_of(task))
+        else:
+            self._repeat_later(task.result())
+        self._returned(len(batch))
+
+    def _repeat_later(self, again: list[_Waiting]) -> None:
+        """Sends writes once more, each after its backoff; until then they hold up nobody who comes later.
+
+        They go first, in the order they had. With the same jitter, as they travelled together and may so again.
+        """
+        jitter = random.uniform(1.0, JITTER)
+        for backoff_seconds in {waiting.backoff_seconds for waiting in again}:
+            due = [waiting for waiting in again if waiting.backoff_seconds == backoff_seconds]
+            asyncio.get_running_loop().call_later(backoff_seconds * jitter, self._send_first, due)
+
+    def _send_first(self, due: list[_Waiting]) -> None:
+        self._waiting.extendleft(reversed(due))
+        self._send()
 
     def _returned(self, count: int) -> None:
         self._calls -= 1
@@ -183,7 +197,6 @@ class Batches:
         """`repeats`: whether what the service could not write for now is repeated."""
         self._batch = batch
         self._repeats = repeats
-        self._closed = asyncio.Event()
         self._lines: dict[tuple[str, CallMetadata], Line] = {}
 
     @contextmanager
@@ -192,7 +205,7 @@ class Batches:
         key = (ledger_id, metadata)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(self._batch, metadata, self._repeats, self._closed)
+            line = self._lines[key] = Line(self._batch, metadata, self._repeats)
         line.writers += 1
         try:
             yield line
@@ -202,8 +215,9 @@ class Batches:
                 del self._lines[key]
 
     def close(self) -> None:
-        """Ends what waits to be repeated, which the channel knows nothing of; to be called when that is closed."""
-        self._closed.set()
+        """Ends what waits, of which the channel knows nothing; to be called when that is closed."""
+        for line in self._lines.values():
+            line.close()
 
 
 def _repeat(waiting: _Waiting, result: TransactionResult) -> _Waiting | None:
@@ -217,29 +231,31 @@ def _repeat(waiting: _Waiting, result: TransactionResult) -> _Waiting | None:
     return waiting._replace(attempts=attempts, backoff_seconds=backoff_seconds)
 
 
-def _is_too_large(error: BaseException) -> bool:
+def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
     """Whether gRPC's core did not take the answer, which it says in words only; the service always gives a reason.
 
     Others who say RESOURCE_EXHAUSTED, as a proxy that limits rates, want fewer calls and not more.
     """
-    if not isinstance(error, grpc.aio.AioRpcError) or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return False
-    return "larger than max" in (error.details() or "") and not error_from_rpc(error).reason
+    return (
+        error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        and "larger than max" in (error.details() or "")
+        and not error_from_rpc(error).reason
+    )
 
 
-def _fail(batch: list[_Waiting], error: BaseException) -> None:
-    for waiting in batch:
-        if not waiting.result.done():
-            waiting.result.set_exception(_error_of(error))
-
-
-def _error_of(error: BaseException) -> LedgerError:
-    """For one caller of a batch; each gets an exception of its own."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error_from_rpc(error)
-    return Cancelled("the client was closed")
+def _fail(result: asyncio.Future[TransactionResult], error: LedgerError) -> None:
+    if not result.done():
+        result.set_exception(error)
 
 
 def _expire(result: asyncio.Future[TransactionResult]) -> None:
-    if not result.done():
-        result.set_exception(DeadlineExceeded("the deadline has passed"))
+    _fail(result, DeadlineExceeded("the deadline has passed"))
+
+
+def _error_of(task: asyncio.Task[list[_Waiting]]) -> LedgerError:
+    """For one caller of a batch that was cut short; each gets an exception of its own."""
+    if task.cancelled() or isinstance(task.exception(), grpc.aio.UsageError):
+        return Cancelled("the client was closed, or its tasks were cancelled")
+    unknown = Unknown(f"the batch that the write was in failed: {task.exception()!r}")
+    unknown.__cause__ = task.exception()
+    return unknown

@@ -36,12 +36,13 @@ BACKOFF_LIMIT_SECONDS = 5.0
 def repeat_after_seconds(attempts: int, error: LedgerError) -> float | None:
     """How long to wait before a write is tried again that failed so many times; None: it is not.
 
-    With jitter, and not sooner than the service asks for; so for longer than gRPC's core, which does not know of that.
+    Jitter is still to be added. Not sooner than the service asks for; so for longer than gRPC's core, which does not
+    know of that.
     """
     if error.code not in RETRYABLE_CODES or attempts >= ATTEMPTS_MAX:
         return None
     backoff = min(FIRST_BACKOFF_SECONDS * BACKOFF_MULTIPLIER ** (attempts - 1), BACKOFF_SECONDS_MAX)
-    return max(backoff, _asked_for_seconds(error)) * random.uniform(1.0, JITTER)
+    return max(backoff, _asked_for_seconds(error))
 
 
 def backoff_seconds(failures: int, lost: LedgerError) -> float:

@@ -54,6 +54,8 @@ class Script:
     """Unary calls wait for it."""
     refusals: list[dict[str, status_pb2.Status]] = field(default_factory=list)
     """What each BatchWriteTransactions in turn answers to these request_ids; the others, and all later, are written."""
+    results_max: int | None = None
+    """BatchWriteTransactions answers no more of them."""
     streams: list[Play] = field(default_factory=list)
     """What each WatchBalances or WatchEvents does in turn."""
     received: list[Message] = field(default_factory=list)
@@ -80,7 +82,7 @@ class Script:
             else TransactionResult(transaction=Transaction(id=id_))
             for id_ in ids
         ]
-        return BatchWriteTransactionsResponse(results=results)
+        return BatchWriteTransactionsResponse(results=results[: self.results_max])
 
     async def watch(self, request: Any, context: Context) -> AsyncIterator[WatchBalancesResponse]:
         self.received.append(request)

@@ -33,6 +33,7 @@ from ledger_client import (
     Transaction,
     Unavailable,
     Unbalanced,
+    Unknown,
     condition,
     credit,
     debit,
@@ -242,6 +243,60 @@ async def test_closing_the_client_ends_what_waits_to_be_repeated(repeating: Held
             await tasks[1]
 
 
+@pytest.mark.parametrize("leaves", ["its deadline passes", "it is cancelled"])
+async def test_what_nobody_waits_for_any_more_is_not_repeated(repeating: Held, leaves: str) -> None:
+    repeating.script.refusals = [{f"r-{n}": _status(grpc.StatusCode.UNAVAILABLE, retry_seconds=1) for n in (1, 2)}]
+    first, leaving = repeating.call("r-0"), repeating.call("r-1", timeout=0.5)
+    staying, told = repeating.call("r-2"), repeating.call("r-3")
+    repeating.let_go()
+    await asyncio.gather(first, told)
+    if leaves == "it is cancelled":
+        leaving.cancel()
+    assert (await staying).id == "r-2"
+    assert leaving.done()
+    assert repeating.batches[2:] == [["r-2"]]
+
+
+async def test_a_write_that_waits_to_be_repeated_depends_on_no_task_that_could_be_cancelled(repeating: Held) -> None:
+    repeating.script.refusals = [{"r-1": _status(grpc.StatusCode.UNAVAILABLE)}]
+    tasks = [repeating.call(f"r-{n}") for n in range(3)]
+    repeating.let_go()
+    assert (await tasks[2]).id == "r-2"
+    _cancel_batches()
+    assert (await tasks[1]).id == "r-1"
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["on its way", "not begun"])
+async def test_when_the_task_of_a_batch_is_cancelled_its_callers_are_told(held: Held, is_begun: bool) -> None:
+    tasks = [held.call(f"r-{n}", timeout=60) for n in range(3)]
+    if is_begun:
+        await held.received(2)
+    else:
+        while not _cancel_batches():
+            await asyncio.sleep(0)
+    _cancel_batches()
+    held.let_go()
+    async with asyncio.timeout(5):
+        assert (await tasks[0]).id == "r-0"
+        errors = await asyncio.gather(*tasks[1:], return_exceptions=True)
+        assert [type(error) for error in errors] == [Cancelled] * 2
+        assert (await held.call("later")).id == "later"
+    batches = held.client._batches
+    assert batches is not None
+    assert not batches._lines
+
+
+async def test_when_a_batch_is_answered_in_part_only_each_of_its_callers_is_told(held: Held) -> None:
+    held.script.results_max = 1
+    tasks = [held.call(f"r-{n}", timeout=60) for n in range(4)]
+    held.let_go()
+    async with asyncio.timeout(5):
+        assert [(await task).id for task in tasks[:2]] == ["r-0", "r-1"]
+        errors = await asyncio.gather(*tasks[2:], return_exceptions=True)
+    assert [type(error) for error in errors] == [Unknown] * 2
+    assert errors[0] is not errors[1]
+
+
 async def test_closing_the_client_ends_what_travels_and_what_waits(held: Held) -> None:
     tasks = [held.call(f"r-{n}") for n in range(3)]
     await held.received(2)
@@ -385,6 +440,12 @@ async def _away(postgres: EmbeddedPostgres, dsn: str) -> AsyncIterator[None]:
     finally:
         await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         await connection.close()
+
+
+def _cancel_batches() -> int:
+    """Cancels what clients write batches with, as who ends all tasks does; how many there were."""
+    coroutines = {task: getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+    return sum(task.cancel() for task, name in coroutines.items() if name.startswith("Line."))
 
 
 def _status(code: grpc.StatusCode, retry_seconds: int | None = None) -> status_pb2.Status:
