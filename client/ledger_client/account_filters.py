@@ -1,35 +1,31 @@
-"""Which accounts to list, and as of which time to read balances; as callers say it, and as the wire carries it."""
+"""Which accounts, and which versions of one, to list; as callers say it, and as the wire carries it."""
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import (
+    AccountRef,
     AccountStatusWord,
+    BalanceTime,
     NormalBalanceWord,
+    VersionIntervalWord,
     account_status_value,
+    name_account,
     normal_balance_value,
+    time_fields,
     timestamp,
+    version_interval_value,
 )
-from ledger_client.v1.accounts_pb2 import AccountStatus, ListAccountsRequest
+from ledger_client.v1.accounts_pb2 import (
+    AccountStatus,
+    ListAccountsRequest,
+    ListAccountVersionsRequest,
+    VersionInterval,
+)
 from ledger_client.v1.balances_pb2 import BalanceCondition, NormalBalance
-from ledger_client.v1.filters_pb2 import ListOrder, MetadataFilter
-
-
-class BalanceTime(TypedDict, total=False):
-    """Which entries balances count: by their effective time, and by what was known. Without any, every standing one."""
-
-    effective_at_lower_bound: datetime | None
-    """Only entries effective at this time or later."""
-    effective_at_upper_bound: datetime | None
-    """Only entries effective before this time."""
-    as_of: datetime | None
-    """Only entries effective at this time or before; not together with a bound."""
-    as_of_position: int | None
-    """Only what was known at this position; above the ledger's: PositionInFuture."""
-    known_at: datetime | None
-    """Only what was known at this time; not together with as_of_position."""
+from ledger_client.v1.filters_pb2 import ListOrder, MetadataFilter, VersionOrder
 
 
 class AccountFilters(BalanceTime, total=False):
@@ -57,13 +53,13 @@ class AccountFilters(BalanceTime, total=False):
     """Also those that were deleted."""
     category_id: str
     """Under this category now, directly or through others; CategoryNotFound."""
-    created_at_lower_bound: datetime | None
+    created_at_lower_bound: dt.datetime | None
     """Created at this time or later; with a time zone."""
-    created_at_upper_bound: datetime | None
+    created_at_upper_bound: dt.datetime | None
     """Created before this time; with a time zone."""
-    updated_at_lower_bound: datetime | None
+    updated_at_lower_bound: dt.datetime | None
     """Last changed at this time or later; with a time zone."""
-    updated_at_upper_bound: datetime | None
+    updated_at_upper_bound: dt.datetime | None
     """Last changed before this time; with a time zone."""
     order: OrderWord | ListOrder.ValueType | None
     """"created_asc" (the default) or "created_desc"."""
@@ -73,7 +69,24 @@ class AccountFilters(BalanceTime, total=False):
     """Wait until the ledger stands at least here, else PositionNotReached."""
 
 
-def list_accounts_request(ledger_id: str, page_token: str, filters: AccountFilters) -> ListAccountsRequest:
+class AccountVersionFilters(TypedDict, total=False):
+    """Which versions of an account to list; all that are given must hold."""
+
+    newest_first: bool
+    """By descending lock_version; else by ascending."""
+    interval: VersionIntervalWord | VersionInterval.ValueType | None
+    """Only the last version of each "hour", "day" or "month" (UTC), as charts need it."""
+    time_lower_bound: dt.datetime | None
+    """Written at this time or later; with a time zone."""
+    time_upper_bound: dt.datetime | None
+    """Written before this time; with a time zone."""
+    page_size: int
+    """1..1,000; 0: 100."""
+    min_position: int | None
+    """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+def list_accounts_request(ledger_id: str, filters: AccountFilters, page_token: str = "") -> ListAccountsRequest:
     """A page's request."""
     return ListAccountsRequest(
         ledger_id=ledger_id,
@@ -100,11 +113,20 @@ def list_accounts_request(ledger_id: str, page_token: str, filters: AccountFilte
     )
 
 
-def time_fields(time: BalanceTime) -> dict[str, Any]:
-    return {
-        "effective_at_lower_bound": timestamp(time.get("effective_at_lower_bound")),
-        "effective_at_upper_bound": timestamp(time.get("effective_at_upper_bound")),
-        "as_of": timestamp(time.get("as_of")),
-        "as_of_position": time.get("as_of_position"),
-        "known_at": timestamp(time.get("known_at")),
-    }
+def list_account_versions_request(
+    ledger_id: str, account: AccountRef, filters: AccountVersionFilters, page_token: str = ""
+) -> ListAccountVersionsRequest:
+    """A page's request."""
+    newest_first = filters.get("newest_first", False)
+    request = ListAccountVersionsRequest(
+        ledger_id=ledger_id,
+        page_token=page_token,
+        page_size=filters.get("page_size", 0),
+        order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
+        interval=version_interval_value(filters.get("interval")),
+        time_lower_bound=timestamp(filters.get("time_lower_bound")),
+        time_upper_bound=timestamp(filters.get("time_upper_bound")),
+        min_position=filters.get("min_position"),
+    )
+    name_account(request, account)
+    return request

@@ -1,26 +1,28 @@
 """Calls about accounts."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import datetime
 from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client import commands
-from ledger_client.account_filters import AccountFilters, BalanceTime, list_accounts_request, time_fields
+from ledger_client.account_filters import (
+    AccountFilters,
+    AccountVersionFilters,
+    list_account_versions_request,
+    list_accounts_request,
+)
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
     AccountStatusWord,
+    BalanceTime,
     NormalBalanceWord,
-    VersionIntervalWord,
     account_status_value,
     metadata_changes,
     name_account,
-    timestamp,
-    version_interval_value,
+    time_fields,
 )
-from ledger_client.pages import every_page
 from ledger_client.v1.accounts_pb2 import (
     Account,
     AccountStatus,
@@ -34,14 +36,11 @@ from ledger_client.v1.accounts_pb2 import (
     DeleteAccountRequest,
     GetAccountRequest,
     ListAccountsResponse,
-    ListAccountVersionsRequest,
     ListAccountVersionsResponse,
     UpdateAccountRequest,
-    VersionInterval,
 )
 from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.categories_pb2 import Category
-from ledger_client.v1.filters_pb2 import VersionOrder
 
 
 class AccountCalls(Connection):
@@ -194,16 +193,13 @@ class AccountCalls(Connection):
         **filters: Unpack[AccountFilters],
     ) -> ListAccountsResponse:
         """One page of a ledger's accounts, oldest first by default; ``page_token`` is that of the page before."""
-        request = list_accounts_request(ledger_id, page_token, filters)
+        request = list_accounts_request(ledger_id, filters, page_token)
         return await self._call(self.stub.ListAccounts, request, timeout)
 
     async def accounts(self, ledger_id: str, **filters: Unpack[AccountFilters]) -> AsyncIterator[Account]:
         """All accounts of a ledger that pass the filters, oldest first by default, page by page."""
-
-        async def fetch(token: str) -> ListAccountsResponse:
-            return await self.list_accounts(ledger_id, page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_accounts_request(ledger_id, filters)
+        async for page in self._pages(self.stub.ListAccounts, query):
             for account in page.accounts:
                 yield account
 
@@ -212,69 +208,24 @@ class AccountCalls(Connection):
         ledger_id: str,
         account: AccountRef,
         *,
-        newest_first: bool = False,
-        interval: VersionIntervalWord | VersionInterval.ValueType | None = None,
-        time_lower_bound: datetime | None = None,
-        time_upper_bound: datetime | None = None,
-        page_size: int = 0,
         page_token: str = "",
-        min_position: int | None = None,
         timeout: float | None = None,
+        **filters: Unpack[AccountVersionFilters],
     ) -> ListAccountVersionsResponse:
-        """One page of an account's versions: its balances after each command that moved them.
-
-        Args:
-            ledger_id: the ledger that holds it.
-            account: which account.
-            newest_first: by descending lock_version; else by ascending.
-            interval: keep only the last version of each "hour", "day" or "month" (UTC), as charts need it.
-            time_lower_bound: only versions written at this time or later.
-            time_upper_bound: only versions written before this time.
-            page_size: 1..1,000; 0: 100.
-            page_token: that of the page before.
-            min_position: wait until the ledger stands at least here, else PositionNotReached.
-            timeout: deadline in seconds; None: the client's.
+        """One page of an account's versions: its balances after each command that moved them; oldest first by default.
 
         Raises:
             AccountNotFound: no such account in this ledger.
         """
-        request = ListAccountVersionsRequest(
-            ledger_id=ledger_id,
-            order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
-            interval=version_interval_value(interval),
-            time_lower_bound=timestamp(time_lower_bound),
-            time_upper_bound=timestamp(time_upper_bound),
-            page_size=page_size,
-            page_token=page_token,
-            min_position=min_position,
-        )
-        name_account(request, account)
+        request = list_account_versions_request(ledger_id, account, filters, page_token)
         return await self._call(self.stub.ListAccountVersions, request, timeout)
 
     async def account_versions(
-        self,
-        ledger_id: str,
-        account: AccountRef,
-        *,
-        newest_first: bool = False,
-        interval: VersionIntervalWord | VersionInterval.ValueType | None = None,
-        time_lower_bound: datetime | None = None,
-        time_upper_bound: datetime | None = None,
+        self, ledger_id: str, account: AccountRef, **filters: Unpack[AccountVersionFilters]
     ) -> AsyncIterator[AccountVersion]:
-        """All versions of an account, page by page; see ``list_account_versions``."""
-
-        async def fetch(token: str) -> ListAccountVersionsResponse:
-            return await self.list_account_versions(
-                ledger_id,
-                account,
-                newest_first=newest_first,
-                interval=interval,
-                time_lower_bound=time_lower_bound,
-                time_upper_bound=time_upper_bound,
-                page_token=token,
-            )
-
-        async for page in every_page(fetch):
+        """All versions of an account that pass the filters, oldest first by default, page by page."""
+        query = list_account_versions_request(ledger_id, account, filters)
+        async for page in self._pages(self.stub.ListAccountVersions, query):
             for version in page.versions:
                 yield version
 

@@ -5,10 +5,11 @@ from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ledger_client.account_filters import BalanceTime, time_fields
+from ledger_client.category_filters import CategoryFilters, list_categories_request
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
     AccountRef,
+    BalanceTime,
     CategoryRef,
     ExternalId,
     NormalBalanceWord,
@@ -17,52 +18,19 @@ from ledger_client.inputs import (
     name_account,
     name_category,
     normal_balance_value,
+    time_fields,
 )
-from ledger_client.pages import every_page
-from ledger_client.v1.balances_pb2 import BalanceCondition, NormalBalance
+from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.categories_pb2 import (
     AddCategoryMemberRequest,
     Category,
     CreateCategoryRequest,
     DeleteCategoryRequest,
     GetCategoryRequest,
-    ListCategoriesRequest,
     ListCategoriesResponse,
     RemoveCategoryMemberRequest,
     UpdateCategoryRequest,
 )
-from ledger_client.v1.filters_pb2 import MetadataFilter
-
-
-class CategoryFilters(BalanceTime, total=False):
-    """Which categories to list, all that are given must hold; and with their balances as of which time."""
-
-    category_ids: Iterable[str]
-    """With one of these ids, at most 1,000."""
-    names: Iterable[str]
-    """Whose name contains one of these, whatever the letter case."""
-    currency: str
-    """Of this currency code."""
-    normal_balance: NormalBalanceWord | NormalBalance.ValueType | None
-    """Of this normality."""
-    external_id: str
-    """The one with this external id."""
-    parent_category_id: str
-    """Directly in this category."""
-    member_category_id: str
-    """The parents of this category, which it is directly in."""
-    account_id: str
-    """Above this account, directly or through other categories."""
-    metadata: Mapping[str, str]
-    """With all of these pairs."""
-    metadata_filter: MetadataFilter | None
-    """Whose metadata fulfils this; see ``ledger_client.filters``."""
-    balances: Iterable[BalanceCondition]
-    """Whose balances fulfil all of these: ``[condition("available", "<", 0)]``."""
-    page_size: int
-    """1..1,000; 0: 100."""
-    min_position: int | None
-    """Wait until the ledger stands at least here, else PositionNotReached."""
 
 
 class CategoryCalls(Connection):
@@ -153,33 +121,13 @@ class CategoryCalls(Connection):
         **filters: Unpack[CategoryFilters],
     ) -> ListCategoriesResponse:
         """One page of a ledger's categories, oldest first; ``page_token`` is that of the page before."""
-        request = ListCategoriesRequest(
-            ledger_id=ledger_id,
-            page_token=page_token,
-            page_size=filters.get("page_size", 0),
-            ids=filters.get("category_ids", ()),
-            names=filters.get("names", ()),
-            currency=filters.get("currency", ""),
-            normal_balance=normal_balance_value(filters.get("normal_balance")),
-            external_id=filters.get("external_id", ""),
-            parent_category_id=filters.get("parent_category_id", ""),
-            member_category_id=filters.get("member_category_id", ""),
-            account_id=filters.get("account_id", ""),
-            metadata=filters.get("metadata"),
-            metadata_filter=filters.get("metadata_filter"),
-            balances=filters.get("balances", ()),
-            min_position=filters.get("min_position"),
-            **time_fields(filters),
-        )
+        request = list_categories_request(ledger_id, filters, page_token)
         return await self._call(self.stub.ListCategories, request, timeout)
 
     async def categories(self, ledger_id: str, **filters: Unpack[CategoryFilters]) -> AsyncIterator[Category]:
         """All categories of a ledger that pass the filters, oldest first, page by page."""
-
-        async def fetch(token: str) -> ListCategoriesResponse:
-            return await self.list_categories(ledger_id, page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_categories_request(ledger_id, filters)
+        async for page in self._pages(self.stub.ListCategories, query):
             for category in page.categories:
                 yield category
 

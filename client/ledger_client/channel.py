@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -20,8 +20,20 @@ from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.transactions_pb2 import Transaction
 
+
+class _Query(Protocol):
+    page_token: str
+
+
+class _Page(Protocol):
+    @property
+    def next_page_token(self) -> str: ...
+
+
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_AnyQuery = TypeVar("_AnyQuery", bound=_Query)
+_AnyPage = TypeVar("_AnyPage", bound=_Page)
 _Write = TypeVar("_Write", bound=TransactionWrite)
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -164,17 +176,31 @@ class Connection:
             outcome.replayed = outcome.metadata.get("replayed") == "true"
         return response
 
+    async def _pages(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_AnyQuery, _AnyPage], query: _AnyQuery
+    ) -> AsyncIterator[_AnyPage]:
+        """Every page of a query, fetched when asked for. One message asks for all: filters may be generators."""
+        while True:
+            page = await self._call(method, query, None)
+            yield page
+            query.page_token = page.next_page_token
+            if not query.page_token:
+                return
+
     async def _write(
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[_Write, Transaction],
+        ledger_id: str,
         request: _Write,
         timeout: float | None,
         outcome: Outcome | None,
     ) -> Transaction:
         """A call of its own, or a place in a batch with what else is being written to the ledger."""
+        request.ledger_id = ledger_id
+        request.request_id = request.request_id or new_request_id()
         if self._batches is None or request.validate_only:
             return await self._call(method, request, timeout, outcome)
-        with self._batches.line(request.ledger_id, self.call_metadata) as line:
+        with self._batches.line(ledger_id, self.call_metadata) as line:
             if line.is_idle:
                 with line.call():
                     return await self._call(method, request, timeout, outcome)

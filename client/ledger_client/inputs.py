@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -53,6 +53,22 @@ AccountStatusWord = Literal["open", "debits_frozen", "credits_frozen", "frozen",
 VersionIntervalWord = Literal["hour", "day", "month"]
 BalanceWord = Literal["pending", "posted", "available"]
 OperatorSign = Literal["<", "<=", "==", "!=", ">=", ">"]
+
+
+class BalanceTime(TypedDict, total=False):
+    """Which entries balances count: by their effective time, and by what was known. Without any, every standing one."""
+
+    effective_at_lower_bound: dt.datetime | None
+    """Only entries effective at this time or later."""
+    effective_at_upper_bound: dt.datetime | None
+    """Only entries effective before this time."""
+    as_of: dt.datetime | None
+    """Only entries effective at this time or before; not together with a bound."""
+    as_of_position: int | None
+    """Only what was known at this position; above the ledger's: PositionInFuture."""
+    known_at: dt.datetime | None
+    """Only what was known at this time; not together with as_of_position."""
+
 
 _VERSION_INTERVALS: dict[str, VersionInterval.ValueType] = {
     "hour": VersionInterval.VERSION_INTERVAL_HOUR,
@@ -247,6 +263,10 @@ class _NamesCategory(Protocol):
     category_external_id: str
 
 
+class _NamesEither(_NamesAccount, _NamesCategory, Protocol):
+    """What is on an account or on a category."""
+
+
 class _NamesTransaction(Protocol):
     transaction_id: str
     transaction_external_id: str
@@ -270,6 +290,14 @@ def name_category(message: _NamesCategory, category: CategoryRef) -> None:
         message.category_external_id = category.value
     else:
         message.category_id = category.id
+
+
+def name_subject(message: _NamesEither, account: AccountRef | None, category: CategoryRef | None) -> None:
+    """Fill the oneof that says which account or category is meant, if one is."""
+    if account is not None:
+        name_account(message, account)
+    elif category is not None:
+        name_category(message, category)
 
 
 def category_ids(categories: Iterable["str | Category"]) -> list[str]:
@@ -313,6 +341,17 @@ def timestamp(time: dt.datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(time)
     return stamp
+
+
+def time_fields(time: BalanceTime) -> dict[str, Any]:
+    """The fields of a request that say which entries balances count."""
+    return {
+        "effective_at_lower_bound": timestamp(time.get("effective_at_lower_bound")),
+        "effective_at_upper_bound": timestamp(time.get("effective_at_upper_bound")),
+        "as_of": timestamp(time.get("as_of")),
+        "as_of_position": time.get("as_of_position"),
+        "known_at": timestamp(time.get("known_at")),
+    }
 
 
 def normal_balance_value(word: NormalBalanceWord | NormalBalance.ValueType | None) -> NormalBalance.ValueType:

@@ -1,47 +1,22 @@
 """Calls about ledgers."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TypedDict, Unpack
+from collections.abc import AsyncIterator, Mapping
+from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import UNCHANGED, Unchanged, metadata_changes, timestamp
-from ledger_client.pages import every_page
-from ledger_client.v1.filters_pb2 import MetadataFilter
+from ledger_client.ledger_filters import LedgerFilters, list_ledgers_request
 from ledger_client.v1.ledgers_pb2 import (
     CreateLedgerRequest,
     DeleteLedgerRequest,
     GetLedgerRequest,
     Ledger,
-    ListLedgersRequest,
     ListLedgersResponse,
     UpdateLedgerRequest,
 )
-
-
-class LedgerFilters(TypedDict, total=False):
-    """Which ledgers to list; all that are given must hold."""
-
-    metadata: Mapping[str, str] | None
-    """With all of these pairs."""
-    metadata_filter: MetadataFilter | None
-    """Whose metadata fulfils this; see ``ledger_client.filters``."""
-    ids: Iterable[str]
-    """These, at most 1,000."""
-    names: Iterable[str]
-    """Whose name contains one of these, whatever the letter case."""
-    created_at_lower_bound: dt.datetime | None
-    """Created at this time or later; with a time zone."""
-    created_at_upper_bound: dt.datetime | None
-    """Created before this time; with a time zone."""
-    updated_at_lower_bound: dt.datetime | None
-    """Last changed at this time or later; with a time zone."""
-    updated_at_upper_bound: dt.datetime | None
-    """Last changed before this time; with a time zone."""
-    page_size: int
-    """1..1,000; 0: 100."""
 
 
 class LedgerCalls(Connection):
@@ -92,27 +67,13 @@ class LedgerCalls(Connection):
         self, *, page_token: str = "", timeout: float | None = None, **filters: Unpack[LedgerFilters]
     ) -> ListLedgersResponse:
         """One page of the ledgers, oldest first; ``page_token`` is that of the page before."""
-        request = ListLedgersRequest(
-            page_size=filters.get("page_size", 0),
-            page_token=page_token,
-            metadata=filters.get("metadata"),
-            metadata_filter=filters.get("metadata_filter"),
-            ids=filters.get("ids", ()),
-            names=filters.get("names", ()),
-            created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
-            created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
-            updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
-            updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
-        )
+        request = list_ledgers_request(filters, page_token)
         return await self._call(self.stub.ListLedgers, request, timeout)
 
     async def ledgers(self, **filters: Unpack[LedgerFilters]) -> AsyncIterator[Ledger]:
         """All ledgers that pass the filters, oldest first, page by page."""
-
-        async def fetch(token: str) -> ListLedgersResponse:
-            return await self.list_ledgers(page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_ledgers_request(filters)
+        async for page in self._pages(self.stub.ListLedgers, query):
             for ledger in page.ledgers:
                 yield ledger
 

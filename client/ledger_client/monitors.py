@@ -1,7 +1,7 @@
 """Calls about balance monitors."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Literal, TypedDict, Unpack
+from collections.abc import AsyncIterator, Mapping
+from typing import Literal, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -11,19 +11,16 @@ from ledger_client.inputs import (
     CategoryRef,
     OperatorSign,
     metadata_changes,
-    name_account,
-    name_category,
+    name_subject,
     operator_value,
     units,
 )
-from ledger_client.pages import every_page
-from ledger_client.v1.filters_pb2 import MetadataFilter
+from ledger_client.monitor_filters import MonitorFilters, list_balance_monitors_request
 from ledger_client.v1.monitors_pb2 import (
     BalanceMonitor,
     CreateBalanceMonitorRequest,
     DeleteBalanceMonitorRequest,
     GetBalanceMonitorRequest,
-    ListBalanceMonitorsRequest,
     ListBalanceMonitorsResponse,
     MonitorCondition,
     MonitorField,
@@ -60,27 +57,6 @@ def monitor_condition(
         value=units(value),
         resolve_value=None if resolve_value is None else units(resolve_value),
     )
-
-
-class MonitorFilters(TypedDict, total=False):
-    """Which monitors to list; all that are given must hold."""
-
-    monitor_ids: Iterable[str]
-    """These, at most 1,000."""
-    account: AccountRef | None
-    """On this account."""
-    category: CategoryRef | None
-    """On this category; not together with account."""
-    metadata: Mapping[str, str]
-    """With all of these pairs."""
-    metadata_filter: MetadataFilter | None
-    """Whose metadata fulfils this; see ``ledger_client.filters``."""
-    triggered: bool | None
-    """Those that are triggered, or those that are not."""
-    page_size: int
-    """1..1,000; 0: 100."""
-    min_position: int | None
-    """Wait until the ledger stands at least here, else PositionNotReached."""
 
 
 class MonitorCalls(Connection):
@@ -126,7 +102,7 @@ class MonitorCalls(Connection):
         )
         if (account is None) == (category is None):
             raise ValueError("give an account or a category, one of them")
-        _name_subject(request, account, category)
+        name_subject(request, account, category)
         return await self._call(self.stub.CreateBalanceMonitor, request, timeout, outcome)
 
     async def get_balance_monitor(
@@ -158,33 +134,15 @@ class MonitorCalls(Connection):
         Raises:
             AccountNotFound, CategoryNotFound: what to keep the monitors of is not in this ledger.
         """
-        request = ListBalanceMonitorsRequest(
-            ledger_id=ledger_id,
-            page_token=page_token,
-            page_size=filters.get("page_size", 0),
-            ids=filters.get("monitor_ids"),
-            metadata=filters.get("metadata"),
-            metadata_filter=filters.get("metadata_filter"),
-            triggered=filters.get("triggered"),
-            min_position=filters.get("min_position"),
-        )
-        account, category = filters.get("account"), filters.get("category")
-        if account is not None and category is not None:
-            raise ValueError("give an account or a category, not both")
-        _name_subject(request, account, category)
+        request = list_balance_monitors_request(ledger_id, filters, page_token)
         return await self._call(self.stub.ListBalanceMonitors, request, timeout)
 
     async def balance_monitors(
         self, ledger_id: str, **filters: Unpack[MonitorFilters]
     ) -> AsyncIterator[BalanceMonitor]:
         """All monitors of a ledger that pass the filters, oldest first, page by page."""
-        # Asked for once per page.
-        filters["monitor_ids"] = list(filters.get("monitor_ids", ()))
-
-        async def fetch(token: str) -> ListBalanceMonitorsResponse:
-            return await self.list_balance_monitors(ledger_id, page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_balance_monitors_request(ledger_id, filters)
+        async for page in self._pages(self.stub.ListBalanceMonitors, query):
             for monitor in page.monitors:
                 yield monitor
 
@@ -257,18 +215,6 @@ class MonitorCalls(Connection):
             version=version,
         )
         return await self._call(self.stub.DeleteBalanceMonitor, request, timeout, outcome)
-
-
-def _name_subject(
-    request: CreateBalanceMonitorRequest | ListBalanceMonitorsRequest,
-    account: AccountRef | None,
-    category: CategoryRef | None,
-) -> None:
-    """Fill the oneof that says what monitors are on."""
-    if account is not None:
-        name_account(request, account)
-    elif category is not None:
-        name_category(request, category)
 
 
 def _id_of(monitor: MonitorRef) -> str:

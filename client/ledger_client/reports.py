@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Unpack
 
-from ledger_client.account_filters import BalanceTime, time_fields
 from ledger_client.channel import Connection
-from ledger_client.inputs import AccountRef, BalanceWord, balance_kind_value, name_account
-from ledger_client.pages import every_page
+from ledger_client.inputs import AccountRef, BalanceTime, BalanceWord, balance_kind_value, name_account, time_fields
 from ledger_client.v1.balances_pb2 import BalanceKind
 from ledger_client.v1.reports_pb2 import (
     ExplainBalanceRequest,
@@ -58,11 +56,8 @@ class ReportCalls(Connection):
         self, ledger_id: str, *, page_size: int = 0, **time: Unpack[BalanceTime]
     ) -> AsyncIterator[TrialBalanceRow]:
         """All accounts of the trial balance, at one position, page by page."""
-
-        async def fetch(token: str) -> GetTrialBalanceResponse:
-            return await self.get_trial_balance(ledger_id, page_size=page_size, page_token=token, **time)
-
-        async for page in every_page(fetch):
+        query = GetTrialBalanceRequest(ledger_id=ledger_id, page_size=page_size, **time_fields(time))
+        async for page in self._pages(self.stub.GetTrialBalance, query):
             for row in page.rows:
                 yield row
 
@@ -119,18 +114,14 @@ class ReportCalls(Connection):
         **time: Unpack[BalanceTime],
     ) -> AsyncIterator[ExplainedEntry]:
         """All entries behind a balance, page by page."""
-
-        async def fetch(token: str) -> ExplainBalanceResponse:
-            return await self.explain_balance(
-                ledger_id,
-                account,
-                balance,
-                as_of_lock_version=as_of_lock_version,
-                page_size=page_size,
-                page_token=token,
-                **time,
-            )
-
-        async for page in every_page(fetch):
+        query = ExplainBalanceRequest(
+            ledger_id=ledger_id,
+            balance=balance_kind_value(balance),
+            as_of_lock_version=as_of_lock_version,
+            page_size=page_size,
+            **time_fields(time),
+        )
+        name_account(query, account)
+        async for page in self._pages(self.stub.ExplainBalance, query):
             for each in page.entries:
                 yield each

@@ -1,13 +1,26 @@
-"""Which transactions, and which versions of one, to list."""
+"""Which transactions, and which versions of one, to list; as callers say it, and as the wire carries it."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
-from ledger_client.filters import OrderWord
-from ledger_client.inputs import AccountRef, StatusWord
-from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter
-from ledger_client.v1.transactions_pb2 import ArchivedReason, TransactionStatus
+from ledger_client.filters import OrderWord, order_value
+from ledger_client.inputs import (
+    AccountRef,
+    StatusWord,
+    TransactionRef,
+    name_account,
+    name_transaction,
+    status_values,
+    timestamp,
+)
+from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, VersionOrder
+from ledger_client.v1.transactions_pb2 import (
+    ArchivedReason,
+    ListTransactionsRequest,
+    ListTransactionVersionsRequest,
+    TransactionStatus,
+)
 
 
 class TransactionFilters(TypedDict, total=False):
@@ -76,3 +89,57 @@ class TransactionVersionFilters(TypedDict, total=False):
     """1..1,000; 0: 100."""
     min_position: int | None
     """Wait until the ledger stands at least here, else PositionNotReached."""
+
+
+def list_transactions_request(
+    ledger_id: str, filters: TransactionFilters, page_token: str = ""
+) -> ListTransactionsRequest:
+    """A page's request."""
+    request = ListTransactionsRequest(
+        ledger_id=ledger_id,
+        page_token=page_token,
+        page_size=filters.get("page_size", 0),
+        external_id=filters.get("external_id", ""),
+        statuses=status_values(filters.get("statuses", ())),
+        metadata=filters.get("metadata"),
+        metadata_filter=filters.get("metadata_filter"),
+        ids=filters.get("ids", ()),
+        archived_reasons=filters.get("archived_reasons", ()),
+        reverses_transaction_id=filters.get("reverses_transaction_id", ""),
+        partially_posts_transaction_id=filters.get("partially_posts_transaction_id", ""),
+        category_id=filters.get("category_id", ""),
+        amounts=filters.get("amounts", ()),
+        created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
+        created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
+        updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
+        updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
+        posted_at_lower_bound=timestamp(filters.get("posted_at_lower_bound")),
+        posted_at_upper_bound=timestamp(filters.get("posted_at_upper_bound")),
+        effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
+        effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),
+        order=order_value(filters.get("order")),
+        min_position=filters.get("min_position"),
+    )
+    if (account := filters.get("account")) is not None:
+        name_account(request, account)
+    return request
+
+
+def list_transaction_versions_request(
+    ledger_id: str, transaction: TransactionRef, filters: TransactionVersionFilters, page_token: str = ""
+) -> ListTransactionVersionsRequest:
+    """A page's request."""
+    newest_first = filters.get("newest_first", False)
+    request = ListTransactionVersionsRequest(
+        ledger_id=ledger_id,
+        page_token=page_token,
+        page_size=filters.get("page_size", 0),
+        order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
+        version_lower_bound=filters.get("version_lower_bound"),
+        version_upper_bound=filters.get("version_upper_bound"),
+        time_lower_bound=timestamp(filters.get("time_lower_bound")),
+        time_upper_bound=timestamp(filters.get("time_upper_bound")),
+        min_position=filters.get("min_position"),
+    )
+    name_transaction(request, transaction)
+    return request

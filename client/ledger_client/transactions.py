@@ -5,18 +5,13 @@ from typing import Unpack
 
 from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.filters import order_value
-from ledger_client.inputs import (
-    EntryPart,
-    TransactionRef,
-    name_account,
-    name_transaction,
-    status_values,
-    timestamp,
+from ledger_client.inputs import EntryPart, TransactionRef, name_transaction
+from ledger_client.transaction_filters import (
+    TransactionFilters,
+    TransactionVersionFilters,
+    list_transaction_versions_request,
+    list_transactions_request,
 )
-from ledger_client.pages import every_page
-from ledger_client.transaction_filters import TransactionFilters, TransactionVersionFilters
-from ledger_client.v1.filters_pb2 import VersionOrder
 from ledger_client.v1.transactions_pb2 import (
     BatchGetTransactionsRequest,
     BatchGetTransactionsResponse,
@@ -24,9 +19,7 @@ from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsResponse,
     EntryInput,
     GetTransactionRequest,
-    ListTransactionsRequest,
     ListTransactionsResponse,
-    ListTransactionVersionsRequest,
     ListTransactionVersionsResponse,
     Transaction,
     TransactionCommand,
@@ -59,10 +52,7 @@ class TransactionCalls(Connection):
             ConditionFailed: a balance condition does not hold.
         """
         request = commands.create_transaction(entries, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.CreateTransaction, request, timeout, outcome)
+        return await self._write(self.stub.CreateTransaction, ledger_id, request, timeout, outcome)
 
     async def batch_write_transactions(
         self,
@@ -121,10 +111,7 @@ class TransactionCalls(Connection):
             LedgerError: and what ``create_transaction`` raises.
         """
         request = commands.update_transaction(transaction, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.UpdateTransaction, request, timeout, outcome)
+        return await self._write(self.stub.UpdateTransaction, ledger_id, request, timeout, outcome)
 
     async def post_transaction(
         self,
@@ -142,10 +129,7 @@ class TransactionCalls(Connection):
             LedgerError: and what ``update_transaction`` raises.
         """
         request = commands.post_transaction(transaction, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.PostTransaction, request, timeout, outcome)
+        return await self._write(self.stub.PostTransaction, ledger_id, request, timeout, outcome)
 
     async def partial_post_transaction(
         self,
@@ -169,10 +153,7 @@ class TransactionCalls(Connection):
             LedgerError: and what ``post_transaction`` raises.
         """
         request = commands.partial_post_transaction(transaction, entries, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.PartialPostTransaction, request, timeout, outcome)
+        return await self._write(self.stub.PartialPostTransaction, ledger_id, request, timeout, outcome)
 
     async def reverse_transaction(
         self,
@@ -194,10 +175,7 @@ class TransactionCalls(Connection):
             LedgerError: and what ``create_transaction`` raises.
         """
         request = commands.reverse_transaction(transaction, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.ReverseTransaction, request, timeout, outcome)
+        return await self._write(self.stub.ReverseTransaction, ledger_id, request, timeout, outcome)
 
     async def archive_transaction(
         self,
@@ -216,10 +194,7 @@ class TransactionCalls(Connection):
             VersionMismatch: it is not at the version demanded.
         """
         request = commands.archive_transaction(transaction, **fields)
-        request.ledger_id = ledger_id
-        if not request.request_id:
-            request.request_id = new_request_id()
-        return await self._write(self.stub.ArchiveTransaction, request, timeout, outcome)
+        return await self._write(self.stub.ArchiveTransaction, ledger_id, request, timeout, outcome)
 
     async def get_transaction(
         self,
@@ -265,42 +240,13 @@ class TransactionCalls(Connection):
         **filters: Unpack[TransactionFilters],
     ) -> ListTransactionsResponse:
         """One page of a ledger's transactions, newest first by default; ``page_token`` is that of the page before."""
-        request = ListTransactionsRequest(
-            ledger_id=ledger_id,
-            page_token=page_token,
-            page_size=filters.get("page_size", 0),
-            external_id=filters.get("external_id", ""),
-            statuses=status_values(filters.get("statuses", ())),
-            metadata=filters.get("metadata"),
-            metadata_filter=filters.get("metadata_filter"),
-            ids=filters.get("ids", ()),
-            archived_reasons=filters.get("archived_reasons", ()),
-            reverses_transaction_id=filters.get("reverses_transaction_id", ""),
-            partially_posts_transaction_id=filters.get("partially_posts_transaction_id", ""),
-            category_id=filters.get("category_id", ""),
-            amounts=filters.get("amounts", ()),
-            created_at_lower_bound=timestamp(filters.get("created_at_lower_bound")),
-            created_at_upper_bound=timestamp(filters.get("created_at_upper_bound")),
-            updated_at_lower_bound=timestamp(filters.get("updated_at_lower_bound")),
-            updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
-            posted_at_lower_bound=timestamp(filters.get("posted_at_lower_bound")),
-            posted_at_upper_bound=timestamp(filters.get("posted_at_upper_bound")),
-            effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
-            effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),
-            order=order_value(filters.get("order")),
-            min_position=filters.get("min_position"),
-        )
-        if (account := filters.get("account")) is not None:
-            name_account(request, account)
+        request = list_transactions_request(ledger_id, filters, page_token)
         return await self._call(self.stub.ListTransactions, request, timeout)
 
     async def transactions(self, ledger_id: str, **filters: Unpack[TransactionFilters]) -> AsyncIterator[Transaction]:
         """All transactions of a ledger that pass the filters, newest first by default, page by page."""
-
-        async def fetch(token: str) -> ListTransactionsResponse:
-            return await self.list_transactions(ledger_id, page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_transactions_request(ledger_id, filters)
+        async for page in self._pages(self.stub.ListTransactions, query):
             for transaction in page.transactions:
                 yield transaction
 
@@ -318,30 +264,15 @@ class TransactionCalls(Connection):
         Raises:
             TransactionNotFound: no such transaction in this ledger.
         """
-        newest_first = filters.get("newest_first", False)
-        request = ListTransactionVersionsRequest(
-            ledger_id=ledger_id,
-            page_token=page_token,
-            page_size=filters.get("page_size", 0),
-            order=VersionOrder.VERSION_ORDER_NEWEST_FIRST if newest_first else VersionOrder.VERSION_ORDER_OLDEST_FIRST,
-            version_lower_bound=filters.get("version_lower_bound"),
-            version_upper_bound=filters.get("version_upper_bound"),
-            time_lower_bound=timestamp(filters.get("time_lower_bound")),
-            time_upper_bound=timestamp(filters.get("time_upper_bound")),
-            min_position=filters.get("min_position"),
-        )
-        name_transaction(request, transaction)
+        request = list_transaction_versions_request(ledger_id, transaction, filters, page_token)
         return await self._call(self.stub.ListTransactionVersions, request, timeout)
 
     async def transaction_versions(
         self, ledger_id: str, transaction: TransactionRef, **filters: Unpack[TransactionVersionFilters]
     ) -> AsyncIterator[Transaction]:
         """All versions of a transaction that pass the filters, oldest first by default, page by page."""
-
-        async def fetch(token: str) -> ListTransactionVersionsResponse:
-            return await self.list_transaction_versions(ledger_id, transaction, page_token=token, **filters)
-
-        async for page in every_page(fetch):
+        query = list_transaction_versions_request(ledger_id, transaction, filters)
+        async for page in self._pages(self.stub.ListTransactionVersions, query):
             for version in page.versions:
                 yield version
 

@@ -130,9 +130,7 @@ class Books:
             case "create_transactions":
                 writes = [self.transaction(each) for each in fields["all"]]
                 return client.batch_write_transactions(here, writes, atomic=True, request_id=request_id)
-        write = self.transaction(fields)
-        write.ledger_id = here
-        return client._write(client.stub.CreateTransaction, write, None, None)
+        return client._write(client.stub.CreateTransaction, here, self.transaction(fields), None, None)
 
     def named(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The same, with the things that are named by a number named by their ids."""

@@ -157,14 +157,3 @@ async def test_what_cannot_be_watched_is_refused_on_entering(client: LedgerClien
     with pytest.raises(error):
         async with stream:
             pytest.fail("entered")
-
-
-async def test_all_pages_are_walked(client: LedgerClient, ledger: Ledger) -> None:
-    made = [await account(client, ledger, f"account {n}") for n in range(7)]
-    position = [await move(client, ledger, made[0], made[1]) for _ in range(7)][-1]
-    assert [a.id async for a in client.accounts(ledger.id, page_size=3)] == [a.id for a in made]
-    assert [t.position async for t in client.transactions(ledger.id, page_size=3)] == [position] * 7
-    entries = [e async for e in client.entries(ledger.id, account=made[0], page_size=3)]
-    assert [e.account_lock_version for e in entries] == [7, 6, 5, 4, 3, 2, 1]
-    assert len({e.id for e in entries}) == 7
-    assert ledger.id in [found.id async for found in client.ledgers(page_size=3)]
