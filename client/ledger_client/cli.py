@@ -24,6 +24,7 @@ from ledger_client.importing import (
     Acknowledgement,
     ImportSummary,
 )
+from ledger_client.terminal import progress_bar
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest
 
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -225,34 +226,16 @@ def _line_count(file: IO[bytes]) -> int | None:
 
 
 @contextmanager
-def _progress(total: int | None) -> Iterator[Progress | None]:
-    """A bar on the terminal, if there is one and the library for it."""
-    try:
-        from rich import progress as bars
-        from rich.console import Console
-    except ModuleNotFoundError:
-        yield None
-        return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[refused]} refused"),
-        bars.TimeElapsedColumn(),
-        bars.TimeRemainingColumn(),
-    )
+def _progress(total: int | None) -> Iterator[Progress]:
+    """A bar of the transactions that are done."""
     refused = 0
 
     def show(acknowledgement: Acknowledgement) -> None:
         nonlocal refused
         refused += acknowledgement.refused_count
-        bar.update(task, completed=acknowledgement.done_count, refused=refused)
+        update(completed=acknowledgement.done_count, refused=refused)
 
-    with bars.Progress(*columns, console=console) as bar:
-        task = bar.add_task("import", total=total, refused=0)
+    with progress_bar("import", "{task.fields[refused]} refused", total=total, refused=0) as update:
         yield show
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger_client.auditing import Verification
 from ledger_client.client import LedgerClient
+from ledger_client.terminal import progress_bar
 from ledger_client.v1.admin_service_pb2 import LogDigest, VerifyProgress
 
 if TYPE_CHECKING:
@@ -89,30 +90,12 @@ def _summary(result: Verification, had_digest: bool) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[VerifyProgress], object] | None]:
-    """A bar on the terminal, if there is one and the library for it."""
-    try:
-        from rich import progress as bars
-        from rich.console import Console
-    except ModuleNotFoundError:
-        yield None
-        return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.TaskProgressColumn(),
-        bars.TextColumn("{task.fields[rows]} rows"),
-        bars.TimeElapsedColumn(),
-    )
+def _progress() -> Iterator[Callable[[VerifyProgress], object]]:
+    """A bar of the checks that are done."""
 
     def show(progress: VerifyProgress) -> None:
-        done = (progress.checks_done + progress.fraction) / max(progress.checks_total, 1)
-        bar.update(task, completed=done, description=progress.check or "done", rows=progress.rows)
+        done = progress.checks_done + progress.fraction
+        update(completed=done, total=progress.checks_total, description=progress.check or "done", rows=progress.rows)
 
-    with bars.Progress(*columns, console=console) as bar:
-        task = bar.add_task("events", total=1.0, rows=0)
+    with progress_bar("events", "{task.fields[rows]} rows", rows=0) as update:
         yield show

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,22 +215,38 @@ async def test_an_import_that_was_interrupted_goes_on_where_it_was(
     await books.have(2_000)
 
 
-async def test_on_a_terminal_there_is_a_bar(books: Books, tmp_path: Path) -> None:
-    file = written(tmp_path / "a.jsonl", [line(n) for n in range(300)] + [line(0)])
-    master, terminal = os.openpty()
+@contextmanager
+def terminal() -> Iterator[tuple[int, bytearray]]:
+    """A terminal, and what was drawn on it."""
+    ours, theirs = os.openpty()
     drawn = bytearray()
     loop = asyncio.get_running_loop()
-    loop.add_reader(master, lambda: drawn.extend(os.read(master, 65_536)))
+    loop.add_reader(ours, lambda: drawn.extend(os.read(ours, 65_536)))
     try:
-        async with books.importing(file, "--chunk-size", "100", stderr=terminal) as process:
-            out, _ = await process.communicate()
+        yield theirs, drawn
     finally:
-        loop.remove_reader(master)
-        os.close(terminal)
-        os.close(master)
+        loop.remove_reader(ours)
+        os.close(theirs)
+        os.close(ours)
+
+
+async def test_on_a_terminal_there_is_a_bar(books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", [line(n) for n in range(300)] + [line(0)])
+    with terminal() as (stderr, drawn):
+        async with books.importing(file, "--chunk-size", "100", stderr=stderr) as process:
+            out, _ = await process.communicate()
     assert out.startswith(b"300 accepted, 1 refused")
     assert b"301/301" in drawn
     assert b"1 refused" in drawn
+
+
+async def test_on_a_terminal_a_verification_has_one_too(books: Books) -> None:
+    with terminal() as (stderr, drawn):
+        words = ("--address", books.address, "verify", "--ledger", books.ledger_id)
+        process = await asyncio.create_subprocess_exec(LEDGERCTL, *words, stdout=PIPE, stderr=stderr)
+        await process.communicate()
+    assert process.returncode == 0
+    assert re.search(rb"events .* \d+/\d+.* \d+ rows", drawn)
 
 
 async def test_a_service_that_is_away_is_waited_for_no_longer_than_asked(books: Books, tmp_path: Path) -> None:
