@@ -71,10 +71,6 @@ from ledger_client.following import FollowedBalances
 from ledger_client.importing import Acknowledgement, ImportSummary, RefusedCommand
 from ledger_client.inputs import (
     UNCHANGED,
-    AccountRef,
-    CategoryRef,
-    ExternalId,
-    TransactionRef,
     account_condition,
     category_condition,
     condition,
@@ -85,6 +81,12 @@ from ledger_client.inputs import (
 )
 from ledger_client.money import from_minor_units, to_minor_units
 from ledger_client.monitors import MonitorRef, monitor_condition
+from ledger_client.names import (
+    AccountRef,
+    CategoryRef,
+    ExternalId,
+    TransactionRef,
+)
 from ledger_client.statuses import error_from_status, written
 from ledger_client.v1.accounts_pb2 import Account, AccountStatus, BalanceLimits
 from ledger_client.v1.admin_service_pb2 import LogDigest, VerifyProgress

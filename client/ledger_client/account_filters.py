@@ -6,17 +6,19 @@ from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import (
-    AccountRef,
     AccountStatusWord,
     BalanceTime,
     NormalBalanceWord,
     VersionIntervalWord,
     account_status_value,
-    name_account,
     normal_balance_value,
     time_fields,
     timestamp,
     version_interval_value,
+)
+from ledger_client.names import (
+    AccountRef,
+    name_account,
 )
 from ledger_client.v1.accounts_pb2 import (
     AccountStatus,

@@ -14,14 +14,16 @@ from ledger_client.account_filters import (
 )
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import (
-    AccountRef,
     AccountStatusWord,
     BalanceTime,
     NormalBalanceWord,
     account_status_value,
     metadata_changes,
-    name_account,
     time_fields,
+)
+from ledger_client.names import (
+    AccountRef,
+    name_account,
 )
 from ledger_client.v1.accounts_pb2 import (
     Account,

@@ -7,19 +7,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.category_filters import CategoryFilters, list_categories_request
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.inputs import (
-    AccountRef,
-    BalanceTime,
-    CategoryRef,
-    ExternalId,
-    NormalBalanceWord,
-    category_ids,
-    metadata_changes,
-    name_account,
-    name_category,
-    normal_balance_value,
-    time_fields,
-)
+from ledger_client.inputs import BalanceTime, NormalBalanceWord, metadata_changes, normal_balance_value, time_fields
+from ledger_client.names import AccountRef, CategoryRef, ExternalId, category_ids, name_account, name_category
 from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.categories_pb2 import (
     AddCategoryMemberRequest,

@@ -14,14 +14,16 @@ from ledger_client.inputs import (
     EntryPart,
     NormalBalanceWord,
     StatusWord,
-    TransactionRef,
-    category_ids,
     entry_parts,
     metadata_changes,
-    name_transaction,
     normal_balance_value,
     status_value,
     timestamp,
+)
+from ledger_client.names import (
+    TransactionRef,
+    category_ids,
+    name_transaction,
 )
 from ledger_client.v1.accounts_pb2 import BalanceLimits, CreateAccountRequest
 from ledger_client.v1.balances_pb2 import NormalBalance

@@ -5,17 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import (
-    AccountRef,
-    DirectionWord,
-    StatusWord,
-    TransactionRef,
-    direction_value,
-    name_account,
-    name_transaction,
-    status_values,
-    timestamp,
-)
+from ledger_client.inputs import DirectionWord, StatusWord, direction_value, status_values, timestamp
+from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.balances_pb2 import Direction
 from ledger_client.v1.entries_pb2 import ListEntriesRequest
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter

@@ -24,16 +24,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast, get_args
 
 from ledger_client.commands import CreateFields, create_transaction
-from ledger_client.inputs import (
-    BalanceWord,
-    DirectionWord,
-    ExternalId,
-    OperatorSign,
-    StatusWord,
-    condition,
-    credit,
-    debit,
-)
+from ledger_client.inputs import BalanceWord, DirectionWord, OperatorSign, StatusWord, condition, credit, debit
+from ledger_client.names import ExternalId
 from ledger_client.v1.balances_pb2 import BalanceCondition
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest, EntryInput
 

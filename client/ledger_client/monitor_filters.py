@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
-from ledger_client.inputs import AccountRef, CategoryRef, name_subject
+from ledger_client.names import AccountRef, CategoryRef, name_subject
 from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.monitors_pb2 import ListBalanceMonitorsRequest
 

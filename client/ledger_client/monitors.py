@@ -6,16 +6,9 @@ from typing import Literal, Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.inputs import (
-    AccountRef,
-    CategoryRef,
-    OperatorSign,
-    metadata_changes,
-    name_subject,
-    operator_value,
-    units,
-)
+from ledger_client.inputs import OperatorSign, metadata_changes, operator_value, units
 from ledger_client.monitor_filters import MonitorFilters, list_balance_monitors_request
+from ledger_client.names import AccountRef, CategoryRef, name_subject
 from ledger_client.v1.monitors_pb2 import (
     BalanceMonitor,
     CreateBalanceMonitorRequest,

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Unpack
 
 from ledger_client.channel import Connection
-from ledger_client.inputs import AccountRef, BalanceTime, BalanceWord, balance_kind_value, name_account, time_fields
+from ledger_client.inputs import BalanceTime, BalanceWord, balance_kind_value, time_fields
+from ledger_client.names import AccountRef, name_account
 from ledger_client.v1.balances_pb2 import BalanceKind
 from ledger_client.v1.reports_pb2 import (
     ExplainBalanceRequest,

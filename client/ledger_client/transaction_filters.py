@@ -5,15 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import (
-    AccountRef,
-    StatusWord,
-    TransactionRef,
-    name_account,
-    name_transaction,
-    status_values,
-    timestamp,
-)
+from ledger_client.inputs import StatusWord, status_values, timestamp
+from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, VersionOrder
 from ledger_client.v1.transactions_pb2 import (
     ArchivedReason,

@@ -5,7 +5,8 @@ from typing import Unpack
 
 from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
-from ledger_client.inputs import EntryPart, TransactionRef, name_transaction
+from ledger_client.inputs import EntryPart
+from ledger_client.names import TransactionRef, name_transaction
 from ledger_client.transaction_filters import (
     TransactionFilters,
     TransactionVersionFilters,

@@ -11,7 +11,8 @@ from ledger_client.demo import picture, story
 from ledger_client.demo.checks import Checks
 from ledger_client.demo.story import Step
 from ledger_client.demo.subscriber import Subscriber
-from ledger_client.inputs import ExternalId, credit, debit
+from ledger_client.inputs import credit, debit
+from ledger_client.names import ExternalId
 from ledger_client.v1.accounts_pb2 import Account
 from ledger_client.v1.ledgers_pb2 import Ledger
 from ledger_client.v1.transactions_pb2 import Transaction
