@@ -12,6 +12,7 @@ from ledger_client.inputs import (
     VersionIntervalWord,
     account_status_value,
     normal_balance_value,
+    refuse_unknown,
     time_fields,
     timestamp,
     version_interval_value,
@@ -111,7 +112,7 @@ def list_accounts_request(ledger_id: str, filters: AccountFilters, page_token: s
         updated_at_upper_bound=timestamp(filters.get("updated_at_upper_bound")),
         order=order_value(filters.get("order")),
         min_position=filters.get("min_position"),
-        **time_fields(filters),
+        **time_fields(filters, AccountFilters),
     )
 
 
@@ -119,6 +120,7 @@ def list_account_versions_request(
     ledger_id: str, account: AccountRef, filters: AccountVersionFilters, page_token: str = ""
 ) -> ListAccountVersionsRequest:
     """A page's request."""
+    refuse_unknown(filters, AccountVersionFilters)
     newest_first = filters.get("newest_first", False)
     request = ListAccountVersionsRequest(
         ledger_id=ledger_id,

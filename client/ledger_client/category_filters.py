@@ -57,5 +57,5 @@ def list_categories_request(ledger_id: str, filters: CategoryFilters, page_token
         metadata_filter=filters.get("metadata_filter"),
         balances=filters.get("balances", ()),
         min_position=filters.get("min_position"),
-        **time_fields(filters),
+        **time_fields(filters, CategoryFilters),
     )

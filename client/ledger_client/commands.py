@@ -17,6 +17,7 @@ from ledger_client.inputs import (
     entry_parts,
     metadata_changes,
     normal_balance_value,
+    refuse_unknown,
     status_value,
     timestamp,
 )
@@ -171,6 +172,7 @@ class ArchiveFields(TypedDict, total=False):
 
 def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFields]) -> CreateTransactionRequest:
     """A transaction of 2..1,000 entries, at least one debit and one credit, balanced in every currency."""
+    refuse_unknown(fields, CreateFields)
     return CreateTransactionRequest(
         request_id=fields.get("request_id", ""),
         description=fields.get("description", ""),
@@ -191,6 +193,7 @@ _MASKED = ("description", "effective_at", "expires_at", "external_id", "entries"
 
 def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateFields]) -> UpdateTransactionRequest:
     """A change of those fields that are given."""
+    refuse_unknown(fields, UpdateFields)
     metadata, paths = metadata_changes(fields.get("metadata"), fields.get("metadata_patch"))
     request = UpdateTransactionRequest(
         request_id=fields.get("request_id", ""),
@@ -211,6 +214,7 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
 
 def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) -> PostTransactionRequest:
     """The posting of a pending transaction, as it stands or with final entries."""
+    refuse_unknown(fields, PostFields)
     request = PostTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
@@ -229,6 +233,7 @@ def partial_post_transaction(
     transaction: TransactionRef, entries: Iterable[EntryPart], **fields: Unpack[PartFields]
 ) -> PartialPostTransactionRequest:
     """The posting of a part of a pending transaction; entries that are left out post nothing."""
+    refuse_unknown(fields, PartFields)
     request = PartialPostTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
@@ -246,6 +251,7 @@ def partial_post_transaction(
 
 def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFields]) -> ReverseTransactionRequest:
     """The reversal of a posted transaction, whole or in part."""
+    refuse_unknown(fields, ReverseFields)
     request = ReverseTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
@@ -265,6 +271,7 @@ def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFie
 
 def archive_transaction(transaction: TransactionRef, **fields: Unpack[ArchiveFields]) -> ArchiveTransactionRequest:
     """The archiving of a pending transaction: its amounts leave all balances."""
+    refuse_unknown(fields, ArchiveFields)
     request = ArchiveTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),

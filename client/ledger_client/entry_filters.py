@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import DirectionWord, StatusWord, direction_value, status_values, timestamp
+from ledger_client.inputs import DirectionWord, StatusWord, direction_value, refuse_unknown, status_values, timestamp
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.balances_pb2 import Direction
 from ledger_client.v1.entries_pb2 import ListEntriesRequest
@@ -68,6 +68,7 @@ def list_entries_request(ledger_id: str, filters: EntryFilters, page_token: str 
     Raises:
         ValueError: an account and a transaction are given.
     """
+    refuse_unknown(filters, EntryFilters)
     request = ListEntriesRequest(
         ledger_id=ledger_id,
         page_token=page_token,

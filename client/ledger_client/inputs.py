@@ -266,8 +266,16 @@ def timestamp(time: dt.datetime | None) -> Timestamp | None:
     return stamp
 
 
-def time_fields(time: BalanceTime) -> dict[str, Any]:
-    """The fields of a request that say which entries balances count."""
+def refuse_unknown(given: Mapping[str, Any], known: type) -> None:
+    """Raises the TypeError of a misspelt keyword: at run time nothing else holds ``**fields`` against its TypedDict."""
+    for name in given:
+        if name not in known.__annotations__:
+            raise TypeError(f"unexpected keyword argument {name!r}; there are {', '.join(known.__annotations__)}")
+
+
+def time_fields(time: BalanceTime, known: type = BalanceTime) -> dict[str, Any]:
+    """The fields of a request that say which entries balances count, among the keywords that are known."""
+    refuse_unknown(time, known)
     return {
         "effective_at_lower_bound": timestamp(time.get("effective_at_lower_bound")),
         "effective_at_upper_bound": timestamp(time.get("effective_at_upper_bound")),

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
-from ledger_client.inputs import timestamp
+from ledger_client.inputs import refuse_unknown, timestamp
 from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.ledgers_pb2 import ListLedgersRequest
 
@@ -34,6 +34,7 @@ class LedgerFilters(TypedDict, total=False):
 
 def list_ledgers_request(filters: LedgerFilters, page_token: str = "") -> ListLedgersRequest:
     """A page's request."""
+    refuse_unknown(filters, LedgerFilters)
     return ListLedgersRequest(
         page_size=filters.get("page_size", 0),
         page_token=page_token,

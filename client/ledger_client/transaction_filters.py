@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import StatusWord, status_values, timestamp
+from ledger_client.inputs import StatusWord, refuse_unknown, status_values, timestamp
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, VersionOrder
 from ledger_client.v1.transactions_pb2 import (
@@ -88,6 +88,7 @@ def list_transactions_request(
     ledger_id: str, filters: TransactionFilters, page_token: str = ""
 ) -> ListTransactionsRequest:
     """A page's request."""
+    refuse_unknown(filters, TransactionFilters)
     request = ListTransactionsRequest(
         ledger_id=ledger_id,
         page_token=page_token,
@@ -122,6 +123,7 @@ def list_transaction_versions_request(
     ledger_id: str, transaction: TransactionRef, filters: TransactionVersionFilters, page_token: str = ""
 ) -> ListTransactionVersionsRequest:
     """A page's request."""
+    refuse_unknown(filters, TransactionVersionFilters)
     newest_first = filters.get("newest_first", False)
     request = ListTransactionVersionsRequest(
         ledger_id=ledger_id,

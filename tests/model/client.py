@@ -147,7 +147,7 @@ class ServiceLedger:
         if question.category is not None:
             category_id = self._ids[question.category]
             category = await self.client.get_category(self.id, category_id, **time)
-            (listed,) = [each async for each in self.client.categories(self.id, category_ids=[category_id], **time)]
+            (listed,) = [each async for each in self.client.categories(self.id, ids=[category_id], **time)]
             assert listed.balances == category.balances
             return [{"balances": _balances(category.balances)}]
         ids = [self._ids[key] for key in question.accounts]

@@ -396,7 +396,7 @@ async def test_categories_are_found_by_what_they_are_and_where(books: Books) -> 
 
     assert await found() == [top.id, one.id, two.id, euros.id]
     assert await found(page_size=1) == [top.id, one.id, two.id, euros.id]
-    assert await found(category_ids=[two.id, top.id]) == [top.id, two.id]
+    assert await found(ids=[two.id, top.id]) == [top.id, two.id]
     assert await found(names=["CASH"]) == await found(names=["no such", "o c"]) == [euros.id]
     assert await found(names=["%"]) == []
     assert await found(metadata_filter=all_of(key("k", prefix="v"))) == [euros.id]

@@ -45,9 +45,9 @@ async def test_filters_that_can_be_iterated_once_hold_on_every_page(
         case "categories":
             create = client.create_category
             ids = [(await create(ledger.id, n, normal_balance="debit", currency="USD")).id for n in ("Top", "Other")]
-            found = [each.id async for each in client.categories(ledger.id, category_ids=iter(ids), page_size=1)]
+            found = [each.id async for each in client.categories(ledger.id, ids=iter(ids), page_size=1)]
         case _:
             low = monitor_condition("posted", "<", 0)
             ids = [(await client.create_balance_monitor(ledger.id, low, account=each)).id for each in accounts]
-            found = [each.id async for each in client.balance_monitors(ledger.id, monitor_ids=iter(ids), page_size=1)]
+            found = [each.id async for each in client.balance_monitors(ledger.id, ids=iter(ids), page_size=1)]
     assert sorted(found) == sorted(ids)

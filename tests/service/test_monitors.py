@@ -591,8 +591,8 @@ async def test_lists_keep_what_passes_all_filters_oldest_first(desk: Desk) -> No
     assert await listed(metadata_filter=any_of(key("n", equals="2"), key("n", prefix="3"))) == [2, 3]
     assert await listed(metadata_filter=all_of(key("team", one_of=["ops"])), triggered=False) == []
     assert await listed(metadata={"team": "risk", "n": "3"}, account=desk.cash) == [3]
-    assert await listed(monitor_ids=[ids[3], ids[1], desk.wallet.id]) == [1, 3]
-    assert await listed(monitor_ids=[ids[3], ids[1]], account=desk.cash, triggered=False) == [3]
+    assert await listed(ids=[ids[3], ids[1], desk.wallet.id]) == [1, 3]
+    assert await listed(ids=[ids[3], ids[1]], account=desk.cash, triggered=False) == [3]
     await desk.pay(100)
     assert await listed(triggered=True) == [1, 3]
     with pytest.raises(AccountNotFound):
@@ -723,7 +723,7 @@ async def test_lists_keep_the_monitors_on_a_category(desk: Desk) -> None:
     ids = [monitor.id for monitor in made]
     assert await listed() == ids
     assert await listed(category=ours) == [ids[0], ids[2]]
-    assert await listed(category=ExternalId("ours"), monitor_ids=ids[1:]) == [ids[2]]
+    assert await listed(category=ExternalId("ours"), ids=ids[1:]) == [ids[2]]
     assert await listed(category=theirs, triggered=False) == []
     with pytest.raises(CategoryNotFound):
         await listed(category=ids[0])
