@@ -38,7 +38,8 @@ from ledger_client import (
 )
 from ledger_server.domain.commands import Command
 from ledger_server.posting import clock, lanes
-from ledger_server.posting.lanes import Lane, Lanes
+from ledger_server.posting.lane import Lane
+from ledger_server.posting.lanes import Lanes
 from tests import audit
 from tests.conftest import Server, new_server
 

@@ -14,7 +14,8 @@ from ledger_server.domain.errors import LedgerNotFound
 from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.domain.money import NormalBalance
 from ledger_server.posting import lanes
-from ledger_server.posting.lanes import LANE_SIZE, Lanes
+from ledger_server.posting.lane import LANE_SIZE
+from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Written
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.embedded import EmbeddedPostgres

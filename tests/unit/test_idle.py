@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ledger_server.domain.book import Book
 from ledger_server.domain.model import Ledger
 from ledger_server.posting.idle import IdleLanes
-from ledger_server.posting.lanes import LANE_SIZE, Lane
+from ledger_server.posting.lane import LANE_SIZE, Lane
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

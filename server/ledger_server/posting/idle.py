@@ -8,10 +8,8 @@ longest ago.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ledger_server.posting.lanes import Lane
+from ledger_server.posting.lane import Lane
 
 
 class IdleLanes:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import NamedTuple
 
 import structlog
 
-from ledger_server.domain.book import Book, Committed
+from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import (
     Batch,
     Command,
@@ -30,137 +28,26 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
-from ledger_server.posting.admission import Crowd, refuse_for_memory
+from ledger_server.posting.admission import refuse_for_memory
 from ledger_server.posting.batch import validate
 from ledger_server.posting.idle import IdleLanes
+from ledger_server.posting.lane import Flight, Lane, Ticket
 from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
 from ledger_server.posting.turns import Turns
-from ledger_server.posting.worker import Flight, Worker
+from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool
 
 log = structlog.get_logger()
 
-BATCH_COMMANDS_MAX = 1_000
-BATCH_ENTRIES_MAX = 20_000
-# A batch is drafted beside the one that is being written only if so many commands wait for it: for fewer, the gain is
-# less than the commit that it costs.
-BESIDE_COMMANDS_MIN = 16
-# Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
-REMEMBERED_ACCOUNTS_MAX = 20_000
-REMEMBERED_TRANSACTIONS_MAX = 2_000
-# Twice as many, so that there is room for those that are not pending.
-DRAFTED_TRANSACTIONS_MAX = 2 * REMEMBERED_TRANSACTIONS_MAX
 # A short batch waits for others to join it, so long at the most.
 GATHERED_COMMANDS = 100
 GATHER_SECONDS = 0.002
-# Of all ledgers at rest together, in objects of Book.size; and how many one takes besides.
+# Of all ledgers at rest together, in what Lane.size counts.
 REMEMBERED_MAX = 60_000
-LANE_SIZE = 8
 # So often what categories have in common is summed for one command, if it keeps changing.
 SUMMED_TIMES_MAX = 8
-
-
-class _Ticket(NamedTuple):
-    """The commands of one call, in order, and where their answers go."""
-
-    commands: Sequence[Command]
-    answers: asyncio.Future[list[Answer]]
-    arrived: float
-    entry_count: int
-    # A batch of its own.
-    is_alone: bool
-
-
-class Lane:
-    """One ledger's queue, and what is remembered of the ledger."""
-
-    def __init__(self, ledger_id: str) -> None:
-        self.ledger_id = ledger_id
-        self.tickets: deque[_Ticket] = deque()
-        # The commands in them.
-        self.waiting = 0
-        self.crowd = Crowd()
-        # In the line for a worker.
-        self.is_scheduled = False
-        # How many workers have got it: a second one drafts its next batch while the first writes one.
-        self.workers = 0
-        self.flight: Flight | None = None
-        self.book: Book | None = None
-        # The epoch and position at which it left the ledger; if it finds it elsewhere, another server writes it too.
-        self.left_at: tuple[str, int] | None = None
-        # Until then, other servers are taken to.
-        self.shared_until = 0.0
-        # Until then, callers are taken to repeat themselves.
-        self.repeated_until = 0.0
-        # When the database went away, if it has not been back since.
-        self.lost_at: float | None = None
-
-    def admit(self, now: float) -> None:
-        """Raises Overloaded if one call more should not wait."""
-        if self.tickets and self.lost_at is None:
-            self.crowd.refuse(len(self.tickets), self.tickets[0].arrived, now)
-
-    def take(self) -> list[_Ticket]:
-        """The next batch: tickets that still have somebody waiting, up to the limits, at least one if there is any."""
-        batch: list[_Ticket] = []
-        commands = entries = 0
-        while self.tickets:
-            ticket = self.tickets[0]
-            if not ticket.answers.done():
-                commands += len(ticket.commands)
-                entries += ticket.entry_count
-                is_full = commands > BATCH_COMMANDS_MAX or entries > BATCH_ENTRIES_MAX
-                if batch and (is_full or ticket.is_alone or batch[0].is_alone):
-                    break
-                batch.append(ticket)
-            self.tickets.popleft()
-            self.waiting -= len(ticket.commands)
-        if batch and self.lost_at is None:
-            self.crowd.is_served(batch[0].arrived, time.monotonic())
-        return batch
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a worker should take it.
-
-        A second one should not before half as much waits as is on its way: a crowd is halved, not split into a
-        large batch and one of those few who came too late for it.
-        """
-        if self.is_scheduled or not self.tickets:
-            return False
-        return not self.workers or (
-            self.workers == 1
-            and self.flight is not None
-            and self.waiting >= max(self.flight.count // 2, BESIDE_COMMANDS_MIN)
-        )
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no worker has got it or will get it."""
-        return not self.is_scheduled and not self.workers
-
-    @property
-    def is_heavy(self) -> bool:
-        """Whether memory has to let go of something first, which it may only while nobody drafts."""
-        book = self.book
-        return book is None or (
-            len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > DRAFTED_TRANSACTIONS_MAX
-        )
-
-    @property
-    def size(self) -> int:
-        """How much it remembers, itself included, which takes as much memory as a few accounts."""
-        return LANE_SIZE + (self.book.size if self.book is not None else 0)
-
-    def remember(self, book: Book | None) -> None:
-        """Keeps of a book for the next batch what is likely to be named again."""
-        if book is not None and (len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or book.ledger.deleted_at is not None):
-            book = None
-        if book is not None:
-            book.forget_all_but_pending(REMEMBERED_TRANSACTIONS_MAX)
-        self.book = book
 
 
 class Lanes:
@@ -219,7 +106,7 @@ class Lanes:
         arrived = time.monotonic()
         lane.admit(arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        lane.tickets.append(_Ticket(commands, answers, arrived, entry_count, _is_alone(commands[0])))
+        lane.tickets.append(Ticket(commands, answers, arrived, entry_count, _is_alone(commands[0])))
         lane.waiting += len(commands)
         self._unanswered += len(commands)
         self._unanswered_entries += entry_count
@@ -294,7 +181,7 @@ class Lanes:
             lane.is_scheduled = True
             self._turns.put(lane.tickets[0].arrived, lane)
 
-    async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[_Ticket]) -> None:
+    async def _write(self, worker: Worker, lane: Lane, tickets: Sequence[Ticket]) -> None:
         """Writes one batch and hands out the answers."""
         commands = [command for ticket in tickets for command in ticket.commands]
         own: Flight | None = None
@@ -336,7 +223,7 @@ async def _gathered(lane: Lane) -> None:
             break
 
 
-def _fail(tickets: Iterable[_Ticket], error: Exception) -> None:
+def _fail(tickets: Iterable[Ticket], error: Exception) -> None:
     """Whatever happens, every ticket is answered."""
     for ticket in tickets:
         if not ticket.answers.done():

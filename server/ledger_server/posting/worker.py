@@ -20,7 +20,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -32,6 +32,7 @@ from ledger_server.posting.abreast import Abreast
 from ledger_server.posting.batch import ALONE, Frame, write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.drafts import Draft, OutOfDate, can_be_drafted, draft, write_draft
+from ledger_server.posting.lane import Flight, Lane
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
 from ledger_server.storage.pool import (
@@ -42,9 +43,6 @@ from ledger_server.storage.pool import (
     connect_beside_lane,
     connect_lane,
 )
-
-if TYPE_CHECKING:
-    from ledger_server.posting.lanes import Lane
 
 log = structlog.get_logger()
 
@@ -83,16 +81,6 @@ class Result(NamedTuple):
     # What was added to the log, and the accounts that have many new versions by it; nothing, if nothing was committed.
     committed: Sequence[Committed] = ()
     grown: frozenset[str] = frozenset()
-
-
-class Flight:
-    """A drafted batch on its way into the database; meanwhile the next may be drafted on what it leaves behind."""
-
-    def __init__(self, draft: Draft, count: int) -> None:
-        self.draft = draft
-        self.count = count
-        # Whether it was written as it was drafted.
-        self.landed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
 class Worker:
