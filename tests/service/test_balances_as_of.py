@@ -275,10 +275,11 @@ async def test_folding_goes_on_after_its_connection_was_cut(database: str) -> No
         shop, connection = await Shop.opened(client), await connect_lane(database)
         await shop.sell_often(TAIL_VERSIONS)
         await _folded(connection, shop.till, TAIL_VERSIONS)
-        await connection.execute(
+        cut = await connection.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'ledger-lane' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND application_name = 'ledger-folding'"
         )
+        assert len(cut) == 1
         await shop.sell_often(TAIL_VERSIONS)
         await _folded(connection, shop.till, 2 * TAIL_VERSIONS)
         await _folded(connection, shop.owner, 2 * TAIL_VERSIONS)

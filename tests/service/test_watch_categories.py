@@ -33,10 +33,10 @@ from tests.conftest import Server
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
 READERS, EVENTS = 40, 30
 LOOKS = "SELECT sum(idx_scan)::int FROM pg_stat_user_indexes WHERE relname = $1"
-# But for those of writers, who open theirs when they need them.
+# But for those of writers and of the folding, who open theirs when they need them.
 CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name NOT LIKE 'ledger-lane%'
+    WHERE datname = current_database() AND application_name !~ '^ledger-(lane|folding)'
 """
 
 

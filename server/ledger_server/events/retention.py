@@ -21,7 +21,7 @@ from ledger_server.domain.errors import DatabaseUnavailable, PruningNotAllowed
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.storage import sql
-from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 from ledger_server.storage.pruning import pruning_rounds
 
 log = structlog.get_logger()
@@ -101,7 +101,7 @@ class Pruner:
         give_up_at = time.monotonic() + PRUNE_SECONDS if timeout is None else time.monotonic() + timeout * 0.8
         pruned = 0
         try:
-            connection = await connect_lane(self._dsn)
+            connection = await connect_background(self._dsn, "ledger-pruning")
             try:
                 if await connection.fetchrow(sql.read_position, ledger_id) is None:
                     raise ledger_not_found(ledger_id)

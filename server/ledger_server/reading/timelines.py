@@ -18,7 +18,7 @@ import structlog
 
 from ledger_server.domain.book import TAIL_VERSIONS
 from ledger_server.storage import sql
-from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 
 log = structlog.get_logger()
 
@@ -131,7 +131,7 @@ class Folding:
         while True:
             await self._asked.wait()
             try:
-                connection = await connect_lane(self._dsn)
+                connection = await connect_background(self._dsn, "ledger-folding")
                 try:
                     await self._fold_all(connection)
                 finally:

@@ -1,4 +1,8 @@
-"""Connections: one kind for lanes, which write, and a pool for reads."""
+"""Connections, each kind with its settings and with the name by which pg_stat_activity tells it.
+
+Two for each of the lanes' workers; one for each thing that goes on beside the lanes, for what one server does for all
+of them, for the doorbell, and to ask whether the database is there; and a pool for reads.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +75,12 @@ async def connect_beside_lane(dsn: str) -> Connection:
     """A lane's second connection, to read with what its next batch needs while the first one writes."""
     own = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on"}
     return await _connect_worker(dsn, {"application_name": "ledger-lane-reader", **own})
+
+
+async def connect_background(dsn: str, name: str) -> Connection:
+    """A connection for what goes on beside the lanes, in statements that each stand by themselves."""
+    own = {"default_transaction_isolation": "read committed", "idle_in_transaction_session_timeout": "10s"}
+    return await _connect_worker(dsn, {"application_name": name, **own})
 
 
 async def _connect_worker(dsn: str, settings: dict[str, str]) -> Connection:

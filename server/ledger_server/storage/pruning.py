@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ async def pruning_rounds(name: str, dsn: str, interval_seconds: float, prune: Ro
 
     After a failure the next round begins within a minute, from its beginning.
     """
-    task = asyncio.create_task(_prune_for_ever(dsn, interval_seconds, prune), name=name)
+    task = asyncio.create_task(_prune_for_ever(name, dsn, interval_seconds, prune), name=name)
     try:
         yield
     finally:
@@ -32,10 +32,10 @@ async def pruning_rounds(name: str, dsn: str, interval_seconds: float, prune: Ro
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _prune_for_ever(dsn: str, interval_seconds: float, prune: Round) -> None:
+async def _prune_for_ever(name: str, dsn: str, interval_seconds: float, prune: Round) -> None:
     while True:
         try:
-            connection = await connect_lane(dsn)
+            connection = await connect_background(dsn, f"ledger-{name}")
             try:
                 while True:
                     await prune(connection)

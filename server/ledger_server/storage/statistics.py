@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from ledger_server.storage import sql
-from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_lane
+from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ async def _watch(dsn: str) -> None:
     """An accelerator: whatever goes wrong here, the books are right without it."""
     while True:
         try:
-            connection = await connect_lane(dsn)
+            connection = await connect_background(dsn, "ledger-statistics")
             try:
                 while not await _analyze_grown(connection):
                     await asyncio.sleep(INTERVAL_SECONDS)
