@@ -24,10 +24,10 @@ from ledger_server.api import answers, batches, commands, monitors
 from ledger_server.api.status import status_of
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import Batch, Command
+from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.model import Ledger, Transaction
-from ledger_server.domain.posting import decide
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 

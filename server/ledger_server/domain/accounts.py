@@ -1,32 +1,28 @@
-"""The rules of ledgers and accounts: everything about them that is not money."""
+"""The rules of accounts: everything about them that is not money."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import (
     CreateAccount,
-    CreateLedger,
     DeleteAccount,
-    DeleteLedger,
     UpdateAccount,
-    UpdateLedger,
 )
-from ledger_server.domain.errors import AccountNotEmpty, InvalidField, LedgerNotEmpty, Violation
-from ledger_server.domain.inputs import Ref, patched
+from ledger_server.domain.errors import AccountNotEmpty
+from ledger_server.domain.inputs import Ref, either, patched
+from ledger_server.domain.ledgers import currency_exponent
 from ledger_server.domain.model import (
     Account,
     AccountStatus,
     AccountVersion,
     EventKind,
-    Ledger,
     MemberChange,
     TransactionStatus,
 )
-from ledger_server.domain.money import ISO_4217, Counters
+from ledger_server.domain.money import Counters
 from ledger_server.domain.refusals import (
     find_accounts,
     find_categories,
@@ -34,26 +30,6 @@ from ledger_server.domain.refusals import (
     refuse_other_currency,
     refuse_taken,
 )
-
-_T = TypeVar("_T")
-
-
-def create_ledger(book: Book, command: CreateLedger, time: datetime) -> Effect:
-    ledger = Ledger(command.new_ledger_id, command.name, command.description, command.metadata, time, time)
-    return Effect(command, EventKind.LEDGER_CREATED, book.position + 1, time, ledger=ledger)
-
-
-def update_ledger(book: Book, command: UpdateLedger, time: datetime) -> Effect:
-    old = book.ledger
-    ledger = replace(
-        old,
-        name=either(command.name, old.name),
-        description=either(command.description, old.description),
-        metadata=patched(old.metadata, command.metadata),
-        closed_before=command.closed_before[0] if command.closed_before else old.closed_before,
-        updated_at=time,
-    )
-    return Effect(command, EventKind.LEDGER_UPDATED, book.position + 1, time, ledger=ledger)
 
 
 def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect:
@@ -133,22 +109,6 @@ def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect
     )
 
 
-def delete_ledger(book: Book, command: DeleteLedger, time: datetime) -> Effect:
-    """It is alone in its batch, so what was looked up before still holds."""
-    if book.not_empty_account_id is not None:
-        raise LedgerNotEmpty(
-            "only a ledger whose balances are zero and in which nothing is pending can be deleted",
-            metadata={"account_id": book.not_empty_account_id},
-        )
-    ledger = replace(book.ledger, deleted_at=time, updated_at=time)
-    return Effect(command, EventKind.LEDGER_DELETED, book.position + 1, time, ledger=ledger)
-
-
-def either(value: _T | None, default: _T) -> _T:
-    """What a command asks for, or what stands where it asks for nothing."""
-    return default if value is None else value
-
-
 def is_empty(version: AccountVersion) -> bool:
     """Whether its posted amount is zero and nothing is pending on it."""
     posted_debits, posted_credits, pending_debits, pending_credits = version.counters
@@ -167,19 +127,3 @@ def refuse_not_empty(book: Book, version: AccountVersion, verb: str) -> None:
             f"only an account with a posted amount of zero and nothing pending can be {verb}",
             metadata={"account_id": version.account.id},
         )
-
-
-def currency_exponent(book: Book, currency: str, asked: int | None) -> int:
-    """What the exponent of a new account or category is, or InvalidField."""
-    fixed = ISO_4217.get(currency, book.currencies.get(currency))
-    if fixed is None:
-        if asked is None:
-            problem = (
-                f"is required for the ledger's first account or category of {currency}, which is not an ISO 4217 code"
-            )
-            raise InvalidField.of([Violation("currency_exponent", problem)])
-        return asked
-    if asked is not None and asked != fixed:
-        by = "ISO 4217" if currency in ISO_4217 else "the ledger's first account or category of it"
-        raise InvalidField.of([Violation("currency_exponent", f"of {currency} is {fixed} by {by}, not {asked}")])
-    return fixed

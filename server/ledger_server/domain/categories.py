@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from ledger_server.domain.accounts import currency_exponent, either
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.category_commands import (
     AddCategoryMember,
@@ -20,7 +19,8 @@ from ledger_server.domain.category_commands import (
     UpdateCategory,
 )
 from ledger_server.domain.errors import CategoryCycle, CategoryMemberNotFound, CategoryTooDeep
-from ledger_server.domain.inputs import Ref, patched
+from ledger_server.domain.inputs import Ref, either, patched
+from ledger_server.domain.ledgers import currency_exponent
 from ledger_server.domain.model import (
     AccountVersion,
     Category,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.model import BalanceLimits, Metadata
@@ -19,6 +19,8 @@ Value = object
 # A change of an optional time: None leaves it, (None,) removes it, (time,) sets it.
 TimePatch = tuple[datetime | None] | None
 Values = tuple[tuple[str, Value], ...]
+
+_T = TypeVar("_T")
 
 
 class Ref(NamedTuple):
@@ -99,6 +101,11 @@ class MetadataPatch(NamedTuple):
 
     def values(self) -> Value:
         return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
+
+
+def either(value: _T | None, default: _T) -> _T:
+    """What a command asks for, or what stands where it asks for nothing."""
+    return default if value is None else value
 
 
 def patched(metadata: Metadata, patch: MetadataPatch | None) -> Metadata:

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ledger_server.domain.accounts import either
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.errors import InvalidField, MonitorNotFound, TooManyMonitors, VersionMismatch, Violation
-from ledger_server.domain.inputs import patched
+from ledger_server.domain.inputs import either, patched
 from ledger_server.domain.model import (
     AccountVersion,
     Band,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ledger_server.domain.accounts import either
 from ledger_server.domain.book import Book, Effect, Reversed
 from ledger_server.domain.commands import (
     ArchiveTransaction,
@@ -15,7 +14,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.errors import ConditionFailed, LimitExceeded, TransactionNotPending
-from ledger_server.domain.inputs import AccountCondition, EntryInput, patched
+from ledger_server.domain.inputs import AccountCondition, EntryInput, either, patched
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,

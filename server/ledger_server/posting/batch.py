@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Committed, Effect
 from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
+from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError, OverlapNotSummed
-from ledger_server.domain.posting import decide
 from ledger_server.domain.refusals import ledger_not_found, refuse_unequal_sides
 from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids

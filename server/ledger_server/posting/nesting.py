@@ -15,10 +15,10 @@ from typing import TypeGuard
 from ledger_server.domain.book import Book
 from ledger_server.domain.category_commands import AddCategoryMember, DeleteCategory, NestingCommand
 from ledger_server.domain.commands import Command
+from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import Overlap
 from ledger_server.domain.money import Counters
-from ledger_server.domain.posting import decide
 from ledger_server.posting.overlaps import caught_up, sum_small, touched_since
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection

@@ -23,12 +23,12 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
+from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound, TransactionExpired
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
-from ledger_server.domain.posting import decide
 from tests.model.client import ServiceLedger
 from tests.model.compare import step
 from tests.model.domain import DomainClient

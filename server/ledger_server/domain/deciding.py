@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ledger_server.domain import accounts, categories, entries, monitors, parts, transactions
+from ledger_server.domain import accounts, categories, entries, ledgers, monitors, parts, transactions
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.category_commands import (
     AddCategoryMember,
@@ -49,15 +49,15 @@ _RULES: Mapping[type[Command], Callable[[Book, Any, datetime], Effect]] = {
     ExpireTransaction: transactions.expire_transaction,
     CreateAccount: accounts.create_account,
     UpdateAccount: accounts.update_account,
-    CreateLedger: accounts.create_ledger,
-    UpdateLedger: accounts.update_ledger,
+    CreateLedger: ledgers.create_ledger,
+    UpdateLedger: ledgers.update_ledger,
     CreateCategory: categories.create_category,
     UpdateCategory: categories.update_category,
     DeleteCategory: categories.delete_category,
     AddCategoryMember: categories.add_member,
     RemoveCategoryMember: categories.remove_member,
     DeleteAccount: accounts.delete_account,
-    DeleteLedger: accounts.delete_ledger,
+    DeleteLedger: ledgers.delete_ledger,
     UpdateEntry: entries.update_entry,
     CreateBalanceMonitor: monitors.create_monitor,
     UpdateBalanceMonitor: monitors.update_monitor,
