@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.ids import NIL_ID, parse_id
 from ledger_server.domain.inputs import METADATA_BYTES_MAX, METADATA_KEYS_MAX
+from ledger_server.domain.times import EPOCH, LAST_TIME, MICROSECOND
 
 TEXT_CHARACTERS_MAX = 1_000
 EXTERNAL_ID_CHARACTERS_MAX = 180
@@ -27,10 +28,7 @@ PAGE_SIZE_MAX = 1_000
 PAGE_SIZE_DEFAULT = 100
 
 _CURRENCY = re.compile(r"[A-Z][A-Z0-9_.-]{0,31}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 0001-01-01 and the last second of 9999, the range of google.protobuf.Timestamp.
-_MICROSECOND = timedelta(microseconds=1)
-_LAST = datetime.max.replace(tzinfo=UTC)
 _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
 
 
@@ -130,14 +128,14 @@ def time(problems: Problems, field: str, value: Timestamp) -> datetime:
     """Truncated to microseconds."""
     if not (_SECONDS_MIN <= value.seconds <= _SECONDS_MAX and 0 <= value.nanos < 1_000_000_000):
         problems.add(field, "must be within the years 1 to 9999, with nanos from 0 to 999,999,999")
-        return _EPOCH
-    return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
+        return EPOCH
+    return EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
 
 
 def time_bound(problems: Problems, field: str, value: Timestamp) -> datetime:
     """The first microsecond not before it: what is kept in microseconds compares with it as with the bound itself."""
     truncated = time(problems, field, value)
-    return truncated + _MICROSECOND if value.nanos % 1_000 and truncated < _LAST else truncated
+    return truncated + MICROSECOND if value.nanos % 1_000 and truncated < LAST_TIME else truncated
 
 
 def seconds(problems: Problems, field: str, value: Duration, *, least: float, most: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
@@ -32,6 +31,7 @@ from ledger_server.api.pieces import (
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import MONITOR_KINDS, AccountStatus, ArchivedReason, EventKind, TransactionStatus
 from ledger_server.domain.money import NormalBalance
+from ledger_server.domain.times import LAST_TIME, MICROSECOND
 from ledger_server.events.subscription import Watch
 from ledger_server.reading import (
     AccountQuery,
@@ -50,7 +50,6 @@ WATCHED_ACCOUNTS_MAX = 10_000
 WATCHED_CATEGORIES_MAX = 100
 HEARTBEAT_SECONDS_DEFAULT = 10.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 0.1, 3_600.0
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class _Order(IntEnum):
@@ -344,6 +343,6 @@ def as_of(problems: Problems, request: Any, lock_version: int | None = None) -> 
     given = [field for field, value in knowledge.items() if value is not None]
     if len(given) > 1:
         problems.add(given[-1], f"says in other words what {' and '.join(given[:-1])} says: give one of them")
-    if until is not None and until < datetime.max.replace(tzinfo=UTC):
-        upper = until + _MICROSECOND
+    if until is not None and until < LAST_TIME:
+        upper = until + MICROSECOND
     return AsOf(lower, upper, lock_version, position, known_at)

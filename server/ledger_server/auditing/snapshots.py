@@ -11,7 +11,8 @@ from typing import TypeVar
 import asyncpg
 
 from ledger_server.domain.errors import DatabaseUnavailable
-from ledger_server.storage.pool import Connection, Pool, snapshot
+from ledger_server.domain.times import EPOCH
+from ledger_server.storage.pool import SNAPSHOT_SECONDS, Connection, Pool, snapshot
 
 T = TypeVar("T")
 
@@ -19,8 +20,6 @@ T = TypeVar("T")
 # after the last.
 UNREADABLE = (asyncpg.DataError, ValueError, OverflowError)
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SNAPSHOT_SECONDS = 1.0
 # For so long a database that is away is waited for: a verification of hours should outlive a restart.
 AWAY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5

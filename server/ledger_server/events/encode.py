@@ -7,7 +7,7 @@ byte, and remembered with the version; a test compares them with what protobuf m
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,8 +17,7 @@ from ledger_server.domain.book import Effect
 from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKind, MonitorReading
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
 from ledger_server.domain.monitors import edge_kind
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from ledger_server.domain.times import EPOCH
 
 
 def varint(number: int) -> bytes:

@@ -13,7 +13,7 @@ and time have columns of their own. An event's first byte tells how the rest is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
@@ -21,8 +21,8 @@ from struct import Struct
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import Account, AccountVersion, Category, CategoryVersion, MonitorReading
 from ledger_server.domain.money import Counters, NormalBalance
+from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.events.encode import (
-    EPOCH,
     delimited,
     edge_to_bytes,
     encode_balances,
@@ -48,7 +48,6 @@ _USUAL_ACTOR = b"anonymous"
 _DIGITS = frozenset("0123456789abcdef")
 # What a category has for a lock_version.
 _NO_LOCK_VERSION = b"-1"
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def pack_event(effect: Effect, request_id: str) -> bytes:
@@ -212,4 +211,4 @@ def _id_to_text(id_: bytes) -> bytes:
 # A batch's events are of one time.
 @lru_cache(maxsize=256)
 def _time_stamp(time: datetime) -> bytes:
-    return ((time - EPOCH) // _MICROSECOND).to_bytes(8, "big")
+    return ((time - EPOCH) // MICROSECOND).to_bytes(8, "big")

@@ -38,13 +38,12 @@ from ledger_server.posting.outcomes import (
 from ledger_server.posting.repeats import Answer, Known, known_requests, repeat
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection, Pool, snapshot
+from ledger_server.storage.pool import Connection, Pool, roll_back, snapshot
 
 # How many commands are decided while the ones before are written.
 CHUNK_COMMANDS = 250
 # So many items of a long batch are decided until others of the event loop have a turn.
 BITE_COMMANDS = 100
-ROLL_BACK_SECONDS = 2.0
 
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
@@ -255,17 +254,3 @@ async def look_up(
     external_ids = transaction_external_ids(items)
     rows = await connection.fetch(statement, ledger_id, quoted_literal(request_ids), quoted_literal(external_ids))
     return rows[0] if rows else None
-
-
-async def roll_back(connection: Connection) -> None:
-    """Best effort: a connection that cannot even roll back is broken, and its owner will see that.
-
-    After a statement that was not answered in time, asyncpg would wait until PostgreSQL confirms that it stopped
-    working on it, and behind a link that swallows packets that is for ever.
-    """
-    try:
-        if not connection.is_closed():
-            async with asyncio.timeout(ROLL_BACK_SECONDS):
-                await connection.execute("ROLLBACK")
-    except Exception:
-        connection.terminate()

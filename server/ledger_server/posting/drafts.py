@@ -44,14 +44,14 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
-from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up, roll_back
+from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.loading import flatten, is_in_memory, new_book
 from ledger_server.posting.outcomes import Written
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection
+from ledger_server.storage.pool import Connection, roll_back
 
 COMMANDS_MAX = 1_000
 # How long it may take to read what a draft needs; if longer, that is done under the lock, which has time. Deciding has

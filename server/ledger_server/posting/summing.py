@@ -22,13 +22,12 @@ from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import load, new_book
 from ledger_server.posting.nesting import find_overlaps
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection, Pool, snapshot
+from ledger_server.storage.pool import SNAPSHOT_SECONDS, Connection, Pool, snapshot
 
 T = TypeVar("T")
 _After = tuple[str, str] | None
 
-# A snapshot keeps dead rows from being cleared away: none is held longer, and a bite takes much less.
-SNAPSHOT_SECONDS = 1.0
+# Much less than a snapshot may be held.
 BITE_SECONDS = 0.2
 # For so long the sums of a request that nobody waits for are kept.
 KEPT_SECONDS = 60.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ledger_server.domain.model import Account, AccountVersion
+from ledger_server.domain.times import MICROSECOND
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import balances_as_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
@@ -13,8 +14,6 @@ from ledger_server.reading.results import ListedAccountVersion, Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
 from ledger_server.storage.rows import Row, counters_from
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 async def list_account_versions(at: Snapshot, query: AccountVersionQuery) -> Page[ListedAccountVersion]:
@@ -38,7 +37,7 @@ async def _versions_before(at: Snapshot, account: Account, time: datetime) -> in
     """How many versions were written before a time, which is the lock_version of the first that was not."""
     if time <= account.created_at:
         return 0
-    known = await balances_as_of(at, [account.id], AsOf(known_at=time - _MICROSECOND))
+    known = await balances_as_of(at, [account.id], AsOf(known_at=time - MICROSECOND))
     return known[account.id].lock_version + 1
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from ledger_server.domain.model import Ledger
+from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
 from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill
@@ -14,9 +15,6 @@ from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, ledger_from
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 async def get_ledger(at: Snapshot) -> Read[Ledger]:
@@ -71,7 +69,7 @@ async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> 
 
     lower = query.created_at.lower
     if lower is not None:
-        start = max(start, Key((lower - _EPOCH) // _MICROSECOND))
+        start = max(start, Key((lower - EPOCH) // MICROSECOND))
     return await fill(query.page_size, start, bite, read, _key)
 
 
@@ -80,11 +78,11 @@ def _read_from(row: Row) -> Read[Ledger]:
 
 
 def _key(row: Row) -> Key:
-    return Key((row["created_at"] - _EPOCH) // _MICROSECOND, row["ledger_id"])
+    return Key((row["created_at"] - EPOCH) // MICROSECOND, row["ledger_id"])
 
 
 def _time(key: Key) -> datetime:
     try:
-        return _EPOCH + key.number * _MICROSECOND
+        return EPOCH + key.number * MICROSECOND
     except OverflowError:
         raise invalid_page_token() from None

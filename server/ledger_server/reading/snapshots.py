@@ -15,12 +15,10 @@ from ledger_server.reading.page_tokens import Key, to_token
 from ledger_server.reading.queries import PageQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.storage import sql
-from ledger_server.storage.pool import Connection, Pool, snapshot
+from ledger_server.storage.pool import SNAPSHOT_SECONDS, Connection, Pool, snapshot
 
 T = TypeVar("T")
 
-# A snapshot keeps dead rows from being cleared away, so none is held longer.
-SNAPSHOT_SECONDS = 1.0
 # How long a read waits for its min_position, and how often it looks.
 WAIT_SECONDS_MAX = 2.0
 # Of a caller's deadline so much is left for the answer that says that it was not reached, but no more than half.

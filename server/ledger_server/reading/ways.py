@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from ledger_server.domain.inputs import BalanceCondition
+from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.reading.metadata import Heads, HeadsUnion
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, invalid_page_token
 from ledger_server.reading.paging import Found, fill
@@ -216,13 +216,12 @@ async def _all_along(at: Snapshot, walk: Walk, descending: bool, most: int) -> F
 
 
 _AFTER_ALL_HEADS = "\U0010ffff" * (VALUE_HEAD_CHARACTERS + 1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _time_text(key: Key) -> str:
     if key.number in (LOWEST.number, HIGHEST.number):
         return "infinity" if key.number > 0 else "-infinity"
     try:
-        return (_EPOCH + timedelta(microseconds=key.number)).isoformat()
+        return (EPOCH + key.number * MICROSECOND).isoformat()
     except OverflowError:
         raise invalid_page_token() from None

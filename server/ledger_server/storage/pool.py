@@ -23,6 +23,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ROLL_BACK_SECONDS = 2.0
+# A snapshot keeps dead rows from being cleared away, so none is held longer.
+SNAPSHOT_SECONDS = 1.0
 LOCK_WAIT = "1s"
 # Longer than the pauses that an owner of such a connection makes.
 SILENCE = "20s"
@@ -165,25 +167,27 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
     """
     try:
         async with pool.acquire() as connection:
-            transaction = connection.transaction()
             try:
-                await transaction.start()
+                await connection.execute("BEGIN")
                 yield connection  # type: ignore[misc]
-                await transaction.commit()
+                await connection.execute("COMMIT")
             except BaseException:
-                await _give_up(connection, transaction)
+                await roll_back(connection)
                 raise
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
 
 
-async def _give_up(connection: AnyConnection, transaction: asyncpg.transaction.Transaction) -> None:
-    """Rolls back. After a statement that nobody waited for, asyncpg first waits until PostgreSQL has stopped it; for so
-    long a connection whose packets are swallowed would keep its place in the pool.
+async def roll_back(connection: AnyConnection) -> None:
+    """Best effort: a connection that cannot even roll back is broken, and its owner will see that.
+
+    After a statement that was not answered in time, asyncpg would wait until PostgreSQL confirms that it stopped
+    working on it, and behind a link that swallows packets that is for ever.
     """
     try:
-        async with asyncio.timeout(ROLL_BACK_SECONDS):
-            await transaction.rollback()
+        if not connection.is_closed():
+            async with asyncio.timeout(ROLL_BACK_SECONDS):
+                await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, *CONNECTION_ERRORS):
         connection.terminate()
 
