@@ -68,11 +68,6 @@ class Effect:
     # Of the accounts and categories whose monitors or bands are others now: by their ids; None when no monitor is left.
     watched: Mapping[str, Watched | None] | None = None
 
-    @property
-    def last_position(self) -> int:
-        """That of the last of its events."""
-        return self.position + len(self.edges)
-
     # The category that the command is answered with.
     category: CategoryVersion | None = None
     # The categories whose counters moved or had an account move under them, by category id.
@@ -85,6 +80,11 @@ class Effect:
     def transaction(self) -> Transaction | None:
         """The transaction that the command is answered with."""
         return self.transactions[0].transaction if self.transactions else None
+
+    @property
+    def last_position(self) -> int:
+        """That of the last of its events."""
+        return self.position + len(self.edges)
 
 
 class Reversed(NamedTuple):

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Effect
+from ledger_server.domain.commands import CreateLedger
 from ledger_server.domain.errors import LedgerError, error_from_record
 from ledger_server.domain.model import (
     Account,
@@ -79,9 +80,9 @@ def written(effect: Effect, epoch: str) -> Written:
     if effect.category is not None:
         return Written(effect.category, effect.position, epoch)
     assert effect.ledger is not None, effect
-    if effect.ledger.id != effect.command.ledger_id:
+    if isinstance(effect.command, CreateLedger):
         # A new ledger stands at the beginning of its own log, not at a position of the registry's.
-        return Written(effect.ledger, 0, effect.command.new_epoch)  # type: ignore[attr-defined]
+        return Written(effect.ledger, 0, effect.command.new_epoch)
     return Written(effect.ledger, effect.position, epoch)
 
 

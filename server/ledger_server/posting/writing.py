@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
-from ledger_server.domain.commands import UpdateAccount
+from ledger_server.domain.commands import CreateLedger, UpdateAccount
 from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
 from ledger_server.posting.category_rows import CategoryRows, custom_currencies, write_currencies
@@ -97,10 +97,10 @@ class Rows:
         if effect.monitor is not None or effect.edges:
             self._add_monitors(effect, request_id)
         if effect.ledger is not None:
-            if effect.ledger.id == self.ledger_id:
-                self._updated_ledger = effect.ledger
+            if isinstance(effect.command, CreateLedger):
+                self._ledgers.append((effect.ledger, effect.command.new_epoch))
             else:
-                self._ledgers.append((effect.ledger, effect.command.new_epoch))  # type: ignore[attr-defined]
+                self._updated_ledger = effect.ledger
         if effect.account is not None:
             self._add_account(effect, effect.account)
         if effect.entry is not None:
