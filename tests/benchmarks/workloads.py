@@ -201,7 +201,7 @@ class Workloads:
             request = self._request(next(stream), account_ids, ledger_id)
             request.request_id = new_request_id()
             command = transaction_command(request)
-            command.mark = fingerprint(command)
+            command.fingerprint = fingerprint(command)
             drafted = await draft(cast(Connection, reads), ledger_id, book, [command], {}, None, clock)
             await write_draft(cast(Connection, writes), drafted.rows)
             (answer,), book = drafted.answers, drafted.book

@@ -129,7 +129,7 @@ class Book:
     not_empty_account_id: str | None = None
     # Of entries of which something is reversed: by entry id. And of which transactions that is known.
     reversed: dict[str, Reversed] = field(default_factory=dict)
-    reversible: dict[str, bool] = field(default_factory=dict)
+    reversals_known: dict[str, bool] = field(default_factory=dict)
     # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
     grown: set[str] = field(default_factory=set)
     # What the last batch added to the log, for whoever follows it.
@@ -225,7 +225,7 @@ class Book:
         self.transactions = {transaction.id: transaction for transaction in pending}
         self.transaction_ids = {t.external_id: t.id for t in pending if t.external_id is not None}
         self.reversed = {}
-        self.reversible = {}
+        self.reversals_known = {}
         self.children = {}
         self.overlaps = {}
 
@@ -305,7 +305,7 @@ class Book:
         if transaction.external_id is not None and transaction.holds_external_id:
             self._put(self.transaction_ids, transaction.external_id, transaction.id)
         if replaced is None:
-            self._put(self.reversible, transaction.id, True)
+            self._put(self.reversals_known, transaction.id, True)
         self._put(self.transactions, transaction.id, transaction)
 
     def _apply_monitors(self, effect: Effect, watched: Mapping[str, Watched | None]) -> None:

@@ -42,8 +42,8 @@ class Command:
     ledger_id: str
     request_id: str = ""
     actor: str = "anonymous"
-    # Its fingerprint, made when it is submitted: by then another batch is being written, and there is time.
-    mark: bytes = field(default=b"", init=False)
+    # Made when it is submitted: by then another batch is being written, and there is time.
+    fingerprint: bytes = field(default=b"", init=False)
     # Whether whole transactions are answered. It changes nothing that is written, so a repeat may ask otherwise.
     full_results: bool = True
 

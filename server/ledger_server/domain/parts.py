@@ -243,7 +243,7 @@ def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transacti
 
 
 def _reversed(book: Book, transaction: Transaction, part: _Part) -> int:
-    if transaction.id not in book.reversible:
+    if transaction.id not in book.reversals_known:
         raise LookupError("what is reversed of the transaction was not loaded")
     taken = book.reversed.get(transaction.entry_set.entry_id(part.n))
     return taken.reversed if taken else 0

@@ -42,8 +42,9 @@ from ledger_server.storage.pool import Connection, Pool, roll_back, snapshot
 
 # How many commands are decided while the ones before are written.
 CHUNK_COMMANDS = 250
-# So many items of a long batch are decided until others of the event loop have a turn.
-BITE_COMMANDS = 100
+# So many items of an atomic batch, a chunk or a validation are decided until others of the event loop have a turn. A
+# lane's own batches have smaller bites, see drafts.py.
+BITE_ITEMS = 100
 
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
@@ -163,13 +164,12 @@ async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, kno
 
     Others have a turn only within a batch of many; the book is the caller's until it is through.
     """
-    mark = command.mark
     earlier = known.get(command.request_id)
     # A deleted ledger is not found, but its deletion may be repeated.
     if book.ledger.deleted_at is not None and not (earlier is not None and isinstance(command, DeleteLedger)):
         return ledger_not_found(book.ledger.id)
     if earlier is not None:
-        return repeat(earlier, mark, command)
+        return repeat(earlier, command)
     answer: Answer
     try:
         answer, outcome = await _decide(book, command, now, rows)
@@ -179,8 +179,8 @@ async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, kno
             return error
     # The sweep's commands carry no request_id: finding the transaction archived is repetition enough.
     if command.request_id:
-        rows.add_request((command.request_id, mark, *outcome))
-        known[command.request_id] = Known(mark, answer)
+        rows.add_request((command.request_id, command.fingerprint, *outcome))
+        known[command.request_id] = Known(command.fingerprint, answer)
     return answer
 
 
@@ -243,7 +243,7 @@ async def pause(index: int) -> None:
 
     Nobody else touches its book meanwhile: the worker that drafts or writes has it for itself.
     """
-    if index and index % BITE_COMMANDS == 0:
+    if index and index % BITE_ITEMS == 0:
         await asyncio.sleep(0)
 
 

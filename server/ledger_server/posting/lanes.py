@@ -85,7 +85,7 @@ class Lanes:
         Raises ShuttingDown or Overloaded before anything is queued. Cancelling takes the commands out of the
         queue; once they are being written they are written whatever happens to the caller.
         """
-        _mark(commands)
+        _take_fingerprints(commands)
         if not nests_categories(commands[0]):
             return await self._queue(commands)
         for _ in range(SUMMED_TIMES_MAX):
@@ -118,7 +118,7 @@ class Lanes:
 
     async def validate(self, commands: Sequence[Command]) -> list[Answer]:
         """What the commands would be answered now, beside the lane: no lock, nothing written, no promise."""
-        _mark(commands)
+        _take_fingerprints(commands)
         return await validate(self._pool, commands[0].ledger_id, commands)
 
     @asynccontextmanager
@@ -235,9 +235,9 @@ def _is_alone(command: Command) -> bool:
     return isinstance(command, DeleteLedger) or nests_categories(command)
 
 
-def _mark(commands: Sequence[Command]) -> None:
+def _take_fingerprints(commands: Sequence[Command]) -> None:
     for command in commands:
-        command.mark = fingerprint(command)
+        command.fingerprint = fingerprint(command)
 
 
 def _entry_count(command: Command) -> int:

@@ -289,7 +289,7 @@ async def _load_reversed(connection: Connection, book: Book, names: _Names) -> N
     for ref in names.reversing:
         transaction = book.find_transaction(ref)
         if transaction is not None:
-            book.reversible[transaction.id] = True
+            book.reversals_known[transaction.id] = True
             entries = transaction.entry_set
             wanted |= {entry.reverses_entry_id or entries.entry_id(n) for n, entry in enumerate(entries.entries)}
             wanted |= {entries.entry_id(n) for n in range(len(entries.entries))}

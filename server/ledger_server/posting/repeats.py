@@ -34,8 +34,8 @@ class Known(NamedTuple):
     answer: Answer
 
 
-def repeat(known: Known, mark: bytes, command: Command) -> Answer:
-    field = first_difference(known.fingerprint, mark, command)
+def repeat(known: Known, command: Command) -> Answer:
+    field = first_difference(known.fingerprint, command.fingerprint, command)
     if field is not None:
         return RequestIdReused(
             f"the request_id was used with another {field}",
@@ -46,8 +46,6 @@ def repeat(known: Known, mark: bytes, command: Command) -> Answer:
             return error_from_record(error.to_record())
         case list() as answers:
             return [answer._replace(replayed=True) for answer in answers]
-        case Acknowledgement() as answer:
-            return answer._replace(replayed=True)
         case answer:
             return answer._replace(replayed=True)
 

@@ -62,7 +62,7 @@ class Summing:
 
     async def prepare(self, command: NestingCommand) -> None:
         """Fills `summed` of a command that needs it, or brings it up to now. Raises DatabaseUnavailable."""
-        key = (command.ledger_id, command.request_id, command.mark)
+        key = (command.ledger_id, command.request_id, command.fingerprint)
         task = self._tasks.get(key)
         if task is None or (task.done() and command.summed is not None):
             task = self._tasks[key] = asyncio.create_task(self._sum(command), name="summing")

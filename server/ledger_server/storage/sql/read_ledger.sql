@@ -2,7 +2,7 @@
 -- For validate_only and for drafts: the same columns as lock_ledger.sql, but the time is that of the clock, whatever the
 -- ledger's newest event says, as who drafts goes by it for other ledgers too.
 -- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
-WITH locked AS (
+WITH found AS (
     SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, deleted_at,
         monitor_count
     FROM ledgers
@@ -20,4 +20,4 @@ SELECT
         WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text::text[]) AND status <> 3
     ) AS known_external_ids,
     EXISTS (SELECT FROM categories WHERE ledger_id = $1::uuid) AS has_categories
-FROM locked
+FROM found
