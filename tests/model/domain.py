@@ -111,7 +111,8 @@ class DomainClient(LedgerClient):
 
     def _batch(self, request: BatchWriteTransactionsRequest) -> BatchWriteTransactionsResponse:
         response = BatchWriteTransactionsResponse()
-        for command in batches.batch(request):
+        batch = batches.batch(request)
+        for command in batch if isinstance(batch, list) else [batch]:
             try:
                 effects = self._apply(command.commands if isinstance(command, Batch) else [command], request.atomic)
             except LedgerError as error:

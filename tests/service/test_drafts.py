@@ -45,7 +45,7 @@ from ledger_client.v1.transactions_pb2 import (
 )
 from ledger_server.api.batches import batch
 from ledger_server.domain.book import Book
-from ledger_server.domain.commands import Command
+from ledger_server.domain.commands import AtomicBatch, Command
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger as LedgerState
 from ledger_server.domain.model import Transaction as StoredTransaction
@@ -549,7 +549,10 @@ async def test_a_repeat_is_answered_in_full_behind_one_that_was_not(
             news.commands.add().create.CopyFrom(
                 CreateTransactionRequest(request_id=new_request_id(), entries=move(pair, 1))
             )
-        return [command for each in (request, news) for command in batch(each) if isinstance(command, Command)]
+        together, singly = batch(request), batch(news)
+        assert isinstance(together, AtomicBatch)
+        assert isinstance(singly, list)
+        return [together, *(command for command in singly if isinstance(command, Command))]
 
     await own_client.batch_write_transactions(
         own_ledger.id, [commands.create_transaction(move(pair, 5))], atomic=True, request_id="X"

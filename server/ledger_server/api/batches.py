@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ledger_client.v1 import accounts_pb2, transactions_pb2
@@ -25,12 +24,12 @@ def batch_create_accounts(request: accounts_pb2.BatchCreateAccountsRequest) -> B
     if not 1 <= len(request.accounts) <= BATCH_COMMANDS_MAX:
         problems.add("accounts", f"must be 1 to {BATCH_COMMANDS_MAX}")
     problems.raise_if_any()
-    items = [_batched(partial(create_account, item, ledger_id), item) for item in request.accounts]
+    items = [_item(create_account, item, ledger_id) for item in request.accounts]
     return BatchCreateAccounts(ledger_id=ledger_id, request_id=request.request_id, commands=_all_well_formed(items))
 
 
-def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[Command | LedgerError]:
-    """The batch's commands in order: one AtomicBatch, or one command an item, or why an item is malformed."""
+def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> AtomicBatch | list[Command | LedgerError]:
+    """An atomic batch, or else a command for each item, in order, or why the item is malformed."""
     problems = Problems()
     ledger_id = fields.ledger_id(problems, request.ledger_id)
     if request.atomic:
@@ -41,17 +40,18 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> Sequence[C
         problems.add("full_results", f"is possible for at most {FULL_RESULTS_MAX} commands")
     items = _items(problems, request.commands)
     problems.raise_if_any()
-    if not request.atomic:
-        return [_item(item, ledger_id, request.full_results) for item in items]
-    commands = _all_well_formed([_batched_item(transaction_command, item, ledger_id) for item in items])
-    return [
-        AtomicBatch(
+    commands = [_item(transaction_command, item, ledger_id, has_request_id=not request.atomic) for item in items]
+    if request.atomic:
+        return AtomicBatch(
             ledger_id=ledger_id,
             request_id=request.request_id,
-            commands=commands,
+            commands=_all_well_formed(commands),
             full_results=request.full_results,
         )
-    ]
+    for command in commands:
+        if not isinstance(command, LedgerError):
+            command.full_results = request.full_results
+    return commands
 
 
 def import_chunk(
@@ -65,7 +65,7 @@ def import_chunk(
     fields.request_id(problems, request.request_id)
     items = _items(problems, request.commands)
     problems.raise_if_any()
-    commands = _all_well_formed([_batched_item(well_formed, item, ledger_id) for item in items])
+    commands = _all_well_formed([_item(well_formed, item, ledger_id) for item in items])
     return ImportChunk(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
 
 
@@ -80,47 +80,24 @@ def _items(problems: Problems, commands: Sequence[transactions_pb2.TransactionCo
     return items
 
 
-def _item(item: Any, ledger_id: str, full_results: bool) -> Command | LedgerError:
-    """The command of an item that carries its own request_id, or why it is malformed."""
-    problems = Problems()
+def _item(
+    convert: Callable[[Any, str], Command], item: Any, ledger_id: str, *, has_request_id: bool = False
+) -> Command | LedgerError:
+    """The command of an item, or why it is malformed. Its request_id is its own, or the batch has one for all."""
     try:
-        _check_item(problems, item)
-        fields.request_id(problems, item.request_id)
-        problems.raise_if_any()
-        command = transaction_command(item, ledger_id)
-        command.full_results = full_results
-        return command
-    except LedgerError as error:
-        return error
-
-
-def _batched_item(convert: Callable[[Any, str], Command], item: Any, ledger_id: str) -> Command | LedgerError:
-    """The command of an item of a batch that has the request_id for all, or why it is malformed."""
-    try:
+        if item is None:
+            raise InvalidField.of([Violation("command", "is required")])
         problems = Problems()
-        _check_item(problems, item)
+        if getattr(item, "validate_only", False):
+            problems.add("validate_only", "must be unset in a batch, which has its own")
+        if has_request_id:
+            fields.request_id(problems, item.request_id)
+        elif item.request_id:
+            problems.add("request_id", "must be empty: the batch carries one for all")
         problems.raise_if_any()
+        return convert(item, ledger_id)
     except LedgerError as error:
         return error
-    return _batched(partial(convert, item, ledger_id), item)
-
-
-def _batched(convert: Callable[[], Command], item: Any) -> Command | LedgerError:
-    try:
-        if item.request_id:
-            problem = "must be empty: the batch carries one for all"
-            raise InvalidField.of([Violation("request_id", problem)])
-        return convert()
-    except LedgerError as error:
-        return error
-
-
-def _check_item(problems: Problems, item: Any) -> None:
-    if item is None:
-        problems.add("command", "is required")
-        problems.raise_if_any()
-    if item.validate_only:
-        problems.add("validate_only", "must be unset in a batch, which has its own")
 
 
 def _all_well_formed(items: Sequence[Command | LedgerError]) -> tuple[Command, ...]:

@@ -281,15 +281,15 @@ class LedgerService:
         return answers
 
     async def _write_batch(
-        self, items: Sequence[Command | LedgerError], context: Context, validate_only: bool
+        self, batch: AtomicBatch | list[Command | LedgerError], context: Context, validate_only: bool
     ) -> Sequence[Written | LedgerError]:
         """The answers to the commands in order, with the malformed ones' errors in their places."""
-        if isinstance(items[0], AtomicBatch):
-            return await self._write_atomic(items[0], context, validate_only)
-        well_formed = [item for item in items if not isinstance(item, LedgerError)]
+        if isinstance(batch, AtomicBatch):
+            return await self._write_atomic(batch, context, validate_only)
+        well_formed = [item for item in batch if not isinstance(item, LedgerError)]
         answered = iter(await self._submit(well_formed, context, validate_only) if well_formed else ())
         results: list[Written | LedgerError] = []
-        for item in items:
+        for item in batch:
             answer = item if isinstance(item, LedgerError) else next(answered)
             assert isinstance(answer, Written | LedgerError), answer
             results.append(answer)
