@@ -36,9 +36,7 @@ class App:
     """A running service."""
 
     port: int
-    dsn: str
     postgres: EmbeddedPostgres | None
-    migrations_applied: int
     # What is unsafe about the database and was asked for by name.
     risks: list[str]
 
@@ -85,7 +83,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 partial(asking, dsn),
             ) as port,
         ):
-            yield App(port, dsn, postgres, prepared.migrations_applied, prepared.risks)
+            yield App(port, postgres, prepared.risks)
 
 
 async def migrate_only(settings: Settings) -> int:

@@ -148,16 +148,7 @@ class DomainClient(LedgerClient):
         """Everything is as before afterwards."""
         kept, history = self.book, {key: list(versions) for key, versions in self._history.items()}
         self.book = copy(kept)
-        for name in (
-            "accounts",
-            "account_ids",
-            "currencies",
-            "transactions",
-            "transaction_ids",
-            "reversed",
-            "watched",
-            "monitored",
-        ):
+        for name in _MAPPINGS:
             setattr(self.book, name, dict(getattr(kept, name)))
         try:
             yield

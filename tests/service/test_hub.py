@@ -19,7 +19,8 @@ from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import ShuttingDown, SlowSubscriber
 from ledger_server.events import hub as hub_module
 from ledger_server.events import log as log_module
-from ledger_server.events.hub import Hub, Watch
+from ledger_server.events.hub import Hub
+from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
 

@@ -26,7 +26,8 @@ from ledger_client import (
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse
 from ledger_client.watch import BalanceStream
-from ledger_server.events.hub import Hub, Watch
+from ledger_server.events.hub import Hub
+from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
 

@@ -22,7 +22,6 @@ _ISO_EXPONENTS = {
 }
 ISO_4217 = {code: exponent for exponent, codes in _ISO_EXPONENTS.items() for code in codes.split()}
 
-_AMOUNT = re.compile(r"0|[1-9][0-9]{0,35}")
 _SIGNED_AMOUNT = re.compile(r"0|-?[1-9][0-9]{0,35}")
 
 

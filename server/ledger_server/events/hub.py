@@ -42,8 +42,6 @@ from ledger_server.events.tailer import Tailer
 from ledger_server.events.under import read_joining, read_watched_at
 from ledger_server.storage.pool import Pool, read_pool
 
-__all__ = ["Hub", "Watch"]
-
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.05

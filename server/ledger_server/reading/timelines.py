@@ -105,9 +105,8 @@ async def fold(connection: Connection, ledger_id: str, account_id: str, sizes: S
 class Folding:
     """Folds the accounts that it is asked to, one after another, on a connection of its own."""
 
-    def __init__(self, dsn: str, sizes: Sizes = SIZES) -> None:
+    def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._sizes = sizes
         self._waiting: dict[tuple[str, str], None] = {}
         self._asked = asyncio.Event()
 
@@ -147,7 +146,7 @@ class Folding:
                 ledger_id, account_id = account = next(iter(self._waiting))
                 self._waiting.pop(account)
                 try:
-                    while await fold(connection, ledger_id, account_id, self._sizes):
+                    while await fold(connection, ledger_id, account_id, SIZES):
                         pass
                 except BaseException:
                     # Behind the others, whom it must not keep from being folded.

