@@ -31,7 +31,8 @@ CREATE TABLE ledgers (
 CREATE INDEX ledgers_by_creation ON ledgers (created_at, ledger_id) WHERE deleted_at IS NULL;
 
 -- The nil ledger: the scope of CreateLedger's request ids and the log of ledgers created.
-INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest, epoch)
+INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time,
+    digest, epoch)
 VALUES ('00000000-0000-0000-0000-000000000000', 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
         sha256(''), gen_random_uuid());
 
@@ -183,8 +184,8 @@ CREATE TABLE account_lines (
     account_id      uuid        NOT NULL,
     -- Of the entry, and of what moved the lock_version; null at lock_version 0.
     transaction_id  uuid,
-    -- The version that the row is, or else the one that the entry shows, made by another row: by a command's first entry
-    -- on the account, or before, where a failed condition archived the entry.
+    -- The version that the row is, or else the one that the entry shows, made by another row: by a command's first
+    -- entry on the account, or before, where a failed condition archived the entry.
     lock_version    bigint,
     shown_version   bigint,
     -- Of the command, and its time.
@@ -223,8 +224,8 @@ CREATE TABLE account_lines (
     CONSTRAINT entry_reverses_an_entry FOREIGN KEY (ledger_id, reverses_entry_id)
         REFERENCES account_lines (ledger_id, line_id),
     CONSTRAINT line_is_or_shows_a_version CHECK ((lock_version IS NULL) <> (shown_version IS NULL)),
-    -- Each statement on a table reads the text of its CHECKs anew, whatever it writes: they were a fifth of PostgreSQL's
-    -- time for a lone transaction. So these have few terms, and constants that need no cast.
+    -- Each statement on a table reads the text of its CHECKs anew, whatever it writes: they were a fifth of
+    -- PostgreSQL's time for a lone transaction. So these have few terms, and constants that need no cast.
     CONSTRAINT version_whole_or_none CHECK (
         num_nulls(lock_version, posted_debits, posted_credits, pending_debits, pending_credits) = ANY ('{0,5}')
     ),
@@ -235,7 +236,8 @@ CREATE TABLE account_lines (
         ) >= '0'
     ),
     CONSTRAINT version_lock_version_not_negative CHECK (lock_version >= 0),
-    CONSTRAINT version_zero_is_of_no_transaction CHECK ((lock_version IS NOT DISTINCT FROM 0) = (transaction_id IS NULL)),
+    CONSTRAINT version_zero_is_of_no_transaction
+        CHECK ((lock_version IS NOT DISTINCT FROM 0) = (transaction_id IS NULL)),
     CONSTRAINT line_position_positive CHECK (position > 0),
     CONSTRAINT version_discards_whole_or_nothing CHECK (
         num_nulls(discarded_effective_at, discarded_debits, discarded_credits)
@@ -275,7 +277,8 @@ CREATE VIEW accounts_with_balances AS
 SELECT
     a.ledger_id, a.account_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
     a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits, a.deleted_at,
-    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position
+    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
+    v.position AS balance_position
 FROM accounts a
 CROSS JOIN LATERAL (
     SELECT lock_version, posted_debits, posted_credits, pending_debits, pending_credits, position
@@ -296,7 +299,8 @@ CREATE TABLE entry_reversals (
     CONSTRAINT reversal_never_exceeds_the_entry CHECK (reversed BETWEEN 0 AND amount)
 );
 
--- The log: one row per accepted command, and one for each monitor's edge behind it. Rows are only ever inserted, and pruned from the oldest.
+-- The log: one row per accepted command, and one for each monitor's edge behind it. Rows are only ever inserted, and
+-- pruned from the oldest.
 CREATE TABLE events (
     ledger_id uuid        NOT NULL,
     position  bigint      NOT NULL,

@@ -13,9 +13,9 @@ CREATE TABLE account_timelines (
     CONSTRAINT timeline_has_runs_if_folded CHECK ((folded_version > 0) = (cardinality(run_starts) > 0))
 );
 
--- The changes of a run by effective time, cut into blocks. A block holds the sums of all changes before it in its run, and
--- with each of its own changes the sums from the block's first to that one: so one place in one block tells what a run had
--- changed at any time.
+-- The changes of a run by effective time, cut into blocks. A block holds the sums of all changes before it in its run,
+-- and with each of its own changes the sums from the block's first to that one: so one place in one block tells what a
+-- run had changed at any time.
 CREATE TABLE account_timeline_blocks (
     ledger_id         uuid        NOT NULL,
     account_id        uuid        NOT NULL,

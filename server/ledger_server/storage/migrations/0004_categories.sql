@@ -1,6 +1,6 @@
 -- Categories: what is not money about them, their counters, and who is in them since when.
--- "Under" a category is what is in it, directly or through nested categories. Nesting is at most five levels deep, so it is
--- walked when it is asked for.
+-- "Under" a category is what is in it, directly or through nested categories. Nesting is at most five levels deep, so
+-- it is walked when it is asked for.
 
 CREATE TABLE categories (
     ledger_id         uuid        NOT NULL,
@@ -33,8 +33,8 @@ CREATE UNIQUE INDEX category_created_position_unique ON categories (ledger_id, c
 CREATE INDEX categories_by_currency ON categories (ledger_id, currency, created_position);
 CREATE INDEX categories_by_normal_balance ON categories (ledger_id, normal_balance, created_position);
 
--- The counters of a category after each command that moved an account under it, or changed which accounts those are, from
--- its creation on. Rows are only ever inserted: as of any position they are one row, the newest one not after it.
+-- The counters of a category after each command that moved an account under it, or changed which accounts those are,
+-- from its creation on. Rows are only ever inserted: as of any position they are one row, the newest one not after it.
 -- No foreign key: they are only written under the ledger's lock, for categories that were read there, and every posting
 -- writes several.
 CREATE TABLE category_versions (
@@ -61,7 +61,8 @@ CREATE TABLE category_accounts (
     CONSTRAINT category_accounts_pkey PRIMARY KEY (ledger_id, category_id, account_id, from_position),
     CONSTRAINT account_is_in_a_category FOREIGN KEY (ledger_id, category_id)
         REFERENCES categories (ledger_id, category_id),
-    CONSTRAINT category_holds_an_account FOREIGN KEY (ledger_id, account_id) REFERENCES accounts (ledger_id, account_id),
+    CONSTRAINT category_holds_an_account FOREIGN KEY (ledger_id, account_id)
+        REFERENCES accounts (ledger_id, account_id),
     CONSTRAINT account_leaves_after_it_came CHECK (until_position > from_position)
 );
 
@@ -79,7 +80,8 @@ CREATE TABLE category_nestings (
     from_position      bigint NOT NULL,
     until_position     bigint,
     CONSTRAINT category_nestings_pkey PRIMARY KEY (ledger_id, category_id, member_category_id, from_position),
-    CONSTRAINT nesting_in_a_category FOREIGN KEY (ledger_id, category_id) REFERENCES categories (ledger_id, category_id),
+    CONSTRAINT nesting_in_a_category FOREIGN KEY (ledger_id, category_id)
+        REFERENCES categories (ledger_id, category_id),
     CONSTRAINT nesting_of_a_category FOREIGN KEY (ledger_id, member_category_id)
         REFERENCES categories (ledger_id, category_id),
     CONSTRAINT category_is_not_in_itself CHECK (category_id <> member_category_id),

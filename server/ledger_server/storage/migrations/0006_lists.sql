@@ -1,12 +1,14 @@
 -- What lists are read by. Each index costs every posting, so what is usual for a transaction, posted at once and never
--- changed, is in none that an order or an amount does not need; times of creation need none, as positions rise with them.
+-- changed, is in none that an order or an amount does not need; times of creation need none, as positions rise with
+-- them.
 
 -- In effective order, and by effective time.
 CREATE INDEX transactions_by_effect ON transactions (ledger_id, effective_at, created_position);
 -- By the amount of a transaction of a single currency.
 CREATE INDEX transactions_by_amount ON transactions (ledger_id, amount) WHERE amount IS NOT NULL;
 -- Pending transactions, which have the reason 0, and archived ones by reason.
-CREATE INDEX transactions_not_posted ON transactions (ledger_id, archived_reason, created_position) WHERE posted_at IS NULL;
+CREATE INDEX transactions_not_posted ON transactions (ledger_id, archived_reason, created_position)
+    WHERE posted_at IS NULL;
 -- By the time of the last change and of posting, where that is not the time of creation.
 CREATE INDEX transactions_by_update ON transactions (ledger_id, updated_at, created_position) WHERE version > 0;
 CREATE INDEX transactions_by_posting ON transactions (ledger_id, posted_at, created_position)
@@ -28,10 +30,10 @@ CREATE INDEX accounts_by_status ON accounts (ledger_id, status, created_position
 CREATE INDEX accounts_by_name ON accounts USING gin (name_grams) WITH (gin_pending_list_limit = 256);
 CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_position) WHERE updated_at > created_at;
 
--- The metadata of transactions and accounts as they stand, pair by pair, in created order; and what entries ever had, by
--- their transactions. What a list finds here it
--- looks up in the object itself, so a long value is represented by its first characters: a key of an index has limits.
--- A row is for all objects with the pair among 256 created positions, as what many have would else be most of the table.
+-- The metadata of transactions and accounts as they stand, pair by pair, in created order; and what entries ever had,
+-- by their transactions. What a list finds here it looks up in the object itself, so a long value is represented by its
+-- first characters: a key of an index has limits. A row is for all objects with the pair among 256 created positions, as
+-- what many have would else be most of the table.
 CREATE TABLE metadata_pairs (
     ledger_id        uuid             NOT NULL,
     -- 1 transactions, 2 accounts, 3 entries, of any version of the transaction.

@@ -7,8 +7,8 @@
 -- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
 -- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
 -- $14 metadata_variables jsonb, lower bounds and exclusive upper bounds, text: $15 and $16 of created_at,
--- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted boolean,
--- $23 category_ids text[], of which it is directly in one
+-- $17 and $18 of updated_at; $19 balances text[], $20 operators text[], $21 amounts text[]; $22 include_deleted
+-- boolean, $23 category_ids text[], of which it is directly in one
 SELECT
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
     a.metadata, a.created_position, a.created_at, a.updated_at, a.account_status, a.limits, a.deleted_at,

@@ -2,12 +2,13 @@
 -- wrote it. An entry is discarded by the first later version of its transaction that has another entry set.
 -- $1 ledger_id uuid, $2 entry_ids text[]; then filters, of which null passes all: $3 directions text[],
 -- $4 statuses text[], $5 discarded boolean, $6 and $7 bounds of effective_at text, $8 metadata jsonb,
--- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of lock_versions
--- bigint, $15 and $16 bounds of created_at text, $17 account_id uuid, $18 category_ids text[], which hold the
--- account directly, $19 and $20 bounds of the last change text. Upper bounds are exclusive.
+-- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[], $13 and $14 bounds of
+-- lock_versions bigint, $15 and $16 bounds of created_at text, $17 account_id uuid, $18 category_ids text[], which hold
+-- the account directly, $19 and $20 bounds of the last change text. Upper bounds are exclusive.
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.account_lock_version AS lock_version,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id,
+    e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM entries e

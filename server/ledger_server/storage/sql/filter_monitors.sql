@@ -1,8 +1,8 @@
 -- Those of some monitors that live and pass the filters, in created order, after one of them.
 -- They come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
 -- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
--- filters, of which null passes all: $5 monitor_ids text[], $6 account_id uuid, $7 category_id uuid, $8 triggered boolean,
--- $9 metadata jsonb, $10 metadata_path text, $11 metadata_variables jsonb
+-- filters, of which null passes all: $5 monitor_ids text[], $6 account_id uuid, $7 category_id uuid, $8 triggered
+-- boolean, $9 metadata jsonb, $10 metadata_path text, $11 metadata_variables jsonb
 SELECT
     m.ledger_id, m.monitor_id, m.account_id, m.category_id, m.created_position, m.created_at, m.updated_at, m.version,
     m.field, m.operator, m.value, m.resolve_value, m.description, m.metadata, m.triggered, m.since_position, m.since,

@@ -1,5 +1,6 @@
 -- Those of some transactions that pass the filters, in the order of the list, after a key and up to another.
--- The transactions come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
+-- The transactions come from whichever index finds them; everything asked for is looked at here, in the rows
+-- themselves.
 -- The order is by a number and the created position: by effective time in microseconds, by the lock_version at which
 -- they first moved the account asked for, or by created position. What a failed condition archived moved no account.
 -- Metadata conditions are a path of our own making, its keys and values are variables. The LIMITs within cut nothing
@@ -62,7 +63,8 @@ CROSS JOIN LATERAL (
                 SELECT account_id
                 FROM entries
                 WHERE ledger_id = $1::uuid
-                    AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+                    AND entry_id BETWEEN s.first_entry_id
+                        AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
                 LIMIT 1000
             ) AS e
             JOIN category_accounts m ON m.ledger_id = $1::uuid AND m.account_id = e.account_id

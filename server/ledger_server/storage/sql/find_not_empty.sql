@@ -1,5 +1,5 @@
--- An account of a ledger whose posted amount is not zero or on which something is pending, or that a pending transaction
--- of zeroes touches; no row if there is none. It reads all accounts, once in the life of a ledger.
+-- An account of a ledger whose posted amount is not zero or on which something is pending, or that a pending
+-- transaction of zeroes touches; no row if there is none. It reads all accounts, once in the life of a ledger.
 -- $1 ledger_id uuid
 (
     SELECT account_id

@@ -1,7 +1,7 @@
 -- New categories, each with its first version: zero counters.
--- $1 ledger_id uuid, then arrays, one element a category: $2 category_ids, $3 names, $4 descriptions, $5 normal_balances,
--- $6 currencies, $7 currency_exponents, $8 external_ids, $9 metadatas, $10 created_positions, $11 deleted_positions,
--- $12 deleted_ats, all text[]; $13 now timestamptz
+-- $1 ledger_id uuid, then arrays, one element a category: $2 category_ids, $3 names, $4 descriptions,
+-- $5 normal_balances, $6 currencies, $7 currency_exponents, $8 external_ids, $9 metadatas, $10 created_positions,
+-- $11 deleted_positions, $12 deleted_ats, all text[]; $13 now timestamptz
 WITH new_versions AS (
     INSERT INTO category_versions (
         ledger_id, category_id, position, posted_debits, posted_credits, pending_debits, pending_credits

@@ -1,6 +1,6 @@
 -- The ids of the accounts that were directly in a category at a position, a page after an id, each with the other
--- categories that it was directly in then. The LIMIT, which cuts off what nobody has, keeps the planner from hashing all
--- memberships that ever were: an account is in few.
+-- categories that it was directly in then. The LIMIT, which cuts off what nobody has, keeps the planner from hashing
+-- all memberships that ever were: an account is in few.
 -- $1 ledger_id uuid, $2 category_id uuid, $3 after_id uuid, $4 position bigint, $5 limit bigint
 SELECT m.account_id, others.category_ids
 FROM category_accounts m

@@ -1,7 +1,7 @@
--- The accounts that were directly in some categories at a position: a page after a category and an account. An account that
--- was in several comes with each of them, but is the first only with one.
--- What comes after the last page's end is a range of the key, category by category. Nothing is left out of a page, so none
--- takes long to fill.
+-- The accounts that were directly in some categories at a position: a page after a category and an account. An account
+-- that was in several comes with each of them, but is the first only with one.
+-- What comes after the last page's end is a range of the key, category by category. Nothing is left out of a page, so
+-- none takes long to fill.
 -- $1 ledger_id uuid, $2 category_ids text[], $3 position bigint, $4 after_category_id uuid, $5 after_account_id uuid,
 -- $6 row_count bigint
 WITH page AS (

@@ -1,4 +1,5 @@
--- The versions of a transaction after one of them and up to another, in order: those that were replaced, and the newest.
+-- The versions of a transaction after one of them and up to another, in order: those that were replaced, and the
+-- newest.
 -- One of the first two branches is not run.
 -- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 last_version bigint, $5 descending boolean,
 -- $6 row_count bigint, $7 and $8 bounds of the time of writing text, null passes all, the upper one exclusive

@@ -5,7 +5,8 @@
 SELECT
     a.account_id, a.ledger_id, a.name, a.description, a.normal_balance, a.currency, a.currency_exponent, a.external_id,
     a.metadata, a.created_position, a.created_at, a.updated_at, a.status AS account_status, a.limits, a.deleted_at,
-    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
+    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
+    v.position AS balance_position,
     asked.position AS asked_position
 FROM (
     SELECT account_id::uuid AS account_id, position::bigint AS position

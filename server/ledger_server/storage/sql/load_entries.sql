@@ -2,7 +2,8 @@
 -- A version's entries are one range of ids, which ends where the last three hexadecimal digits do. The planner takes
 -- such a range for a ninth of the table and would read the whole ledger instead; the LIMITs, which cut nothing off, say
 -- how few rows there are: at most 1,000 in a set, one account and one version to an entry.
--- $1 ledger_id uuid, $2 first_entry_ids text[], $3 as_edited boolean: also with metadata as it is now, if it was changed
+-- $1 ledger_id uuid, $2 first_entry_ids text[], $3 as_edited boolean: also with metadata as it is now, if it was
+-- changed
 SELECT
     s.first_entry_id, e.entry_id, e.transaction_version, e.status, e.direction, e.amount,
     e.metadata AS entry_metadata, edited.metadata AS edited_metadata,

@@ -3,15 +3,16 @@
 -- that the clock is read after the lock is held.
 -- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH locked AS (
-    SELECT name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, deleted_at,
-        monitor_count
+    SELECT
+        name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
+        deleted_at, monitor_count
     FROM ledgers
     WHERE ledger_id = $1::uuid
     FOR NO KEY UPDATE
 )
 SELECT
-    name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch, monitor_count,
-    deleted_at,
+    name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
+    monitor_count, deleted_at,
     greatest(clock_timestamp(), event_time) AS now,
     ARRAY(
         SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])

@@ -1,6 +1,7 @@
 -- A page of the log after a position, as it is stored, for those who verify it.
 -- Positions are dense, so a page is a range of the primary key; it is cut where its bytes exceed the limit, but not
--- before its first event. What they are added up over must end itself, or each page would read the whole rest of the log.
+-- before its first event. What they are added up over must end itself, or each page would read the whole rest of the
+-- log.
 -- $1 ledger_id uuid, $2 after_position bigint, $3 last_position bigint, $4 bytes_max bigint
 SELECT position, time, payload, digest
 FROM (

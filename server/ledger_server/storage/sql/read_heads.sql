@@ -2,6 +2,8 @@
 -- A deleted ledger's log has an end too, which its readers still get to see.
 -- The time is the statement's, which is before its snapshot, so it never says too much.
 -- $1 ledger_ids text[]
-SELECT ledger_id, position, epoch, greatest(statement_timestamp(), event_time) AS time, deleted_at IS NOT NULL AS is_deleted
+SELECT
+    ledger_id, position, epoch, greatest(statement_timestamp(), event_time) AS time,
+    deleted_at IS NOT NULL AS is_deleted
 FROM ledgers
 WHERE ledger_id = ANY ($1::text[]::uuid[])

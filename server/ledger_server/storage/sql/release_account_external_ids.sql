@@ -1,4 +1,5 @@
--- Sets aside external ids that are about to change hands, so that the order of rows in the next statement does not matter.
+-- Sets aside external ids that are about to change hands, so that the order of rows in the next statement does not
+-- matter.
 -- $1 ledger_id uuid, $2 account_ids text[]
 UPDATE accounts
 SET external_id = NULL

@@ -1,5 +1,5 @@
--- What a part of the accounts under a category add up to, as of a position: those after an id, each once however many ways
--- lead to it, and each by its last version not after the position.
+-- What a part of the accounts under a category add up to, as of a position: those after an id, each once however many
+-- ways lead to it, and each by its last version not after the position.
 -- The first so many of each nested category are enough to know the first so many of all.
 -- The arrays make the planner look for each by itself, instead of each among all, and expect a few.
 -- $1 ledger_id uuid, $2 category_id uuid, $3 position bigint, $4 after_account_id uuid, $5 row_count bigint

@@ -1,7 +1,8 @@
 -- What the versions of accounts, up to some lock_version each, changed at effective times before some others.
 -- Folded runs answer from one block each. They are taken up to the run boundary next to the lock_version asked for, and
--- the versions in between are added or, if the boundary is behind it, subtracted: nothing else is read. If these are very
--- many they are left out, and `left_first` and `left_last` say which: they are to be read in parts and taken `left_sign` times.
+-- the versions in between are added or, if the boundary is behind it, subtracted: nothing else is read. If these are
+-- very many they are left out, and `left_first` and `left_last` say which: they are to be read in parts and taken
+-- `left_sign` times.
 -- The first of the versions in between only gives the counters that the next one's are compared with.
 -- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times text[]: the driver
 -- would make infinity of the last microsecond that it knows, $5 the most versions in between, bigint
@@ -52,7 +53,8 @@ sums AS (
         ORDER BY from_effective_at DESC, number DESC
         LIMIT 1
     ) AS block
-    -- A binary search for the last change before the time: how many of the sorted times are not after it, a moment before.
+    -- A binary search for the last change before the time: how many of the sorted times are not after it, a moment
+    -- before.
     CROSS JOIN LATERAL (
         SELECT width_bucket(times.before - interval '1 microsecond', block.effective_ats) AS number
     ) AS last

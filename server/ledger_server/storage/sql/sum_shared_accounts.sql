@@ -1,8 +1,8 @@
 -- The counters, as of a position, of those of some accounts that were then directly in categories of two sets.
--- The arrays are made once, in subqueries, and not for each account. A version is found by walking back from the newest: the
--- position is one of minutes ago at most.
--- $1 ledger_id uuid, $2 account_ids text[], each once, $3 category_ids text[] of the one set, $4 category_ids text[] of the
--- other, $5 position bigint
+-- The arrays are made once, in subqueries, and not for each account. A version is found by walking back from the
+-- newest: the position is one of minutes ago at most.
+-- $1 ledger_id uuid, $2 account_ids text[], each once, $3 category_ids text[] of the one set, $4 category_ids text[] of
+-- the other, $5 position bigint
 SELECT
     coalesce(sum(v.posted_debits), 0) AS posted_debits, coalesce(sum(v.posted_credits), 0) AS posted_credits,
     coalesce(sum(v.pending_debits), 0) AS pending_debits, coalesce(sum(v.pending_credits), 0) AS pending_credits

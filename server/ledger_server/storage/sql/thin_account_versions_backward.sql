@@ -1,7 +1,8 @@
 -- Of an account's versions in a range, the last of each interval of time, newest first.
--- As thin_account_versions_forward.sql: the next one is the last that was written before the interval of the one before.
--- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC: hour,
--- day, month …, $6 row_count bigint, $7 before_version bigint or null, of whose interval none is wanted any more
+-- As thin_account_versions_forward.sql: the next one is the last that was written before the interval of the one
+-- before.
+-- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC:
+-- hour, day, month …, $6 row_count bigint, $7 before_version bigint or null, of whose interval none is wanted any more
 WITH RECURSIVE chosen AS (
     SELECT
         $4::bigint + 1 AS lock_version, 0::bigint AS number,

@@ -1,8 +1,8 @@
 -- Of an account's versions in a range, the last of each interval of time, oldest first.
 -- The last version of an interval is found by binary search among the dense lock_versions behind its first one, so what
 -- is thinned out is not read.
--- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC: hour,
--- day, month …, $6 row_count bigint
+-- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC:
+-- hour, day, month …, $6 row_count bigint
 WITH RECURSIVE chosen AS (
     SELECT $3::bigint - 1 AS lock_version, 0::bigint AS number
     UNION ALL

@@ -1,7 +1,7 @@
 -- What is wrong with versions of accounts up to a position: each is the one before and what the transaction of its
 -- position wrote and discarded on the account, from the same effective times on, and its event tells of it.
--- The LIMITs, which cut nothing off, keep the planner from hashing whole tables, and IS TRUE from going through all lines
--- of an account for each.
+-- The LIMITs, which cut nothing off, keep the planner from hashing whole tables, and IS TRUE from going through all
+-- lines of an account for each.
 -- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 lock_versions text[]
 WITH pruned AS (
     SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position

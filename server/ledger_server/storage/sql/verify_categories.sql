@@ -1,6 +1,6 @@
 -- What is wrong with categories: by their first version, by the events that created and deleted them, and by their
--- currency's exponent, which is ISO's or fixed by the ledger. Rows and events are written by one commit, so every snapshot
--- has both. For how an event tells of a category see verify_category_accounts.sql.
+-- currency's exponent, which is ISO's or fixed by the ledger. Rows and events are written by one commit, so every
+-- snapshot has both. For how an event tells of a category see verify_category_accounts.sql.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 iso_exponents jsonb
 WITH pruned AS (

@@ -1,8 +1,10 @@
--- Accounts in categories into which no event brought them, or out of which none took them. Rows and events are written by
--- one commit, so every snapshot has both, and rows of any position are judged. The deletion of a category touches none.
--- An event that is not a transaction's begins with 0, 0x20 and its kind; a text in it stands behind the number of its field
--- and its length: an account's id behind 'B$', a category's behind 'R$', that of the account which joined or left it right
--- behind it with 'Z$', and those of all categories that a new account comes under behind 'j$'. See events/encode.py.
+-- Accounts in categories into which no event brought them, or out of which none took them. Rows and events are written
+-- by one commit, so every snapshot has both, and rows of any position are judged. The deletion of a category touches
+-- none.
+-- An event that is not a transaction's begins with 0, 0x20 and its kind; a text in it stands behind the number of its
+-- field and its length: an account's id behind 'B$', a category's behind 'R$', that of the account which joined or left
+-- it right behind it with 'Z$', and those of all categories that a new account comes under behind 'j$'. See
+-- events/encode.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 account_ids text[],
 -- $5 from_positions text[]

@@ -1,6 +1,6 @@
 -- Categories in categories into which no event brought them, or out of which none took them. As of accounts; see
--- verify_category_accounts.sql. The id of the category that joined or left stands behind 'b$'. The event of a new category
--- does not say into which it was put, and the deletion of either ends it.
+-- verify_category_accounts.sql. The id of the category that joined or left stands behind 'b$'. The event of a new
+-- category does not say into which it was put, and the deletion of either ends it.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 member_category_ids text[],
 -- $5 from_positions text[]

@@ -1,5 +1,5 @@
--- Versions of categories that no event tells of: a balance at their position would be read from them. Both are written by
--- one commit, so every snapshot has both, and rows of any position are judged.
+-- Versions of categories that no event tells of: a balance at their position would be read from them. Both are written
+-- by one commit, so every snapshot has both, and rows of any position are judged.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 positions text[]
 WITH pruned AS (
@@ -26,7 +26,8 @@ CROSS JOIN LATERAL (
     VALUES
         (
             'position, from the creation of its category on',
-            CASE WHEN c.created_position <= k.position::bigint THEN k.position ELSE c.created_position || ' or later' END,
+            CASE WHEN c.created_position <= k.position::bigint THEN k.position
+                ELSE c.created_position || ' or later' END,
             k.position
         ),
         (

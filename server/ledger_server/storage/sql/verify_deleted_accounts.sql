@@ -1,6 +1,6 @@
--- Deleted accounts whose deletion no event tells of. It has the time of its event, but not the position. Times rise with
--- positions, so where the events of a time begin and end is found by halving, without an index on times. Of a time that so
--- many share as only a clock that was put back makes them, none is looked for, and none that may be pruned.
+-- Deleted accounts whose deletion no event tells of. It has the time of its event, but not the position. Times rise
+-- with positions, so where the events of a time begin and end is found by halving, without an index on times. Of a time
+-- that so many share as only a clock that was put back makes them, none is looked for, and none that may be pruned.
 -- For how an event tells of an account see verify_category_accounts.sql.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 account_ids text[]
 WITH log AS (

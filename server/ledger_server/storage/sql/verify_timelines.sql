@@ -1,5 +1,5 @@
--- What is wrong with what is folded of accounts, run by run: by the counters at its ends, by the order of its blocks, and,
--- where a run is not too long to be read at once, by each change of each version.
+-- What is wrong with what is folded of accounts, run by run: by the counters at its ends, by the order of its blocks,
+-- and, where a run is not too long to be read at once, by each change of each version.
 -- A timeline is made again and again beside writers, so it is held against the versions of the same snapshot.
 -- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 versions_max bigint, of a run that is read whole
 SELECT
@@ -75,7 +75,8 @@ LEFT JOIN LATERAL (
                 SELECT
                     lock_version, effective_at, posted_debits - lag(posted_debits) OVER versions AS posted_debits,
                     posted_credits - lag(posted_credits) OVER versions AS posted_credits,
-                    pending_debits - lag(pending_debits) OVER versions + coalesce(discarded_debits, 0) AS pending_debits,
+                    pending_debits - lag(pending_debits) OVER versions
+                        + coalesce(discarded_debits, 0) AS pending_debits,
                     pending_credits - lag(pending_credits) OVER versions + coalesce(discarded_credits, 0)
                         AS pending_credits
                 FROM account_versions
@@ -122,7 +123,8 @@ CROSS JOIN LATERAL (
     VALUES
         (
             'the versions that are folded',
-            CASE WHEN f.run_starts[1] = 1 AND v.posted_debits IS NOT NULL THEN '' ELSE 'from 1 to one that is there' END,
+            CASE WHEN f.run_starts[1] = 1 AND v.posted_debits IS NOT NULL THEN ''
+                ELSE 'from 1 to one that is there' END,
             ''
         ),
         (

@@ -1,6 +1,7 @@
 -- Created positions of objects with a metadata value, or one that begins like it, in created order.
--- One of the two branches is not run. A walk along one index, from any page as from the first: blocks come in order, what
--- is in a block in none, and all but the last block that is reached are read whole. So 256 more than wanted are enough.
+-- One of the two branches is not run. A walk along one index, from any page as from the first: blocks come in order,
+-- what is in a block in none, and all but the last block that is reached are read whole. So 256 more than wanted are
+-- enough.
 -- $1 ledger_id uuid, $2 after_position bigint, $3 descending boolean, $4 row_count bigint,
 -- $5 noun smallint, $6 key text, $7 value_head text
 (

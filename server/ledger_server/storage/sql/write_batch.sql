@@ -1,12 +1,14 @@
--- What most batches do, in one round trip: transactions and the versions they replace, account lines, how much of entries
--- is reversed, new accounts, category versions, monitors' states, metadata, events, outcomes, and the head of the log.
--- Each table is modified once; foreign keys are checked at the end. Changed transactions come before new ones, which may
--- take an external id that they give up. ON CONFLICT finds them by the primary key, whatever the planner believes, where
--- a join may hold each against each.
+-- What most batches do, in one round trip: transactions and the versions they replace, account lines, how much of
+-- entries is reversed, new accounts, category versions, monitors' states, metadata, events, outcomes, and the head of
+-- the log.
+-- Each table is modified once; foreign keys are checked at the end. Changed transactions come before new ones, which
+-- may take an external id that they give up. ON CONFLICT finds them by the primary key, whatever the planner believes,
+-- where a join may hold each against each.
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- They are unnested in the list of what is selected: in FROM each of them is stored before it is read, a seventh of the
 -- time of a long batch.
--- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
+-- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
+-- otherwise
 -- transactions:
 --   $5 transaction_ids, $6 statuses, $7 archived_reasons, $8 entry_counts, $9 first_entry_ids, $10 positions,
 --   $11 effective_ats, $12 descriptions, $13 external_ids, $14 metadatas, $15 expires_ats,
@@ -14,8 +16,8 @@
 --   $22 partially_posts_ids; a time that is null is now, unless it may be none; and $23 amounts
 -- account_lines:
 --   $24 line_ids, $25 account_ids, $26 transaction_ids, $27 lock_versions, $28 shown_versions, $29 posted_debits,
---   $30 posted_credits, $31 pending_debits, $32 pending_credits, $33 effective_ats, null: now, $34 positions, $35 statuses,
---   $36 directions, $37 amounts, $38 metadatas,
+--   $30 posted_credits, $31 pending_debits, $32 pending_credits, $33 effective_ats, null: now, $34 positions,
+--   $35 statuses, $36 directions, $37 amounts, $38 metadatas,
 --   $39 transaction_versions, $40 reverses_entry_ids, $41 discarded_effective_ats, $42 discarded_debits,
 --   $43 discarded_credits
 -- events:
@@ -24,8 +26,8 @@
 --   $47 request_ids, $48 fingerprints bytea[], $49 object_ids, $50 versions, $51 outcomes
 -- metadata_pairs, of which those of entries may be there, from another entry or version of the transaction:
 --   $52 nouns, $53 keys, $54 value_heads, $55 block_positions, $56 offsets, each row once
--- $57 position bigint and $58 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or the
--- session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
+-- $57 position bigint and $58 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or
+-- the session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
 -- transaction_versions, those that were replaced:
 --   $59 transaction_ids, $60 statuses, $61 archived_reasons, $62 entry_counts, $63 first_entry_ids, $64 positions,
 --   $65 effective_ats, $66 descriptions, $67 external_ids, $68 metadatas, $69 expires_ats,
@@ -49,8 +51,9 @@ WITH replaced AS (
     )
     SELECT
         $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
-        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
-        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
+        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz),
+        coalesce(r.updated_at, $2::timestamptz), coalesce(r.effective_at, $2::timestamptz),
+        CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
         r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
     FROM (
         SELECT
@@ -149,8 +152,9 @@ transactions_now AS (
     )
     SELECT
         $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
-        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz), coalesce(r.updated_at, $2::timestamptz),
-        coalesce(r.effective_at, $2::timestamptz), CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
+        r.position, r.created_position, coalesce(r.created_at, $2::timestamptz),
+        coalesce(r.updated_at, $2::timestamptz), coalesce(r.effective_at, $2::timestamptz),
+        CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
         r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id, r.amount
     FROM (
         SELECT

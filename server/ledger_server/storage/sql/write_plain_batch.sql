@@ -1,13 +1,14 @@
--- New transactions and nothing else, which is what most batches are: as write_batch would, in fewer parts and columns. A
--- part that finds nothing to write costs 15 us all the same, and a column that says nothing as much as any other.
--- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said otherwise
+-- New transactions and nothing else, which is what most batches are: as write_batch would, in fewer parts and columns.
+-- A part that finds nothing to write costs 15 us all the same, and a column that says nothing as much as any other.
+-- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
+-- otherwise
 -- transactions:
 --   $5 transaction_ids, $6 statuses, $7 archived_reasons, $8 entry_counts, $9 first_entry_ids, $10 positions,
 --   $11 effective_ats, null: now, $12 descriptions, $13 external_ids, $14 metadatas, $15 expires_ats, $16 amounts
 -- account_lines, all of them entries:
 --   $17 line_ids, $18 account_ids, $19 transaction_ids, $20 lock_versions, $21 shown_versions, $22 posted_debits,
---   $23 posted_credits, $24 pending_debits, $25 pending_credits, $26 effective_ats, null: now, $27 positions, $28 statuses,
---   $29 directions, $30 amounts, $31 metadatas
+--   $23 posted_credits, $24 pending_debits, $25 pending_credits, $26 effective_ats, null: now, $27 positions,
+--   $28 statuses, $29 directions, $30 amounts, $31 metadatas
 -- events:
 --   $32 positions, $33 payloads bytea[], $34 digests bytea[]
 -- requests:
@@ -24,7 +25,8 @@ WITH new_transactions AS (
     SELECT
         $1::uuid, r.transaction_id, 0, r.status, r.archived_reason, r.entry_count, r.first_entry_id, r.position,
         r.position, $2::timestamptz, $2::timestamptz, coalesce(r.effective_at, $2::timestamptz),
-        CASE WHEN r.status = 2 THEN $2::timestamptz END, r.description, r.external_id, r.metadata, r.expires_at, r.amount
+        CASE WHEN r.status = 2 THEN $2::timestamptz END, r.description, r.external_id, r.metadata, r.expires_at,
+        r.amount
     FROM (
         SELECT
             unnest($5::text::uuid[]) AS transaction_id,

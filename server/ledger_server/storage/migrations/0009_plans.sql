@@ -1,6 +1,6 @@
--- Each statement is planned as for a ledger that has all the rows. By ANALYZE's own count, where a hundred thousand ledgers
--- have next to nothing, one has a row or two, and any index that begins with it finds them as well as the right one; a
--- ledger that did have many was then read whole, for each foreign key too. ANALYZE takes this for its count.
+-- Each statement is planned as for a ledger that has all the rows. By ANALYZE's own count, where a hundred thousand
+-- ledgers have next to nothing, one has a row or two, and any index that begins with it finds them as well as the right
+-- one; a ledger that did have many was then read whole, for each foreign key too. ANALYZE takes this for its count.
 ALTER TABLE accounts ALTER COLUMN ledger_id SET (n_distinct = 1);
 ALTER TABLE account_limits ALTER COLUMN ledger_id SET (n_distinct = 1);
 ALTER TABLE currencies ALTER COLUMN ledger_id SET (n_distinct = 1);
