@@ -19,7 +19,7 @@ import pytest
 
 from ledger_client import Ledger, LedgerClient
 from ledger_server.app import running
-from ledger_server.log import configure_logging
+from ledger_server.logging_setup import configure_logging
 from ledger_server.settings import Settings
 from ledger_server.storage import roles
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres

@@ -13,7 +13,7 @@ from ledger_server.api.service import LedgerService
 from ledger_server.auditing import Auditor
 from ledger_server.events.hub import Hub
 from ledger_server.events.retention import Pruner, pruning
-from ledger_server.posting.abreast import Abreast
+from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.expiry import sweeping
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.request_retention import forgetting
@@ -61,8 +61,8 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         prepared = await _prepare(databases, settings)
         dsn = databases.service.dsn
         budget = RetryBudget()
-        abreast = Abreast(settings.lanes)
-        workers = [Worker(dsn, budget, abreast) for _ in range(settings.lanes)]
+        concurrency = ConcurrencyLimit(settings.lanes)
+        workers = [Worker(dsn, budget, concurrency) for _ in range(settings.lanes)]
         async with (
             noticing_restores(databases.migration.dsn),
             fresh_statistics(databases.migration.dsn),

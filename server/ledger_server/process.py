@@ -32,7 +32,7 @@ import asyncpg
 
 from ledger_server.api.listening import ListenError
 from ledger_server.app import App, begin_new_epoch, migrate_only, running
-from ledger_server.log import configure_logging, say
+from ledger_server.logging_setup import configure_logging, say
 from ledger_server.security.tls import CertificateError
 from ledger_server.settings import Settings, SettingsError
 from ledger_server.signals import StopSignals, status_of

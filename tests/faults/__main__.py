@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ledger_server.log import configure_logging
+from ledger_server.logging_setup import configure_logging
 from tests.faults import (  # noqa: F401  (their rows enter themselves)
     durability,
     isolation,

@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "api": {"domain", "posting", "reading", "events", "auditing"},
     "security": set(),
     "settings": set(),
-    "log": set(),
+    "logging_setup": set(),
     "signals": set(),
 }
 SEES_EVERYTHING = {"app", "process", "__main__"}

@@ -17,7 +17,7 @@ import structlog
 from ledger_server.domain.commands import ExpireTransaction
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.inputs import Ref
-from ledger_server.posting.abreast import Abreast
+from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.lanes import Lanes
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
@@ -31,7 +31,7 @@ BITE_TRANSACTIONS = 500
 # Of a ledger at a time, and of so many ledgers, or callers would wait behind all that is overdue. One that takes long
 # hands its turn on.
 LEDGER_BITE = 100
-ABREAST = 2
+LEDGERS_AT_A_TIME = 2
 # Once so many ledgers are under way no others are looked for; the last bite may have found more.
 LEDGERS_MAX = 64
 # A ledger that could not be written is left alone for so long: its lane is others', and so is the worker it would keep.
@@ -58,7 +58,7 @@ class _Sweep:
         self._pool = pool
         self._lanes = lanes
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._abreast = Abreast(ABREAST)
+        self._concurrency = ConcurrencyLimit(LEDGERS_AT_A_TIME)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -110,7 +110,7 @@ class _Sweep:
     async def _expire(self, ledger_id: str, commands: Sequence[ExpireTransaction]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
         try:
-            async with self._abreast.turn():
+            async with self._concurrency.turn():
                 answers = await self._lanes.submit(commands)
             refusals = [answer for answer in answers if isinstance(answer, LedgerError)]
             for refusal in refusals:

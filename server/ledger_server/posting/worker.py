@@ -28,9 +28,9 @@ import structlog
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
-from ledger_server.posting.abreast import Abreast
 from ledger_server.posting.batch import ALONE, Frame, write_batch
 from ledger_server.posting.clock import DatabaseClock
+from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.drafts import Draft, OutOfDate, can_be_drafted, draft, write_draft
 from ledger_server.posting.lane import Flight, Lane
 from ledger_server.posting.repeats import Answer, Known
@@ -86,9 +86,11 @@ class Result(NamedTuple):
 class Worker:
     """Writes batches, one at a time."""
 
-    def __init__(self, dsn: str, budget: RetryBudget | None = None, abreast: Abreast | None = None) -> None:
+    def __init__(
+        self, dsn: str, budget: RetryBudget | None = None, concurrency: ConcurrencyLimit | None = None
+    ) -> None:
         self._budget = budget or RetryBudget()
-        self._abreast = abreast or Abreast(1)
+        self._concurrency = concurrency or ConcurrencyLimit(1)
         self._clock = DatabaseClock()
         self._writes = _Link(lambda: connect_lane(dsn))
         self._reads = _Link(lambda: connect_beside_lane(dsn))
@@ -106,9 +108,9 @@ class Worker:
             lane.book = draft.book
             share(flight)
             if draft.rows:
-                async with self._abreast.turn(), asyncio.timeout(DRAFT_SECONDS):
+                async with self._concurrency.turn(), asyncio.timeout(DRAFT_SECONDS):
                     await write_draft(await self._writes.get(), draft.rows)
-                self._abreast.committed()
+                self._concurrency.committed()
             flight.landed.set_result(True)
         except Exception as error:
             lane.book = None
@@ -158,9 +160,9 @@ class Worker:
         conflicts = 0
         while True:
             try:
-                async with self._abreast.turn():
+                async with self._concurrency.turn():
                     result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
-                self._abreast.committed()
+                self._concurrency.committed()
                 lane.lost_at = None
                 self._budget.committed()
                 return result
@@ -222,7 +224,7 @@ class Worker:
     def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
         if isinstance(error, _CONFLICTS):
-            self._abreast.conflicted()
+            self._concurrency.conflicted()
             if not isinstance(error, _FULL):
                 return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)

@@ -1,22 +1,22 @@
-"""How many batches are written abreast: fewer after conflicts, more after commits, and nobody is held up for ever."""
+"""How many batches are written at a time: fewer after conflicts, more after commits, and nobody is held up for ever."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ledger_server.posting.abreast import COMMITS, TURN_SECONDS, Abreast
+from ledger_server.posting.concurrency import COMMITS, TURN_SECONDS, ConcurrencyLimit
 
 
 class Writer:
     """Somebody who writes until told to end."""
 
-    def __init__(self, abreast: Abreast) -> None:
+    def __init__(self, concurrency: ConcurrencyLimit) -> None:
         self.is_writing = asyncio.Event()
         self.ends = asyncio.Event()
-        self.task = asyncio.create_task(self._write(abreast))
+        self.task = asyncio.create_task(self._write(concurrency))
 
-    async def _write(self, abreast: Abreast) -> None:
-        async with abreast.turn():
+    async def _write(self, concurrency: ConcurrencyLimit) -> None:
+        async with concurrency.turn():
             self.is_writing.set()
             await self.ends.wait()
 
@@ -31,12 +31,12 @@ async def writing(writers: list[Writer]) -> list[int]:
     return [n for n, writer in enumerate(writers) if writer.is_writing.is_set() and not writer.task.done()]
 
 
-def alone() -> Abreast:
-    abreast = Abreast(4)
+def alone() -> ConcurrencyLimit:
+    concurrency = ConcurrencyLimit(4)
     for _ in range(3):
-        abreast.conflicted()
-    assert abreast.limit == 1
-    return abreast
+        concurrency.conflicted()
+    assert concurrency.limit == 1
+    return concurrency
 
 
 async def end(*writers: Writer) -> None:
@@ -46,32 +46,32 @@ async def end(*writers: Writer) -> None:
 
 
 async def test_as_many_as_there_are_write_until_they_conflict() -> None:
-    abreast = Abreast(3)
-    writers = [Writer(abreast) for _ in range(3)]
+    concurrency = ConcurrencyLimit(3)
+    writers = [Writer(concurrency) for _ in range(3)]
     assert await writing(writers) == [0, 1, 2]
     await end(*writers)
 
 
 async def test_each_conflict_halves_them_and_commits_raise_them_again() -> None:
-    abreast = Abreast(4)
-    seen = [abreast.limit]
+    concurrency = ConcurrencyLimit(4)
+    seen = [concurrency.limit]
     for _ in range(3):
-        abreast.conflicted()
-        seen.append(abreast.limit)
+        concurrency.conflicted()
+        seen.append(concurrency.limit)
     for _ in range(4):
         for _ in range(COMMITS + 1):
-            abreast.committed()
-        seen.append(abreast.limit)
+            concurrency.committed()
+        seen.append(concurrency.limit)
     assert seen == [4, 2, 1, 1, 2, 3, 4, 4]
 
 
 async def test_the_turn_goes_to_who_came_first_and_never_to_two() -> None:
-    abreast = alone()
-    writers = [Writer(abreast) for _ in range(3)]
+    concurrency = alone()
+    writers = [Writer(concurrency) for _ in range(3)]
     assert await writing(writers) == [0]
     writers[0].ends.set()
     # One who comes just as the turn is handed on does not take it as well.
-    late = Writer(abreast)
+    late = Writer(concurrency)
     assert await writing([*writers, late]) == [1]
     await end(writers[1])
     assert await writing([*writers, late]) == [2]
@@ -81,9 +81,9 @@ async def test_the_turn_goes_to_who_came_first_and_never_to_two() -> None:
 
 
 async def test_who_leaves_the_line_leaves_no_turn_behind() -> None:
-    abreast = alone()
-    async with abreast.turn():
-        writers = [Writer(abreast) for _ in range(3)]
+    concurrency = alone()
+    async with concurrency.turn():
+        writers = [Writer(concurrency) for _ in range(3)]
         assert await writing(writers) == []
         writers[0].task.cancel()
         await turns_of_loop()
@@ -94,8 +94,8 @@ async def test_who_leaves_the_line_leaves_no_turn_behind() -> None:
 
 
 async def test_one_who_takes_long_hands_his_turn_on_once() -> None:
-    abreast = alone()
-    writers = [Writer(abreast) for _ in range(3)]
+    concurrency = alone()
+    writers = [Writer(concurrency) for _ in range(3)]
     assert await writing(writers) == [0]
     async with asyncio.timeout(100 * TURN_SECONDS):
         await writers[1].is_writing.wait()

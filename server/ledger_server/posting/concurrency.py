@@ -1,8 +1,9 @@
-"""How many batches are written abreast: fewer where they get in each other's way.
+"""How many batches are written at a time: fewer where they get in each other's way.
 
 SERIALIZABLE tells no rows apart that are on one page of an index, and the youngest ledgers share pages. Where many of
 them are written at the same time, most batches made each other fail, and again when they were repeated, until the
-budget for that was spent. So each conflict halves how many are written at a time, and commits raise it again.
+budget for that was spent. So each conflict halves how many are written at a time, and commits raise it again: additive
+increase, multiplicative decrease.
 
 Not a guard, and nobody is held up for long: a batch that takes its time, or waits for another server, hands its turn
 on.
@@ -21,7 +22,7 @@ COMMITS = 100
 TURN_SECONDS = 0.1
 
 
-class Abreast:
+class ConcurrencyLimit:
     """A limit of what is written at a time, shared by the workers of a process."""
 
     def __init__(self, most: int) -> None:
