@@ -36,7 +36,7 @@ check: $(DEV) $(CODEGEN)/.installed ## format, lint, types, protos, stubs fresh,
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
 	$(CODEGEN)/bin/python protos/generate.py --check
-	$(BIN)/python -m pytest -q tests/unit $(wildcard tests/service/test_sql.py)
+	$(BIN)/python -m pytest -q tests/unit tests/service/test_sql.py
 
 format: $(DEV) ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix .
