@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from ledger_client import Account, LedgerClient, commands, credit, debit
-from ledger_server.posting import admission
+from ledger_client import Account, LedgerClient, Transaction, commands, credit, debit
+from ledger_server.posting import admission, expiry
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.service.raw import connected, held, lane_is_waiting
@@ -30,6 +30,11 @@ async def two_accounts(client: LedgerClient) -> tuple[Account, Account]:
     ledger = await client.create_ledger("Test")
     a, b = [await client.create_account(ledger.id, n, normal_balance="debit", currency="USD") for n in ("a", "b")]
     return a, b
+
+
+async def pending(client: LedgerClient, accounts: tuple[Account, Account], expires_at: dt.datetime) -> Transaction:
+    a, b = accounts
+    return await client.create_transaction(a.ledger_id, [debit(a, 1), credit(b, 1)], expires_at=expires_at)
 
 
 async def expire(client: LedgerClient, accounts: tuple[Account, Account], count: int, seconds: float) -> None:
@@ -99,6 +104,76 @@ async def test_much_that_is_overdue_in_one_ledger_leaves_others_their_turn(
     await expire(own_client, other, 1, seconds=0.1)
     await are_archived(own_server, other, 1, within_seconds=1.5)
     await are_archived(own_server, much, 10 * MANY, within_seconds=20)
+
+
+async def test_what_one_bite_leaves_in_a_ledger_does_not_wait_for_the_next_look(
+    own_server: Server, own_client: LedgerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 5 * expiry.LEDGER_BITE - 1
+    much = await two_accounts(own_client)
+    monkeypatch.setattr(expiry, "INTERVAL_SECONDS", 1.0)
+    await expire(own_client, much, count, seconds=1.0)
+    await are_archived(own_server, much, count, within_seconds=20)
+    async with connected(own_server.dsn) as owner:
+        took = await owner.fetchval(
+            "SELECT max(updated_at) - min(updated_at) FROM transactions WHERE ledger_id = $1", much[0].ledger_id
+        )
+    # Four intervals, each of half a second at least, would be two.
+    assert took < dt.timedelta(seconds=1.5)
+
+
+async def test_somebody_who_is_quicker_than_the_sweep_does_not_make_it_rest(
+    own_server: Server, own_client: LedgerClient
+) -> None:
+    accounts = await two_accounts(own_client)
+    async with connected(own_server.dsn) as owner:
+        soon = await owner.fetchval("SELECT clock_timestamp()") + dt.timedelta(seconds=0.5)
+        first = await pending(own_client, accounts, soon)
+        second = await pending(own_client, accounts, soon + dt.timedelta(seconds=0.3))
+        async with held(own_server.dsn, first.ledger_id):
+            archived = asyncio.create_task(own_client.archive_transaction(first.ledger_id, first.id))
+            # The sweep finds the first, and its command waits behind the caller's.
+            while await owner.fetchval("SELECT clock_timestamp() < $1", second.expires_at.ToDatetime(dt.UTC)):
+                await asyncio.sleep(0.005)
+        await archived
+        await are_archived(own_server, accounts, 2, within_seconds=20)
+        late = await owner.fetchval(
+            "SELECT updated_at - expires_at FROM transactions WHERE transaction_id = $1", second.id
+        )
+    assert late < dt.timedelta(seconds=1)
+
+
+async def test_ledgers_that_rest_leave_their_places_to_others(
+    own_server: Server, own_client: LedgerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "LEDGERS_MAX", 2)
+    monkeypatch.setattr(expiry, "REST_SECONDS", 60.0)
+    far = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    tampered = [await pending(own_client, await two_accounts(own_client), far) for _ in range(3)]
+    other = await two_accounts(own_client)
+    async with connected(own_server.dsn) as owner:
+        # The lane remembers them as they were, so that what the sweep finds is refused each time.
+        await owner.execute(
+            "UPDATE transactions SET expires_at = now() WHERE transaction_id = ANY ($1)", [each.id for each in tampered]
+        )
+    await expire(own_client, other, 1, seconds=1.0)
+    await are_archived(own_server, other, 1, within_seconds=3)
+
+
+async def test_the_first_place_that_becomes_free_is_taken_at_once(
+    own_server: Server, own_client: LedgerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = await two_accounts(own_client), await two_accounts(own_client)
+    monkeypatch.setattr(expiry, "LEDGERS_MAX", 1)
+    await expire(own_client, stuck, 1, seconds=0.5)
+    async with held(own_server.dsn, stuck[0].ledger_id), connected(own_server.dsn) as observer:
+        await lane_is_waiting(observer)
+        monkeypatch.setattr(expiry, "INTERVAL_SECONDS", 60.0)
+        expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.5)
+        await pending(own_client, other, expires_at)
+        while await observer.fetchval("SELECT clock_timestamp() < $1", expires_at):
+            await asyncio.sleep(0.005)
+    await are_archived(own_server, other, 1, within_seconds=3)
 
 
 async def test_a_server_ends_at_once_while_the_sweep_waits_for_a_ledger(database: str) -> None:

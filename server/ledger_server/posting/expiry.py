@@ -1,7 +1,8 @@
 """The sweep: archives pending transactions whose expires_at has passed, by commands of their lanes like any other.
 
 Each ledger is swept by a task of its own, so that one which is busy, stuck or full holds up no other. While it is under
-way nothing more is looked for in it: however much is overdue there, it hides nothing of the others.
+way, or rests because it could not be written, nothing more is looked for in it: however much is overdue there, it hides
+nothing of the others.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import structlog
@@ -35,6 +36,7 @@ LEDGERS_AT_A_TIME = 2
 # Once so many ledgers are under way no others are looked for; the last bite may have found more.
 LEDGERS_MAX = 64
 # A ledger that could not be written is left alone for so long: its lane is others', and so is the worker it would keep.
+# So is one where what was refused is found and refused again.
 REST_SECONDS = 2.0
 
 
@@ -58,15 +60,19 @@ class _Sweep:
         self._pool = pool
         self._lanes = lanes
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._resting: set[str] = set()
+        # The transactions that were refused lately.
+        self._refused: set[str] = set()
         self._concurrency = ConcurrencyLimit(LEDGERS_AT_A_TIME)
+        self._look_now = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
         interval_seconds = INTERVAL_SECONDS
         while True:
-            is_more = False
+            self._look_now.clear()
             try:
-                is_more = await self._begin()
+                await self._begin()
                 interval_seconds = INTERVAL_SECONDS
             except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
                 log.info("sweep_failed", error=type(error).__name__)
@@ -74,12 +80,8 @@ class _Sweep:
             except Exception:
                 log.exception("sweep_failed")
                 interval_seconds = INTERVAL_SECONDS_MAX
-            pause_seconds = interval_seconds * random.uniform(0.5, 1.0)
-            if is_more and self._under_way:
-                tasks = self._under_way.values()
-                await asyncio.wait(tasks, timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                await asyncio.sleep(pause_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), interval_seconds * random.uniform(0.5, 1.0))
 
     async def end(self) -> None:
         """Takes out of the lanes what is not being written yet."""
@@ -88,27 +90,29 @@ class _Sweep:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self) -> bool:
-        """Begins with the ledgers that have something to expire; whether they may have more than was found."""
-        is_more = False
-        while len(self._under_way) < LEDGERS_MAX:
-            rows = await self._pool.fetch(sql.find_expired, BITE_TRANSACTIONS, list(self._under_way))
-            by_ledger: dict[str, list[ExpireTransaction]] = {}
+    async def _begin(self) -> None:
+        """Begins with all ledgers that have something to expire."""
+        is_more = True
+        while is_more:
+            while len(self._under_way) >= LEDGERS_MAX:
+                await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
+            rows = await self._pool.fetch(sql.find_expired, BITE_TRANSACTIONS, [*self._under_way, *self._resting])
+            is_more = len(rows) == BITE_TRANSACTIONS
+            by_ledger: dict[str, list[str]] = {}
             for row in rows:
-                transaction = Ref(row["transaction_id"], None)
-                command = ExpireTransaction(ledger_id=row["ledger_id"], actor="ledger", transaction=transaction)
-                by_ledger.setdefault(command.ledger_id, []).append(command)
-            for ledger_id, commands in by_ledger.items():
-                self._under_way[ledger_id] = asyncio.create_task(
-                    self._expire(ledger_id, commands[:LEDGER_BITE]), name="expiry"
-                )
-            if len(rows) < BITE_TRANSACTIONS:
-                return is_more
-            is_more = True
-        return is_more
+                by_ledger.setdefault(row["ledger_id"], []).append(row["transaction_id"])
+            for ledger_id, transaction_ids in by_ledger.items():
+                expiring = self._expire(ledger_id, transaction_ids[:LEDGER_BITE])
+                task = self._under_way[ledger_id] = asyncio.create_task(expiring, name="expiry")
+                if is_more or len(transaction_ids) > LEDGER_BITE:
+                    task.add_done_callback(lambda _: self._look_now.set())
 
-    async def _expire(self, ledger_id: str, commands: Sequence[ExpireTransaction]) -> None:
+    async def _expire(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
+        commands = [
+            ExpireTransaction(ledger_id=ledger_id, actor="ledger", transaction=Ref(transaction_id, None))
+            for transaction_id in transaction_ids
+        ]
         try:
             async with self._concurrency.turn():
                 answers = await self._lanes.submit(commands)
@@ -118,17 +122,26 @@ class _Sweep:
                 if not refusal.stored:
                     raise refusal
             if len(refusals) == len(commands):
-                await _rest()
+                self._refuse(ledger_id, transaction_ids)
         except LedgerError as error:
             log.info("sweep_failed", ledger_id=ledger_id, error=type(error).__name__)
-            await _rest()
+            self._rest(ledger_id)
         except Exception:
             # A bug; but it is not that of other ledgers.
             log.exception("sweep_failed", ledger_id=ledger_id)
-            await _rest()
+            self._rest(ledger_id)
         finally:
             del self._under_way[ledger_id]
 
+    def _refuse(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
+        """What somebody else was quicker with is not found again; if it is, the ledger rests."""
+        if self._refused.issuperset(transaction_ids):
+            self._rest(ledger_id)
+        else:
+            self._refused.update(transaction_ids)
+            asyncio.get_running_loop().call_later(REST_SECONDS, self._refused.difference_update, transaction_ids)
 
-async def _rest() -> None:
-    await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 1.0))
+    def _rest(self, ledger_id: str) -> None:
+        self._resting.add(ledger_id)
+        rest_seconds = REST_SECONDS * random.uniform(0.5, 1.0)
+        asyncio.get_running_loop().call_later(rest_seconds, self._resting.discard, ledger_id)
