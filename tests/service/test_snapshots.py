@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,11 +13,19 @@ from ledger_client import Account, Category, EventKind, Ledger, LedgerClient, co
 from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import WatchBalancesRequest, WatchBalancesResponse
-from tests.conftest import Server
-from tests.service.raw import PATIENCE_SECONDS, channel_to
+from ledger_server.events.hub import Hub
+from ledger_server.events.subscription import Watch
+from ledger_server.storage.pool import read_pool
+from tests.conftest import Server, new_server
+from tests.service.raw import PATIENCE_SECONDS, channel_to, connected
 
 # More than fit into one part of a snapshot.
 MANY = 1_200
+# So many categories with the same so many accounts.
+SHARED = 50
+COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+ROWS = "SELECT sum(idx_tup_read)::int FROM pg_stat_user_indexes WHERE relname = 'category_accounts'"
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 class Sent(NamedTuple):
@@ -56,6 +65,34 @@ async def snapshot(server: Server, ledger: Ledger, **watched: Any) -> Sent:
             call.cancel()
 
 
+@asynccontextmanager
+async def parts_of(dsn: str, watch: Watch) -> AsyncIterator[AsyncIterator[WatchBalancesResponse]]:
+    """A stream's messages, of a hub of its own."""
+    async with (
+        read_pool(dsn, size_max=2) as pool,
+        Hub(dsn, pool, with_doorbell=False).running() as hub,
+        aclosing(hub.watch(watch)) as stream,
+        asyncio.timeout(30),
+    ):
+        yield (WatchBalancesResponse.FromString(message) async for message in stream)
+
+
+async def cost(dsn: str, ledger: Ledger, category: Category, counter: str) -> int:
+    """What PostgreSQL counts for a snapshot of a category, while nobody else uses the database."""
+
+    async def count() -> int:
+        # A connection tells what it counted when it ends.
+        async with connected(dsn) as owner, asyncio.timeout(20):
+            while await owner.fetchval(OTHERS):
+                await asyncio.sleep(0.02)
+            return int(await owner.fetchval(counter))
+
+    before = await count()
+    async with parts_of(dsn, Watch(ledger.id, category_ids=frozenset([category.id]), snapshot=True)) as parts:
+        await sent(parts)
+    return await count() - before
+
+
 async def account(client: LedgerClient, ledger: Ledger, *categories: Category) -> Account:
     return await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD", categories=categories)
 
@@ -83,16 +120,18 @@ async def test_an_account_that_is_watched_for_several_reasons_is_in_the_snapshot
     expected: list[str],
 ) -> None:
     top = await category(client, ledger)
+    gone = await category(client, ledger, top)
     one, two = await category(client, ledger, top), await category(client, ledger, top)
     categories = {"top": top, "one": one, "two": two}
     accounts = {
         "shared": await account(client, ledger, one, two),
-        "in one": await account(client, ledger, one),
+        "in one": await account(client, ledger, gone, one),
         "moved": await account(client, ledger, one, two),
         "alone": await account(client, ledger),
     }
-    # It is not left out because of a category that it was in before.
+    # They are not left out because of a category that they were in before.
     await client.remove_category_member(ledger.id, one, account=accounts["moved"])
+    await client.delete_category(ledger.id, gone)
     sent = await snapshot(
         server,
         ledger,
@@ -163,3 +202,43 @@ async def test_very_many_categories_of_a_ledger_come_in_parts_and_once(
     created = await asyncio.gather(*(category(client, ledger) for _ in range(MANY)))
     sent = await snapshot(server, ledger)
     assert sent.category_ids == sorted(each.id for each in created)
+
+
+async def test_a_snapshot_of_very_many_small_categories_takes_few_statements(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        top = await category(client, ledger)
+        await asyncio.gather(*(category(client, ledger, top) for _ in range(MANY)))
+    assert await cost(database, ledger, top, COMMITS) < MANY / 10
+
+
+async def test_a_snapshot_of_accounts_that_are_in_many_categories_does_not_read_them_all_for_each(
+    database: str,
+) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        top = await category(client, ledger)
+        within = [(await category(client, ledger, top)).id for _ in range(SHARED)]
+        shared = commands.create_account("a", normal_balance="credit", currency="USD", categories=within)
+        await client.batch_create_accounts(ledger.id, [shared] * SHARED)
+    assert await cost(database, ledger, top, ROWS) < 4 * SHARED**2
+
+
+async def test_a_reader_hears_of_a_snapshot_that_takes_long(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        watched = await category(client, ledger)
+        member = await account(client, ledger, watched)
+    watch = Watch(ledger.id, category_ids=frozenset([watched.id]), snapshot=True, heartbeat_seconds=0.1)
+    async with connected(database) as owner:
+        held = owner.transaction()
+        await held.start()
+        await owner.execute("LOCK TABLE category_accounts")
+        async with parts_of(database, watch) as parts:
+            assert [each.category_id for each in (await anext(parts)).snapshot.categories] == [watched.id]
+            for _ in range(3):
+                silence = (await anext(parts)).snapshot
+                assert silence.position == member.position
+                assert not silence.accounts
+            await held.rollback()
+            assert (await sent(parts)).account_ids == [member.id]

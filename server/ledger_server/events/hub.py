@@ -5,7 +5,7 @@ What a stream goes through, in order:
 | step      | what                                                             | where           |
 |-----------|------------------------------------------------------------------|-----------------|
 | start     | ledger, accounts, epoch and position checked at one moment       | log.read_start  |
-| opening   | the snapshot's parts and its end, or a heartbeat                 | snapshot.py     |
+| opening   | the snapshot's parts and its end, or a heartbeat                 | under.py        |
 | catch-up  | pages of the log, until near its end                             | log.read_page   |
 | live      | what the tailer hands out; back to catch-up if read too slowly   | tailer.py       |
 | look-ups  | of both what events do not say: metadata, categories, who joins  | lookups.py      |
@@ -39,7 +39,7 @@ from ledger_server.events.log import (
 from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.subscription import Subscription, Watch
 from ledger_server.events.tailer import Tailer
-from ledger_server.events.under import read_joining, read_watched_at
+from ledger_server.events.under import Part, read_joining, read_watched_at
 from ledger_server.storage.pool import Pool, read_pool
 
 log = structlog.get_logger()
@@ -212,16 +212,33 @@ class Hub:
             self._tasks.pop(tailer).cancel()
 
     async def _snapshot(self, watch: Watch, subscription: Subscription, head: Head) -> AsyncGenerator[bytes, None]:
-        parts = aiter(read_watched_at(self._pool, watch, head.position))
-        while True:
-            if subscription.error is not None:
-                raise subscription.error
-            async with self._reading():
-                part = await anext(parts, None)
-            if part is None:
-                break
-            yield messages.snapshot_part(head.position, head.epoch, part.accounts, part.categories)
+        read = read_watched_at(self._pool, watch, head.position)
+        async with aclosing(self._parts(watch, read)) as parts:
+            async for part in parts:
+                if subscription.error is not None:
+                    raise subscription.error
+                yield messages.snapshot_part(head.position, head.epoch, part.accounts, part.categories)
         yield messages.snapshot_complete(head.position, head.epoch)
+
+    async def _parts(self, watch: Watch, read: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:
+        """Parts of a snapshot, each read in a turn of its own; an empty one where a heartbeat is due meanwhile."""
+
+        async def read_next() -> Part | None:
+            async with self._reading():
+                return await anext(read, None)
+
+        while True:
+            reading = asyncio.create_task(read_next(), name="snapshot-part")
+            try:
+                while not (await asyncio.wait([reading], timeout=watch.heartbeat_seconds))[0]:
+                    yield Part()
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            part = reading.result()
+            if part is None:
+                return
+            yield part
 
     async def _packed(
         self, watch: Watch, tailer: Tailer, deliveries: list[messages.Delivery]
@@ -234,26 +251,24 @@ class Hub:
                 for packed in pack(due):
                     yield packed
                 due = []
-                async for message in self._joining(watch, delivery.joining, tailer.epoch):
-                    yield delivery.position - 1, message
+                async with aclosing(self._joining(watch, delivery.joining, tailer.epoch)) as joining:
+                    async for message in joining:
+                        yield delivery.position - 1, message
             if delivery.event:
                 due.append(delivery)
         for packed in pack(due):
             yield packed
 
-    async def _joining(self, watch: Watch, joining: messages.Joining, epoch: str) -> AsyncIterator[bytes]:
+    async def _joining(self, watch: Watch, joining: messages.Joining, epoch: str) -> AsyncGenerator[bytes, None]:
         """A snapshot of the accounts that join by an event.
 
         It is of the position before, so that whoever resumes from it gets the joining again.
         """
         position = joining.position - 1
-        parts = aiter(read_joining(self._pool, watch.ledger_id, joining))
-        while True:
-            async with self._reading():
-                part = await anext(parts, None)
-            if part is None:
-                break
-            yield messages.snapshot_part(position, epoch, part)
+        read = read_joining(self._pool, watch.ledger_id, joining)
+        async with aclosing(self._parts(watch, read)) as parts:
+            async for part in parts:
+                yield messages.snapshot_part(position, epoch, part.accounts)
         yield messages.snapshot_complete(position, epoch)
 
     async def _catch_up(self, tailer: Tailer, subscription: Subscription) -> list[messages.Delivery]:

@@ -58,35 +58,26 @@ async def _read_under_at(
 ) -> AsyncIterator[list[AccountVersion]]:
     """The balances of the accounts under these categories at a position, but for some, each once, in parts.
 
-    An account comes with the first category that it is directly in. A part of which nothing is left is empty: a reader
-    who hears nothing for long takes the connection for lost.
+    An account comes with the first category that it is directly in. A part of which nothing is left is empty: between
+    parts others have their turn.
     """
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.list_categories_under_at, ledger_id, list(category_ids), position)
     under = [row["category_id"] for row in rows]
-    done: set[str] = set()
-    for category_id in under:
-        last_id: str | None = NIL_ID
-        while last_id is not None:
-            async with answering(pool) as connection:
-                page = await connection.fetch(
-                    sql.list_account_ids_in_at, ledger_id, category_id, last_id, position, PART_MAX
-                )
-            ids = [
-                row["account_id"]
-                for row in page
-                if done.isdisjoint(row["category_ids"] or ()) and row["account_id"] not in but
-            ]
-            if page:
-                yield await load_part_at(pool, ledger_id, ids, position) if ids else []
-            last_id = page[-1]["account_id"] if len(page) == PART_MAX else None
-        done.add(category_id)
+    after: tuple[str, str] | None = (NIL_ID, NIL_ID)
+    while after is not None:
+        async with answering(pool) as connection:
+            page = await connection.fetch(sql.list_members_at, ledger_id, under, position, *after, PART_MAX)
+        ids = [row["account_id"] for row in page if row["is_first"] and row["account_id"] not in but]
+        if page:
+            yield await load_part_at(pool, ledger_id, ids, position) if ids else []
+        after = (page[-1]["category_id"], page[-1]["account_id"]) if len(page) == PART_MAX else None
 
 
-async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIterator[list[AccountVersion]]:
+async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIterator[Part]:
     """The accounts that join, with their balances just before, which joining does not move, in parts."""
     if joining.account is not None:
-        yield [joining.account]
+        yield Part([joining.account])
         return
-    async for part in _read_under_at(pool, ledger_id, [joining.category_id], joining.position):
-        yield part
+    async for accounts in _read_under_at(pool, ledger_id, [joining.category_id], joining.position):
+        yield Part(accounts)
