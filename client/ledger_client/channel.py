@@ -162,9 +162,11 @@ class Connection:
     ) -> _Response:
         if timeout is None:
             timeout = self.timeout
-        call = method(request, timeout=timeout, metadata=self.call_metadata)
         try:
+            call = method(request, timeout=timeout, metadata=self.call_metadata)
             response = await call
+        except grpc.aio.UsageError as closed:  # the channel is
+            raise Cancelled("the client was closed") from closed
         except grpc.aio.AioRpcError as rpc_error:
             raise error_from_rpc(rpc_error) from rpc_error
         except asyncio.CancelledError as cancelled:

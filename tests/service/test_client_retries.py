@@ -160,6 +160,14 @@ async def test_closing_the_client_ends_its_calls_without_cancelling_their_tasks(
     assert not call.cancelled()
 
 
+async def test_a_client_that_is_closed_makes_no_calls() -> None:
+    ledger = LedgerClient("127.0.0.1:1")
+    await ledger.close()
+    calls = [ledger.get_ledger("l-1"), *(ledger.create_transaction("l-1", [debit("a", 1)]) for _ in range(3))]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Cancelled] * len(calls)
+
+
 async def test_a_cancelled_task_is_cancelled() -> None:
     server, address = await start(Script())
     await server.stop(0)
