@@ -324,8 +324,8 @@ class WatchBalancesRequest(_message.Message):
     """The epoch of after_position; a stale one is FAILED_PRECONDITION (EPOCH_CHANGED). Empty: not checked."""
     snapshot: _builtins.bool
     """First send the balances of all that is watched, all at one position, each account and category once, then the changes
-    after it; of a whole ledger also those of all its categories but the deleted ones. INVALID_ARGUMENT together with
-    after_position.
+    after it; of a whole ledger also those of all its categories but the deleted ones. Deleted accounts, whose balances are
+    final and their amounts zero, are among the accounts. INVALID_ARGUMENT together with after_position.
     """
     conflate: _builtins.bool
     """Fold the changes of events that wait for a reader who falls behind, account by account; what the reader keeps up
@@ -452,7 +452,9 @@ Global___AccountBalances: _TypeAlias = AccountBalances  # noqa: Y015
 
 @_typing.final
 class BalancesSnapshot(_message.Message):
-    """A part of the snapshot; there may be many, all at one position, and empty ones among them."""
+    """A part of the snapshot; there may be many, all at one position, and empty ones among them: at the latest when a heartbeat
+    would be due.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
