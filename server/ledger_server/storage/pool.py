@@ -167,18 +167,30 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
     """
     try:
         async with pool.acquire() as connection:
+            transaction = connection.transaction()
             try:
-                await connection.execute("BEGIN")
+                await transaction.start()
                 yield connection  # type: ignore[misc]
-                await connection.execute("COMMIT")
+                await transaction.commit()
             except BaseException:
-                await roll_back(connection)
+                await _give_up(connection, transaction)
                 raise
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable("the database is unavailable; read again", retry_seconds=1.0) from error
 
 
-async def roll_back(connection: AnyConnection) -> None:
+async def _give_up(connection: AnyConnection, transaction: asyncpg.transaction.Transaction) -> None:
+    """Rolls back. After a statement that nobody waited for, asyncpg first waits until PostgreSQL has stopped it; for so
+    long a connection whose packets are swallowed would keep its place in the pool.
+    """
+    try:
+        async with asyncio.timeout(ROLL_BACK_SECONDS):
+            await transaction.rollback()
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS):
+        connection.terminate()
+
+
+async def roll_back(connection: Connection) -> None:
     """Best effort: a connection that cannot even roll back is broken, and its owner will see that.
 
     After a statement that was not answered in time, asyncpg would wait until PostgreSQL confirms that it stopped
@@ -188,7 +200,7 @@ async def roll_back(connection: AnyConnection) -> None:
         if not connection.is_closed():
             async with asyncio.timeout(ROLL_BACK_SECONDS):
                 await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, *CONNECTION_ERRORS):
+    except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use any more
         connection.terminate()
 
 
