@@ -3,6 +3,7 @@
 -- themselves.
 -- The order is by a number and the created position: by effective time in microseconds, by the lock_version at which
 -- they first moved the account asked for, or by created position. What a failed condition archived moved no account.
+-- That is in the first version that has an entry on it; of later ones, with up to a thousand each, none is looked at.
 -- Metadata conditions are a path of our own making, its keys and values are variables. The LIMITs within cut nothing
 -- off, they tell the planner how few rows there are.
 -- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 by_effective_at boolean, $4 descending boolean,
@@ -72,24 +73,32 @@ CROSS JOIN LATERAL (
         ))
     LIMIT 1
 ) AS t
-CROSS JOIN LATERAL (
-    SELECT min(e.account_lock_version) AS lock_version
+LEFT JOIN LATERAL (
+    SELECT e.lock_version
     FROM (
-        SELECT t.first_entry_id
-        UNION
-        SELECT w.first_entry_id
-        FROM transaction_versions w
-        WHERE w.ledger_id = $1::uuid AND w.transaction_id = t.transaction_id
+        SELECT first_entry_id, min(version) AS version
+        FROM (
+            SELECT t.first_entry_id, t.version
+            UNION ALL
+            SELECT w.first_entry_id, w.version
+            FROM transaction_versions w
+            WHERE w.ledger_id = $1::uuid AND w.transaction_id = t.transaction_id
+        ) AS versions
+        GROUP BY first_entry_id
+        ORDER BY version
     ) AS s
     CROSS JOIN LATERAL (
-        SELECT account_id, account_lock_version
+        SELECT account_lock_version AS lock_version
         FROM entries
         WHERE ledger_id = $1::uuid
             AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
-        LIMIT 1000
+            AND (account_id = $15::uuid) IS TRUE
+        LIMIT 1
     ) AS e
-    WHERE $15::uuid IS NOT NULL AND e.account_id = $15::uuid AND t.archived_reason <> 2
-) AS first_move
+    WHERE $15::uuid IS NOT NULL AND t.archived_reason <> 2
+    ORDER BY s.version
+    LIMIT 1
+) AS first_move ON true
 CROSS JOIN LATERAL (
     SELECT
         CASE
