@@ -68,6 +68,7 @@ from ledger_server.reading import (
     TransactionQuery,
     TrialBalanceQuery,
     VersionQuery,
+    entry_sets,
     paging,
 )
 from ledger_server.reading.metadata import Check, Term, Terms
@@ -663,7 +664,8 @@ async def test_small_bites_find_the_same(
     history: Books, monkeypatch: pytest.MonkeyPatch, seconds: float, queries: int
 ) -> None:
     monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
-    monkeypatch.setattr("ledger_server.reading.entries.SCAN_SECONDS", seconds)
+    monkeypatch.setattr(entry_sets, "VERSIONS_MAX", 2)
+    monkeypatch.setattr(entry_sets, "BITE_ENTRIES_MAX", 3)
     monkeypatch.setattr("ledger_server.reading.ledgers.BITE_ROWS", 3)
     monkeypatch.setattr("ledger_server.reading.ways.BITE_ROWS_MAX", 3)
     monkeypatch.setattr(paging, "BITE_VERSIONS_MIN", 2)
@@ -873,7 +875,7 @@ async def test_a_read_ends_with_its_deadline_and_leaves_the_pool_whole(books: Bo
             with pytest.raises(TimeoutError):
                 await books.reader.get_account(books.ledger_id, Ref(new_id(), None), timeout=0.1)
         # Without a deadline of its own it still holds no snapshot for longer than a second.
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises(DatabaseUnavailable, match="too slow"):
             await books.reader.get_account(books.ledger_id, Ref(new_id(), None))
         await transaction.rollback()
     finally:

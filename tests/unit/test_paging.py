@@ -13,7 +13,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_bites_double_while_they_are_quick(clock: list[float]) -> None:
-    bites, sizes = Bites(), []
+    bites, sizes = Bites.of_versions(), []
     for _ in range(12):
         sizes.append(bites.next())
         clock[0] += BITE_SECONDS / 2
@@ -22,7 +22,7 @@ def test_bites_double_while_they_are_quick(clock: list[float]) -> None:
 
 
 def test_a_slow_bite_is_followed_by_a_smaller_one_and_there_is_always_a_next(clock: list[float]) -> None:
-    bites, sizes = Bites(), []
+    bites, sizes = Bites.of_versions(), []
     for _ in range(6):
         sizes.append(bites.next())
         clock[0] += 10 * BITE_SECONDS
@@ -30,7 +30,7 @@ def test_a_slow_bite_is_followed_by_a_smaller_one_and_there_is_always_a_next(clo
 
 
 def test_bites_that_take_their_time_stay_as_they_are(clock: list[float]) -> None:
-    bites, sizes = Bites(), []
+    bites, sizes = Bites.of_versions(), []
     for _ in range(4):
         sizes.append(bites.next())
         clock[0] += 2 * BITE_SECONDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 from ledger_server.domain.ids import nth_entry_id
@@ -15,17 +14,18 @@ from ledger_server.domain.refusals import entry_not_found
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
+from ledger_server.reading.entry_sets import EntrySet, EntrySets, place_of
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
-from ledger_server.reading.paging import SCAN_SECONDS, Bites, Found, Room, fill, portions, weight_of
+from ledger_server.reading.paging import Bites, Found, Room, fill, weight_of
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transaction_ways import ways_to_entries
-from ledger_server.reading.transactions import find_transactions, transaction_head, transaction_key
+from ledger_server.reading.transactions import search_transactions, transaction_head, transaction_key
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
-from ledger_server.storage.load import find_entries, listed_entries
+from ledger_server.storage.load import filter_entries, find_entries, listed_entries
 from ledger_server.storage.rows import Row
 
 # How many transactions are looked through at a time, at first and at most.
@@ -64,7 +64,7 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
     if query.lock_version_upper_bound is not None:
         newest = min(newest, query.lock_version_upper_bound - 1)
     bounded = replace(query, lock_version_upper_bound=newest + 1)
-    bites = Bites()
+    bites = Bites.of_versions()
 
     async def bite(after: Key) -> Key | None:
         count = bites.next()
@@ -89,7 +89,10 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
             as_of_position=as_of_position,
         )
 
-    return await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+    def key_of(row: Row) -> Key:
+        return Key(row["lock_version"], row["entry_id"])
+
+    return await fill(query.page_size, start, bite, read, key_of, give_up_at=at.give_up_at)
 
 
 async def entries_under(
@@ -124,56 +127,64 @@ async def entries_under(
         as_of_position,
         [str(int(direction)) for direction in pending],
         *query.updated_at.bounds(),
+        None if query.include_discarded else False,
     )
 
 
 async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
-    """Entries of the transactions that may have some, one after another.
+    """Entries of the transactions that may have some, one set after another.
 
-    Keyed by the last transaction that is done, or by what is right before one that is begun, with the place of the last
-    of its entries so far as the note: another one may come in between while pages are read.
+    Keyed by the last transaction that is done, or by what is right before one that is begun, with the place up to which
+    it is done as the note: another one may come in between while pages are read.
     """
     descending = query.order.is_descending
     start = from_token(query, HIGHEST if descending else LOWEST)
-    begun = note_from_token(query)
+    note = note_from_token(query)
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
     transactions = await _transactions_of(at, query)
-    ways = await ways_to_entries(at, query)
-    give_up_at = time.monotonic() + SCAN_SECONDS
+    if transactions is None:
+        return await _page(at, query, [], None)
+    find = await search_transactions(at, transactions, await ways_to_entries(at, query))
+    size = min(query.page_size, TRANSACTIONS_MIN)
     rows: list[Row] = []
     room = Room()
-    while transactions is not None:
-        found = await find_transactions(at, transactions, start, ways)
-        for heads in portions(found.rows):
-            entries = await _entries_of(at, query, heads, account_id, categories)
-            for head in heads:
-                # Another one may be the first now, if the begun one is none of those asked for any more.
-                behind = begun if _right_before(transaction_key(head), query) == start else ""
-                own = _in_order(entries.get(head["transaction_id"], ()), behind, descending=descending)
-                fitting = list(takewhile(lambda row: room.take(weight_of(row)), own[: query.page_size - len(rows)]))
-                rows += fitting
-                if fitting and len(fitting) < len(own):
-                    before = _right_before(transaction_key(head), query)
-                    return await _page(at, query, rows, before, _place_of(fitting[-1]))
-                if own and not fitting:
-                    return await _page(at, query, rows, start)
-                begun = ""
-                start = transaction_key(head)
-            if time.monotonic() > give_up_at:
+    while True:
+        found = await find(start, size)
+        # Another one may be the first now, if the begun one is none of those asked for any more.
+        begun = note if found.rows and _right_before(found.rows[0], query) == start else ""
+        sets = EntrySets(
+            at,
+            found.rows,
+            begun,
+            include_discarded=query.include_discarded,
+            descending=descending,
+            entry_count=query.page_size,
+        )
+        while bite := await sets.next():
+            entries = await _entries_of(at, query, bite, account_id, categories)
+            for each in bite:
+                before, behind = _right_before(each.head, query), begun if each.head is found.rows[0] else ""
+                for row in _in_order(entries.get(each.first_id, ()), behind, descending=descending):
+                    if len(rows) == query.page_size or not room.take(weight_of(row)):
+                        return await _page(at, query, rows, start, note)
+                    rows.append(row)
+                    start, note = before, _place_of(row)
+                start, note = (before, each.done) if each.done else (transaction_key(each.head), "")
+            if len(rows) == query.page_size or time.monotonic() > at.give_up_at:
                 break
-        else:
+        if sets.are_done:
             if found.key is None:
                 return await _page(at, query, rows, None)
-            start = found.key
-        if len(rows) == query.page_size or time.monotonic() > give_up_at:
-            return await _page(at, query, rows, start)
+            start, note = found.key, ""
+        if len(rows) == query.page_size or time.monotonic() > at.give_up_at:
+            return await _page(at, query, rows, start, note)
         # Where few have such entries, more at a time.
-        transactions = replace(transactions, page_size=min(4 * transactions.page_size, TRANSACTIONS_MAX))
-    return await _page(at, query, rows, None)
+        size = min(4 * size, TRANSACTIONS_MAX)
 
 
-def _right_before(key: Key, query: EntryQuery) -> Key:
-    """The key after which the transaction of this key is the first."""
+def _right_before(head: Row, query: EntryQuery) -> Key:
+    """The key after which the transaction is the first."""
+    key = transaction_key(head)
     position = key.position + (1 if query.order.is_descending else -1)
     return Key.at(position if query.order.is_created else key.number, position)
 
@@ -204,7 +215,7 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
         standing = {"statuses": query.statuses, "effective_at": query.effective_at}
     return TransactionQuery(
         ledger_id=query.ledger_id,
-        page_size=min(query.page_size, TRANSACTIONS_MIN),
+        page_size=query.page_size,
         ids=ids,
         account=query.account,
         category_id=query.category_id,
@@ -216,24 +227,24 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
 
 
 async def _entries_of(
-    at: Snapshot, query: EntryQuery, heads: Sequence[Row], account_id: str | None, categories: list[str] | None
+    at: Snapshot, query: EntryQuery, sets: Iterable[EntrySet], account_id: str | None, categories: list[str] | None
 ) -> dict[str, list[Row]]:
-    """Entries of these transactions that pass the filters, by transaction."""
-    transaction_ids = [head["transaction_id"] for head in heads]
-    sets = await at.connection.fetch(sql.load_entry_sets, at.ledger_id, transaction_ids)
-    ids = {nth_entry_id(each["first_entry_id"], n) for each in sets for n in range(each["entry_count"])}
+    """Entries of these sets that pass the filters, by the first id of their set."""
+    ranges = {each.first_id: each.last_id for each in sets if each.entry_count}
     if query.ids:
-        ids &= query.ids
+        ranges = {entry_id: entry_id for entry_id in query.ids if nth_entry_id(entry_id, 0) in ranges}
     filters = (*_filters(query), *query.created_at.bounds(), account_id, categories, *query.updated_at.bounds())
-    rows = await find_entries(at.connection, at.ledger_id, sorted(ids), filters)
+    rows: list[Row] = []
+    if ranges:
+        rows = await filter_entries(at.connection, at.ledger_id, list(ranges), list(ranges.values()), filters)
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["transaction_id"], []).append(row)
+        found.setdefault(nth_entry_id(row["entry_id"], 0), []).append(row)
     return found
 
 
 def _in_order(rows: Iterable[Row], begun: str, *, descending: bool) -> list[Row]:
-    """A transaction's entries, those behind a place if it was begun there, whether or not one still stands at it."""
+    """Entries of a set, those behind a place if it was begun there, whether or not one still stands at it."""
     ordered = sorted(rows, key=_place_of, reverse=descending)
     if not begun:
         return ordered
@@ -241,15 +252,13 @@ def _in_order(rows: Iterable[Row], begun: str, *, descending: bool) -> list[Row]
 
 
 def _place_of(row: Row) -> str:
-    """Where an entry stands in its transaction, for good: which version wrote it, ten digits, and as which."""
-    return f"{row['transaction_version']:010}{row['entry_id']}"
+    return place_of(row["transaction_version"], row["entry_id"])
 
 
 def _filters(query: EntryQuery) -> tuple[object, ...]:
     return (
         query.direction and [str(int(query.direction))],
         numbers_of(query.statuses),
-        None if query.include_discarded else False,
         *query.effective_at.bounds(),
         dict(query.metadata) or None,
         *path_of(query.metadata_terms),

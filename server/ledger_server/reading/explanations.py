@@ -65,7 +65,7 @@ async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) 
         effective_at=Between(as_of.effective_from, as_of.effective_before),
         order=ListOrder.CREATED_ASC,
     )
-    bites = Bites()
+    bites = Bites.of_versions()
 
     async def bite(after: Key) -> Key | None:
         last = after.number + bites.next()
@@ -84,8 +84,11 @@ async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) 
             pending=_pending_directions(query.balance, account.normal_balance),
         )
 
+    def key_of(row: Row) -> Key:
+        return Key(row["lock_version"], row["entry_id"])
+
     async with snapshot_from(position) as at:
-        found = await fill(query.page_size, start, bite, read, lambda row: Key(row["lock_version"], row["entry_id"]))
+        found = await fill(query.page_size, start, bite, read, key_of, give_up_at=at.give_up_at)
         listed_page = await listed_entries(at.connection, at.ledger_id, found.rows)
     entries, debits, credits = [], note.debits if note else 0, note.credits if note else 0
     for listed in listed_page:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ledger_server.domain.errors import InvalidField, Violation
 from ledger_server.domain.model import Account, Metadata
@@ -47,9 +47,14 @@ class Found(NamedTuple):
 class Bites:
     """How large the next bite of something uneven is: by how long the one before took."""
 
-    def __init__(self) -> None:
-        self._size = BITE_VERSIONS_MIN
+    def __init__(self, first: int, most: int) -> None:
+        self._size = first
+        self._most = most
         self._began: float | None = None
+
+    @classmethod
+    def of_versions(cls) -> Self:
+        return cls(BITE_VERSIONS_MIN, BITE_VERSIONS_MAX)
 
     def next(self) -> int:
         """The size of the bite that begins now."""
@@ -57,11 +62,16 @@ class Bites:
         if self._began is not None:
             took = now - self._began
             if took < BITE_SECONDS:
-                self._size = min(2 * self._size, BITE_VERSIONS_MAX)
+                self._size = min(2 * self._size, self._most)
             elif took > 4 * BITE_SECONDS:
                 self._size = max(self._size // 4, 1)
         self._began = now
         return self._size
+
+
+def time_of_page() -> float:
+    """When a page that is begun now is handed out as it is, whatever it is made of."""
+    return time.monotonic() + SCAN_SECONDS
 
 
 async def fill(
@@ -71,14 +81,14 @@ async def fill(
     read: Callable[[Key, Key | None, int], Awaitable[list[Row]]],
     key_of: Callable[[Row], Key],
     *,
+    give_up_at: float,
     bites_max: int | None = None,
 ) -> Found:
-    """At most `size` rows after `start`, from at most so many bites.
+    """At most `size` rows after `start`, from at most so many bites, the last of them begun before `give_up_at`.
 
     `bite` says where the bite that begins after a key ends, None if nothing is behind it; `read` gives the rows
     after one key up to another that pass the filters, at most so many, in order.
     """
-    give_up_at = time.monotonic() + SCAN_SECONDS
     rows: list[Row] = []
     for n in count(1):
         end = await bite(start)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from ledger_server.domain.errors import PositionInFuture, PositionNotReached
+from ledger_server.domain.errors import DatabaseUnavailable, PositionInFuture, PositionNotReached
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.reading.page_tokens import Key, to_token
+from ledger_server.reading.paging import time_of_page
 from ledger_server.reading.queries import PageQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.storage import sql
@@ -38,6 +40,8 @@ class Snapshot(NamedTuple):
     grown: set[str]
     # Ends the snapshot when its time is up.
     timeout: asyncio.Timeout | None = None
+    # When a page is handed out as it is: one time for all that it is made of.
+    give_up_at: float = math.inf
 
     async def renew(self) -> None:
         """Lets go of the moment for a later one, held as long again. Only for what is written once and for all."""
@@ -79,13 +83,13 @@ async def ledger_snapshot(
     poll_seconds = POLL_SECONDS_MIN
     async with asyncio.timeout(timeout):
         while True:
-            async with snapshot(pool) as connection, asyncio.timeout(SNAPSHOT_SECONDS) as held:
+            async with snapshot(pool) as connection, _held() as held:
                 head = await connection.fetchrow(sql.read_position, ledger_id)
                 if head is None or ledger_id == NIL_ID:
                     raise ledger_not_found(ledger_id)
                 # Looked at in the snapshot that is read: of several replicas the next one may be behind.
                 if min_position is None or head["position"] >= min_position:
-                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held)
+                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held, time_of_page())
                     return
             remaining_seconds = give_up_at - time.monotonic()
             if remaining_seconds <= 0:
@@ -96,3 +100,16 @@ async def ledger_snapshot(
                 )
             await asyncio.sleep(min(poll_seconds, remaining_seconds))
             poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
+
+
+@asynccontextmanager
+async def _held() -> AsyncIterator[asyncio.Timeout]:
+    """Ends the block when a snapshot has been held long enough: the database is too slow for what is read."""
+    try:
+        async with asyncio.timeout(SNAPSHOT_SECONDS) as held:
+            yield held
+    except TimeoutError as error:
+        if not held.expired():
+            raise
+        message = "the database was too slow for this read; read again, or less at once"
+        raise DatabaseUnavailable(message, retry_seconds=1.0) from error

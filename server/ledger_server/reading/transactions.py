@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
@@ -90,7 +90,8 @@ async def transaction_head(at: Snapshot, transaction: Ref) -> Row:
 async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Transaction]:
     """A page of the ledger's transactions."""
     start = from_token(query, HIGHEST if query.order.is_descending else LOWEST)
-    found = await find_transactions(at, query, start)
+    find = await search_transactions(at, query)
+    found = await find(start, query.page_size)
     transactions, key = await _with_entries(at, found, transaction_key)
     return at.page(query, await _with_reversals(at, transactions), key)
 
@@ -115,9 +116,12 @@ def _weight_of_entries(transaction: Transaction) -> int:
     return sum(weight_of_metadata(entry.metadata_now or {}) for entry in transaction.entry_set.entries)
 
 
-async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key, further: Sequence[Way] = ()) -> Found:
-    """The rows of a page of transactions, by the most selective way to them, of which the caller may know further ones.
+async def search_transactions(
+    at: Snapshot, query: TransactionQuery, further: Sequence[Way] = ()
+) -> Callable[[Key, int], Awaitable[Found]]:
+    """What finds the rows of a page of transactions, so many after a key.
 
+    By the most selective way to them, chosen here once, of which the caller may know further ones.
     Keyed by effective time in microseconds, else by the lock_version at which they first moved the account asked for,
     else by created position; and by created position.
     """
@@ -143,20 +147,23 @@ async def find_transactions(at: Snapshot, query: TransactionQuery, start: Key, f
             *filters,
         )
 
-    return await page_along(
-        at,
-        way,
-        read,
-        transaction_key,
-        size=query.page_size,
-        start=start,
-        descending=descending,
-        is_created_order=is_created_order,
-    )
+    async def find(start: Key, size: int) -> Found:
+        return await page_along(
+            at,
+            way,
+            read,
+            transaction_key,
+            size=size,
+            start=start,
+            descending=descending,
+            is_created_order=is_created_order,
+        )
+
+    return find
 
 
 def transaction_key(row: Row) -> Key:
-    """Where a row of find_transactions stands."""
+    """Where a row that was found stands."""
     return Key.at(row["number"], row["created_position"])
 
 
@@ -190,7 +197,8 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
             *query.written_at.bounds(),
         )
 
-    found = await fill(query.page_size, from_token(query, Key(first)), bite, read, _version_key)
+    start = from_token(query, Key(first))
+    found = await fill(query.page_size, start, bite, read, _version_key, give_up_at=at.give_up_at)
     versions, key = await _with_entries(at, found, _version_key, as_written=True)
     return at.page(query, versions, key)
 

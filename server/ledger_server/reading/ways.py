@@ -20,7 +20,7 @@ from ledger_server.domain.inputs import BalanceCondition
 from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.reading.metadata import Heads, HeadsUnion
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, invalid_page_token
-from ledger_server.reading.paging import Found, fill
+from ledger_server.reading.paging import Bites, Found, fill
 from ledger_server.reading.queries import Between
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
@@ -31,7 +31,7 @@ from ledger_server.storage.rows import VALUE_HEAD_CHARACTERS, Noun, Row
 MATCHES_MAX = 10_000
 # A way with fewer is good enough not to look for a better one.
 FEW_MATCHES = 1_000
-# Bites along an index: a page at first, then more and more.
+# Bites along an index: a page at first, then more and more while they are quick.
 BITE_ROWS_MAX = 10_000
 
 
@@ -183,10 +183,11 @@ async def page_along(
     if isinstance(way, Few) and is_created_order:
         ordered = sorted(way.positions, reverse=descending)
     positions: Sequence[int] = ()
-    count = size + 1
+    bites = Bites(size + 1, BITE_ROWS_MAX)
 
     async def bite(after: Key) -> Key | None:
-        nonlocal positions, count
+        nonlocal positions
+        count = bites.next()
         if isinstance(way, Walk):
             matches = await way.bite(at, after, descending, count)
         elif is_created_order:
@@ -199,15 +200,13 @@ async def page_along(
             positions = tuple(way.positions)
             return None
         positions = tuple({match.created_position for match in matches})
-        is_last = len(matches) < count
-        count = min(4 * count, BITE_ROWS_MAX)
-        return None if is_last else Key.at(*matches[-1])
+        return None if len(matches) < count else Key.at(*matches[-1])
 
     async def look(after: Key, last: Key | None, most: int) -> list[Row]:
         until = (LOWEST if descending else HIGHEST) if last is None else last
         return await read(positions, after, until.number, most) if positions else []
 
-    return await fill(size, start, bite, look, key_of, bites_max=bites_max)
+    return await fill(size, start, bite, look, key_of, give_up_at=at.give_up_at, bites_max=bites_max)
 
 
 async def _all_along(at: Snapshot, walk: Walk, descending: bool, most: int) -> Few | None:

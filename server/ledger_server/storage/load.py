@@ -35,11 +35,20 @@ async def transactions_with_entries(
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
 
 
-async def find_entries(
-    connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str], filters: Sequence[object] = (None,) * 18
+async def find_entries(connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str]) -> list[Row]:
+    """The rows of those of these entries that exist."""
+    return await filter_entries(connection, ledger_id, entry_ids, entry_ids, (None,) * 17)
+
+
+async def filter_entries(
+    connection: AnyConnection,
+    ledger_id: str,
+    first_ids: Sequence[str],
+    last_ids: Sequence[str],
+    filters: Sequence[object],
 ) -> list[Row]:
-    """The rows of those of these entries that exist and pass the filters, which filter_entries.sql takes from $3 on."""
-    return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, *filters)
+    """The rows of entries in some ranges, each of one version's, that pass filters: filter_entries.sql's from $4 on."""
+    return await connection.fetch(sql.filter_entries, ledger_id, first_ids, last_ids, *filters)
 
 
 async def listed_entries(connection: Connection, ledger_id: str, rows: Sequence[Row]) -> list[ListedEntry]:

@@ -2,16 +2,17 @@
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
 -- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
 -- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
--- entries a version has, and IS TRUE keeps it from going through all lines of the account for each.
+-- entries a version has, and IS TRUE keeps it from going through all lines of the account for each. Entries are discarded
+-- by the first later version of their transaction that has others; those that its newest one has stand, without a look
+-- at the versions between.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
--- $9 discarded boolean, $10 and $11 bounds of effective_at text, $12 metadata jsonb,
--- $13 metadata_path text, $14 metadata_variables jsonb, $15 operators text[], $16 amounts text[],
--- $17 lower bound of lock_versions bigint, $18 upper bound bigint, exclusive,
--- $19 and $20 bounds of created_at text, $21 entry_ids text[], $22 category_ids text[], which hold the account
--- directly; $23 descending boolean, $24 as_of_position bigint or null: what was discarded after it stands;
--- $25 pending_directions text[]: of what was written pending only these, as a balance counts it;
--- $26 and $27 bounds of the last change text
+-- $9 and $10 bounds of effective_at text, $11 metadata jsonb, $12 metadata_path text, $13 metadata_variables jsonb,
+-- $14 operators text[], $15 amounts text[], $16 lower bound of lock_versions bigint, $17 upper bound bigint, exclusive,
+-- $18 and $19 bounds of created_at text, $20 entry_ids text[], $21 category_ids text[], which hold the account
+-- directly; $22 descending boolean, $23 as_of_position bigint or null: what was discarded after it stands;
+-- $24 pending_directions text[]: of what was written pending only these, as a balance counts it;
+-- $25 and $26 bounds of the last change text, $27 discarded boolean
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
@@ -31,9 +32,14 @@ CROSS JOIN LATERAL (
     WHERE t.partially_posts_id IS NOT NULL
 ) AS m
 CROSS JOIN LATERAL (
-    SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at AS created_at
-    FROM transactions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.position = v.position
+    SELECT version, first_entry_id, effective_at, updated_at, position
+    FROM transactions
+    WHERE ledger_id = $1::uuid AND transaction_id = m.transaction_id
+    LIMIT 1
+) AS h
+CROSS JOIN LATERAL (
+    SELECT h.version, h.first_entry_id, h.effective_at, h.updated_at AS created_at
+    WHERE h.position = v.position
     UNION ALL
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
@@ -49,22 +55,22 @@ CROSS JOIN LATERAL (
         AND (account_id = $2::uuid) IS TRUE
         AND ($7::text[] IS NULL OR direction = ANY ($7::text[]::smallint[]))
         AND ($8::text[] IS NULL OR status = ANY ($8::text[]::smallint[]))
-        AND ($25::text[] IS NULL OR status <> 1 OR direction = ANY ($25::text[]::smallint[]))
+        AND ($24::text[] IS NULL OR status <> 1 OR direction = ANY ($24::text[]::smallint[]))
     ORDER BY entry_id
     LIMIT 1000
 ) AS e
+LEFT JOIN LATERAL (
+    SELECT t.updated_at, t.position
+    FROM transaction_versions t
+    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.version > w.version
+        AND t.first_entry_id <> w.first_entry_id AND h.first_entry_id <> w.first_entry_id
+    ORDER BY t.version
+    LIMIT 1
+) AS r ON true
 CROSS JOIN LATERAL (
-    SELECT min(r.updated_at) AS discarded_at, min(r.position) AS discarded_position
-    FROM (
-        SELECT t.version, t.first_entry_id, t.updated_at, t.position
-        FROM transactions t
-        WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
-        UNION ALL
-        SELECT t.version, t.first_entry_id, t.updated_at, t.position
-        FROM transaction_versions t
-        WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
-    ) AS r
-    WHERE r.version > w.version AND r.first_entry_id <> w.first_entry_id
+    SELECT
+        CASE WHEN h.first_entry_id <> w.first_entry_id THEN coalesce(r.updated_at, h.updated_at) END AS discarded_at,
+        CASE WHEN h.first_entry_id <> w.first_entry_id THEN coalesce(r.position, h.position) END AS discarded_position
 ) AS d
 LEFT JOIN LATERAL (
     SELECT metadata, updated_at
@@ -75,36 +81,36 @@ LEFT JOIN LATERAL (
 WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND v.lock_version >= least($3::bigint, $5::bigint) AND v.lock_version <= greatest($3::bigint, $5::bigint)
     AND CASE
-        WHEN $23::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
+        WHEN $22::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
         ELSE (v.lock_version, e.entry_id) > ($3::bigint, $4::uuid)
     END
-    AND ($19::text IS NULL OR w.created_at >= $19::text::timestamptz)
-    AND ($20::text IS NULL OR w.created_at < $20::text::timestamptz)
-    AND ($26::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $26::text::timestamptz)
-    AND ($27::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $27::text::timestamptz)
-    AND ($21::text[] IS NULL OR e.entry_id IN (SELECT unnest($21::text[]::uuid[])))
-    AND ($22::text[] IS NULL OR EXISTS (
+    AND ($18::text IS NULL OR w.created_at >= $18::text::timestamptz)
+    AND ($19::text IS NULL OR w.created_at < $19::text::timestamptz)
+    AND ($25::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $25::text::timestamptz)
+    AND ($26::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $26::text::timestamptz)
+    AND ($20::text[] IS NULL OR e.entry_id IN (SELECT unnest($20::text[]::uuid[])))
+    AND ($21::text[] IS NULL OR EXISTS (
         SELECT
         FROM category_accounts c
         WHERE c.ledger_id = $1::uuid AND c.account_id = $2::uuid
-            AND c.category_id = ANY ($22::text[]::uuid[]) AND c.until_position IS NULL
+            AND c.category_id = ANY ($21::text[]::uuid[]) AND c.until_position IS NULL
     ))
     AND (
-        $9::boolean IS NULL
-        OR (d.discarded_at IS NOT NULL AND ($24::bigint IS NULL OR d.discarded_position <= $24::bigint)) = $9::boolean
+        $27::boolean IS NULL
+        OR (d.discarded_at IS NOT NULL AND ($23::bigint IS NULL OR d.discarded_position <= $23::bigint)) = $27::boolean
     )
-    AND ($10::text IS NULL OR w.effective_at >= $10::text::timestamptz)
-    AND ($11::text IS NULL OR w.effective_at < $11::text::timestamptz)
-    AND ($12::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $12::jsonb)
+    AND ($9::text IS NULL OR w.effective_at >= $9::text::timestamptz)
+    AND ($10::text IS NULL OR w.effective_at < $10::text::timestamptz)
+    AND ($11::jsonb IS NULL OR coalesce(edited.metadata, e.metadata, '{}') @> $11::jsonb)
     AND (
-        $13::text IS NULL
-        OR jsonb_path_match(coalesce(edited.metadata, e.metadata, '{}'), $13::text::jsonpath, $14::jsonb)
+        $12::text IS NULL
+        OR jsonb_path_match(coalesce(edited.metadata, e.metadata, '{}'), $12::text::jsonpath, $13::jsonb)
     )
-    AND ($17::bigint IS NULL OR v.lock_version >= $17::bigint)
-    AND ($18::bigint IS NULL OR v.lock_version < $18::bigint)
-    AND ($15::text[] IS NULL OR NOT EXISTS (
+    AND ($16::bigint IS NULL OR v.lock_version >= $16::bigint)
+    AND ($17::bigint IS NULL OR v.lock_version < $17::bigint)
+    AND ($14::text[] IS NULL OR NOT EXISTS (
         SELECT
-        FROM unnest($15::text[]::smallint[], $16::text[]::numeric[]) AS a (operator, demanded)
+        FROM unnest($14::text[]::smallint[], $15::text[]::numeric[]) AS a (operator, demanded)
         WHERE NOT CASE a.operator
             WHEN 1 THEN e.amount < a.demanded
             WHEN 2 THEN e.amount <= a.demanded
@@ -115,6 +121,6 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
         END
     ))
 ORDER BY
-    CASE WHEN $23::boolean THEN v.lock_version END DESC, CASE WHEN $23::boolean THEN e.entry_id END DESC,
+    CASE WHEN $22::boolean THEN v.lock_version END DESC, CASE WHEN $22::boolean THEN e.entry_id END DESC,
     v.lock_version, e.entry_id
 LIMIT $6::bigint
