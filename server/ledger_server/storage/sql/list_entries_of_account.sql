@@ -2,8 +2,8 @@
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
 -- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
 -- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
--- entries a version has, and IS TRUE keeps it from going through all lines of the account for each. Entries are discarded
--- by the first later version of their transaction that has others; those that its newest one has stand, without a look
+-- entries a version has, and IS TRUE keeps it from going through all lines of the account for each. The first later
+-- version of their transaction that has others discards entries; those that its newest one has stand, without a look
 -- at the versions between.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
