@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
+from ledger_server.domain.errors import InvalidPageToken
+from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import MetadataPatch, Ref
 from ledger_server.domain.model import ListedEntry
-from ledger_server.reading import EntryQuery, TransactionQuery, entries
+from ledger_server.reading import EntryQuery, TransactionQuery, entries, entry_sets
+from ledger_server.reading.page_tokens import LOWEST, to_token
 from ledger_server.reading.queries import ListOrder
+from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
 from ledger_server.storage.embedded import EmbeddedPostgres
@@ -23,8 +27,8 @@ from tests.conftest import new_database
 from tests.service.test_reading import Books, books_on, in_order, pages, pair, passes
 
 VERSIONS = 2_500
-# Every so many versions change no more than metadata.
-PLAIN = 10
+# Every so many versions change no more than metadata, the 1,000th among them.
+PLAIN = 2
 # As many pages of a single entry are read at either end of a list.
 SINGLE_PAGES = 50
 
@@ -110,15 +114,36 @@ class Counting:
         return await self._connection.fetch(statement, *parameters)
 
 
+async def counted(edited: Edited, query: EntryQuery, give_up_at: float) -> tuple[Page[ListedEntry], list[str]]:
+    """A page, which is handed out at some time, and what was fetched for it."""
+    async with read_pool(edited.books.dsn, size_max=1) as pool, pool.acquire() as connection, connection.transaction():
+        counting: Any = Counting(connection)  # type: ignore[arg-type]
+        at = Snapshot(counting, query.ledger_id, 1, "", set(), None, give_up_at)
+        return await entries.list_entries(at, query), counting.fetched
+
+
 @pytest.mark.parametrize(("give_up_at", "bites"), [(0.0, 1), (math.inf, 3)], ids=["time is up", "time enough"])
 async def test_all_that_a_page_is_made_of_has_one_time(edited: Edited, give_up_at: float, bites: int) -> None:
     """A page whose time is up takes one bite of transactions and one of entries, and says where to go on."""
     query, _ = asked_for(edited, "ledger", ListOrder.CREATED_ASC, include_discarded=False)
     query = replace(query, page_size=1, lock_version_lower_bound=10**9)
-    async with read_pool(edited.books.dsn, size_max=1) as pool, pool.acquire() as connection, connection.transaction():
-        counting: Any = Counting(connection)  # type: ignore[arg-type]
-        at = Snapshot(counting, query.ledger_id, 1, "", set(), None, give_up_at)
-        page = await entries.list_entries(at, query)
+    page, fetched = await counted(edited, query, give_up_at)
     assert page.items == []
     assert bool(page.next_page_token) == (bites == 1)
-    assert counting.fetched.count(sql.filter_entries) == bites
+    assert fetched.count(sql.filter_entries) == bites
+
+
+async def test_a_bite_looks_at_so_many_versions_and_no_more(edited: Edited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few of them wrote entries."""
+    monkeypatch.setattr(entry_sets, "VERSIONS_MAX", 11)
+    query, _ = asked_for(edited, "transaction", ListOrder.CREATED_DESC, include_discarded=True)
+    page, fetched = await counted(edited, query, 0.0)
+    assert fetched.count(sql.list_entry_sets) == 1
+    assert len(page.items) == 2 * (1 + 10 // PLAIN)
+
+
+@pytest.mark.parametrize("note", ["garbage", "1", f"1 {NIL_ID}0", f"{10**18} {NIL_ID}", f"-1 {NIL_ID}"])
+async def test_a_place_that_is_none_is_refused(edited: Edited, note: str) -> None:
+    query, _ = asked_for(edited, "ledger", ListOrder.CREATED_ASC, include_discarded=True)
+    with pytest.raises(InvalidPageToken):
+        await edited.books.reader.list_entries(replace(query, page_token=to_token(query, LOWEST, note)))

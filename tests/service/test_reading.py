@@ -665,6 +665,7 @@ async def test_small_bites_find_the_same(
 ) -> None:
     monkeypatch.setattr(paging, "SCAN_SECONDS", seconds)
     monkeypatch.setattr(entry_sets, "VERSIONS_MAX", 2)
+    monkeypatch.setattr(entry_sets, "BITE_ENTRIES_MIN", 2)
     monkeypatch.setattr(entry_sets, "BITE_ENTRIES_MAX", 3)
     monkeypatch.setattr("ledger_server.reading.ledgers.BITE_ROWS", 3)
     monkeypatch.setattr("ledger_server.reading.ways.BITE_ROWS_MAX", 3)

@@ -14,7 +14,7 @@ from ledger_server.domain.refusals import entry_not_found
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
-from ledger_server.reading.entry_sets import EntrySet, EntrySets, place_of
+from ledger_server.reading.entry_sets import EntryPlace, EntrySet, EntrySets, Place
 from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import Bites, Found, Room, fill, weight_of
@@ -22,14 +22,11 @@ from ledger_server.reading.queries import AsOf, Between, EntryQuery, Transaction
 from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.reading.transaction_ways import ways_to_entries
-from ledger_server.reading.transactions import search_transactions, transaction_head, transaction_key
+from ledger_server.reading.transactions import search_transactions, transaction_head
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
 from ledger_server.storage.load import filter_entries, find_entries, listed_entries
 from ledger_server.storage.rows import Row
-
-# How many transactions are looked through at a time, at first and at most.
-TRANSACTIONS_MIN, TRANSACTIONS_MAX = 100, 1_000
 
 
 async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
@@ -132,66 +129,33 @@ async def entries_under(
 
 
 async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
-    """Entries of the transactions that may have some, one set after another.
-
-    Keyed by the last transaction that is done, or by what is right before one that is begun, with the place up to which
-    it is done as the note: another one may come in between while pages are read.
-    """
-    descending = query.order.is_descending
-    start = from_token(query, HIGHEST if descending else LOWEST)
-    note = note_from_token(query)
+    """Entries of the transactions that may have some, one set after another."""
+    place = Place.noted(from_token(query, HIGHEST if query.order.is_descending else LOWEST), note_from_token(query))
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
     transactions = await _transactions_of(at, query)
     if transactions is None:
-        return await _page(at, query, [], None)
+        return await _page(at, query, [], Place(None))
     find = await search_transactions(at, transactions, await ways_to_entries(at, query))
-    size = min(query.page_size, TRANSACTIONS_MIN)
+    sets = EntrySets(at, query, find, place)
     rows: list[Row] = []
     room = Room()
     while True:
-        found = await find(start, size)
-        # Another one may be the first now, if the begun one is none of those asked for any more.
-        begun = note if found.rows and _right_before(found.rows[0], query) == start else ""
-        sets = EntrySets(
-            at,
-            found.rows,
-            begun,
-            include_discarded=query.include_discarded,
-            descending=descending,
-            entry_count=query.page_size,
-        )
-        while bite := await sets.next():
-            entries = await _entries_of(at, query, bite, account_id, categories)
-            for each in bite:
-                before, behind = _right_before(each.head, query), begun if each.head is found.rows[0] else ""
-                for row in _in_order(entries.get(each.first_id, ()), behind, descending=descending):
-                    if len(rows) == query.page_size or not room.take(weight_of(row)):
-                        return await _page(at, query, rows, start, note)
-                    rows.append(row)
-                    start, note = before, _place_of(row)
-                start, note = (before, each.done) if each.done else (transaction_key(each.head), "")
-            if len(rows) == query.page_size or time.monotonic() > at.give_up_at:
-                break
-        if sets.are_done:
-            if found.key is None:
-                return await _page(at, query, rows, None)
-            start, note = found.key, ""
-        if len(rows) == query.page_size or time.monotonic() > at.give_up_at:
-            return await _page(at, query, rows, start, note)
-        # Where few have such entries, more at a time.
-        size = min(4 * size, TRANSACTIONS_MAX)
+        bite = await sets.next()
+        found = await _entries_of(at, query, bite.sets, account_id, categories)
+        for each in bite.sets:
+            for row in _in_order(found.get(each.first_id, ()), each.done, descending=query.order.is_descending):
+                if len(rows) == query.page_size or not room.take(weight_of(row)):
+                    return await _page(at, query, rows, place)
+                rows.append(row)
+                place = Place(each.before, _place_of(row))
+        place = bite.end
+        if place.key is None or len(rows) == query.page_size or time.monotonic() > at.give_up_at:
+            return await _page(at, query, rows, place)
 
 
-def _right_before(head: Row, query: EntryQuery) -> Key:
-    """The key after which the transaction is the first."""
-    key = transaction_key(head)
-    position = key.position + (1 if query.order.is_descending else -1)
-    return Key.at(position if query.order.is_created else key.number, position)
-
-
-async def _page(at: Snapshot, query: EntryQuery, rows: list[Row], key: Key | None, note: str = "") -> Page[ListedEntry]:
+async def _page(at: Snapshot, query: EntryQuery, rows: list[Row], place: Place) -> Page[ListedEntry]:
     entries = await listed_entries(at.connection, at.ledger_id, rows)
-    return Page(entries, to_token(query, key, note), at.position, at.epoch)
+    return Page(entries, to_token(query, place.key, place.note), at.position, at.epoch)
 
 
 async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery | None:
@@ -230,29 +194,28 @@ async def _entries_of(
     at: Snapshot, query: EntryQuery, sets: Iterable[EntrySet], account_id: str | None, categories: list[str] | None
 ) -> dict[str, list[Row]]:
     """Entries of these sets that pass the filters, by the first id of their set."""
-    ranges = {each.first_id: each.last_id for each in sets if each.entry_count}
+    ranges = {each.first_id: each.last_id for each in sets}
     if query.ids:
         ranges = {entry_id: entry_id for entry_id in query.ids if nth_entry_id(entry_id, 0) in ranges}
+    if not ranges:
+        return {}
     filters = (*_filters(query), *query.created_at.bounds(), account_id, categories, *query.updated_at.bounds())
-    rows: list[Row] = []
-    if ranges:
-        rows = await filter_entries(at.connection, at.ledger_id, list(ranges), list(ranges.values()), filters)
     found: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in await filter_entries(at.connection, at.ledger_id, list(ranges), list(ranges.values()), filters):
         found.setdefault(nth_entry_id(row["entry_id"], 0), []).append(row)
     return found
 
 
-def _in_order(rows: Iterable[Row], begun: str, *, descending: bool) -> list[Row]:
+def _in_order(rows: Iterable[Row], done: EntryPlace | None, *, descending: bool) -> list[Row]:
     """Entries of a set, those behind a place if it was begun there, whether or not one still stands at it."""
     ordered = sorted(rows, key=_place_of, reverse=descending)
-    if not begun:
+    if done is None:
         return ordered
-    return [row for row in ordered if (_place_of(row) < begun if descending else _place_of(row) > begun)]
+    return [row for row in ordered if (_place_of(row) < done if descending else _place_of(row) > done)]
 
 
-def _place_of(row: Row) -> str:
-    return place_of(row["transaction_version"], row["entry_id"])
+def _place_of(row: Row) -> EntryPlace:
+    return EntryPlace(row["transaction_version"], row["entry_id"])
 
 
 def _filters(query: EntryQuery) -> tuple[object, ...]:
