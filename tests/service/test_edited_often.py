@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,10 +17,9 @@ from ledger_server.domain.errors import InvalidPageToken
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import MetadataPatch, Ref
 from ledger_server.domain.model import ListedEntry
-from ledger_server.reading import EntryQuery, TransactionQuery, entries, entry_sets
+from ledger_server.reading import EntryQuery, TransactionQuery, entries, entry_sets, transactions
 from ledger_server.reading.page_tokens import LOWEST, to_token
 from ledger_server.reading.queries import ListOrder
-from ledger_server.reading.results import Page
 from ledger_server.reading.snapshots import Snapshot
 from ledger_server.storage import sql
 from ledger_server.storage.embedded import EmbeddedPostgres
@@ -100,26 +101,47 @@ async def test_it_lists_in_effective_order_and_so_do_its_accounts_transactions(e
 
 
 class Counting:
-    """A connection that counts what is fetched, by statement."""
+    """A connection that counts what is fetched, by statement, and how many rows of old versions PostgreSQL reads."""
 
     def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self._connection = connection
         self.fetched: list[str] = []
+        self.version_rows = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     async def fetch(self, statement: str, *parameters: object) -> list[asyncpg.Record]:
         self.fetched.append(statement)
+        (plan,) = json.loads(
+            await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *parameters)
+        )
+        for node in nodes(plan["Plan"]):
+            if node.get("Relation Name") == "transaction_versions":
+                self.version_rows += node["Actual Rows"] * node["Actual Loops"]
         return await self._connection.fetch(statement, *parameters)
 
 
-async def counted(edited: Edited, query: EntryQuery, give_up_at: float) -> tuple[Page[ListedEntry], list[str]]:
-    """A page, which is handed out at some time, and what was fetched for it."""
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+@asynccontextmanager
+async def counting_at(edited: Edited, give_up_at: float) -> AsyncIterator[tuple[Snapshot, Counting]]:
+    """A snapshot whose pages are handed out at some time."""
     async with read_pool(edited.books.dsn, size_max=1) as pool, pool.acquire() as connection, connection.transaction():
         counting: Any = Counting(connection)  # type: ignore[arg-type]
-        at = Snapshot(counting, query.ledger_id, 1, "", set(), None, give_up_at)
-        return await entries.list_entries(at, query), counting.fetched
+        yield Snapshot(counting, edited.books.ledger_id, 1, "", set(), None, give_up_at), counting
+
+
+async def test_transactions_of_an_account_cost_no_versions_but_the_first(edited: Edited) -> None:
+    query = TransactionQuery(ledger_id=edited.books.ledger_id, page_size=1_000, **edited.owners["account"])
+    async with counting_at(edited, math.inf) as (at, counting):
+        page = await transactions.list_transactions(at, query)
+    assert len(page.items) == 3
+    assert counting.version_rows <= 2
 
 
 @pytest.mark.parametrize(("give_up_at", "bites"), [(0.0, 1), (math.inf, 3)], ids=["time is up", "time enough"])
@@ -127,18 +149,20 @@ async def test_all_that_a_page_is_made_of_has_one_time(edited: Edited, give_up_a
     """A page whose time is up takes one bite of transactions and one of entries, and says where to go on."""
     query, _ = asked_for(edited, "ledger", ListOrder.CREATED_ASC, include_discarded=False)
     query = replace(query, page_size=1, lock_version_lower_bound=10**9)
-    page, fetched = await counted(edited, query, give_up_at)
+    async with counting_at(edited, give_up_at) as (at, counting):
+        page = await entries.list_entries(at, query)
     assert page.items == []
     assert bool(page.next_page_token) == (bites == 1)
-    assert fetched.count(sql.filter_entries) == bites
+    assert counting.fetched.count(sql.filter_entries) == bites
 
 
 async def test_a_bite_looks_at_so_many_versions_and_no_more(edited: Edited, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few of them wrote entries."""
     monkeypatch.setattr(entry_sets, "VERSIONS_MAX", 11)
     query, _ = asked_for(edited, "transaction", ListOrder.CREATED_DESC, include_discarded=True)
-    page, fetched = await counted(edited, query, 0.0)
-    assert fetched.count(sql.list_entry_sets) == 1
+    async with counting_at(edited, 0.0) as (at, counting):
+        page = await entries.list_entries(at, query)
+    assert counting.fetched.count(sql.list_entry_sets) == 1
     assert len(page.items) == 2 * (1 + 10 // PLAIN)
 
 

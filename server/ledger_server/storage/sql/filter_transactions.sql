@@ -3,7 +3,8 @@
 -- themselves.
 -- The order is by a number and the created position: by effective time in microseconds, by the lock_version at which
 -- they first moved the account asked for, or by created position. What a failed condition archived moved no account.
--- That is in the first version that has an entry on it; of later ones, with up to a thousand each, none is looked at.
+-- That is in the first version that has an entry on it, most often the very first; of later ones, with up to a thousand
+-- each, none is looked at.
 -- Metadata conditions are a path of our own making, its keys and values are variables. The LIMITs within cut nothing
 -- off, they tell the planner how few rows there are.
 -- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 by_effective_at boolean, $4 descending boolean,
@@ -74,6 +75,27 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS t
 LEFT JOIN LATERAL (
+    SELECT account_lock_version AS lock_version
+    FROM (
+        SELECT t.first_entry_id
+        WHERE t.version = 0
+        UNION ALL
+        SELECT first_entry_id
+        FROM transaction_versions
+        WHERE ledger_id = $1::uuid AND transaction_id = t.transaction_id AND version = 0
+    ) AS s
+    CROSS JOIN LATERAL (
+        SELECT account_lock_version
+        FROM entries
+        WHERE ledger_id = $1::uuid
+            AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND (account_id = $15::uuid) IS TRUE
+        LIMIT 1
+    ) AS e
+    WHERE $15::uuid IS NOT NULL AND t.archived_reason <> 2
+    LIMIT 1
+) AS first_version ON true
+LEFT JOIN LATERAL (
     SELECT e.lock_version
     FROM (
         SELECT first_entry_id, min(version) AS version
@@ -95,10 +117,13 @@ LEFT JOIN LATERAL (
             AND (account_id = $15::uuid) IS TRUE
         LIMIT 1
     ) AS e
-    WHERE $15::uuid IS NOT NULL AND t.archived_reason <> 2
+    WHERE $15::uuid IS NOT NULL AND t.archived_reason <> 2 AND t.version > 0 AND first_version.lock_version IS NULL
     ORDER BY s.version
     LIMIT 1
-) AS first_move ON true
+) AS later_version ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(first_version.lock_version, later_version.lock_version) AS lock_version
+) AS first_move
 CROSS JOIN LATERAL (
     SELECT
         CASE
