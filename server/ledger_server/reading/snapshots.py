@@ -79,7 +79,7 @@ async def ledger_snapshot(
     wait_seconds = WAIT_SECONDS_MAX
     if timeout is not None:
         wait_seconds = min(WAIT_SECONDS_MAX, max(timeout - ANSWER_SECONDS, timeout / 2))
-    give_up_at = time.monotonic() + wait_seconds
+    wait_until = time.monotonic() + wait_seconds
     poll_seconds = POLL_SECONDS_MIN
     async with asyncio.timeout(timeout):
         while True:
@@ -91,7 +91,7 @@ async def ledger_snapshot(
                 if min_position is None or head["position"] >= min_position:
                     yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held, time_of_page())
                     return
-            remaining_seconds = give_up_at - time.monotonic()
+            remaining_seconds = wait_until - time.monotonic()
             if remaining_seconds <= 0:
                 raise PositionNotReached(
                     f"the ledger is at position {head['position']}, not yet at {min_position}",

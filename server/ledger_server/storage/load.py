@@ -9,6 +9,9 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import AnyConnection, Connection
 from ledger_server.storage.rows import Row, account_from, entry_sets_from, listed_entry_from, transaction_from
 
+# Of filter_entries.sql.
+NO_FILTERS = (None,) * 17
+
 
 async def transactions_with_entries(
     connection: Connection, ledger_id: str, heads: Sequence[Row], *, as_written: bool = False
@@ -37,7 +40,7 @@ async def transactions_with_entries(
 
 async def find_entries(connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str]) -> list[Row]:
     """The rows of those of these entries that exist."""
-    return await filter_entries(connection, ledger_id, entry_ids, entry_ids, (None,) * 17)
+    return await filter_entries(connection, ledger_id, entry_ids, entry_ids, NO_FILTERS)
 
 
 async def filter_entries(

@@ -1,10 +1,11 @@
 -- Entries written on an account under a range of its lock_versions, in their order, with its counters after each.
 -- A lock_version was written by the transaction version of the same position, or by two: a partial post's new
--- transaction and what it leaves of the pending one. Entries that a failed condition archived moved no account and
--- are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT tells the planner how few
--- entries a version has, and IS TRUE keeps it from going through all lines of the account for each. The first later
--- version of their transaction that has others discards entries; those that its newest one has stand, without a look
--- at the versions between.
+-- transaction and what it leaves of the pending one. The line says which version of its transaction it is of, unless it
+-- only took away what was pending; of the other transaction the position tells. Entries that a failed condition
+-- archived moved no account and are none of them. The range bounds the work, as lock_versions have no gaps; the LIMIT
+-- tells the planner how few entries a version has, and IS TRUE keeps it from going through all lines of the account for
+-- each. The first later version of their transaction that has others discards entries; those that its newest one has
+-- stand, without a look at the versions between.
 -- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
 -- $9 and $10 bounds of effective_at text, $11 metadata jsonb, $12 metadata_path text, $13 metadata_variables jsonb,
@@ -18,11 +19,11 @@ SELECT
     coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
-FROM account_versions v
+FROM account_lines v
 CROSS JOIN LATERAL (
-    SELECT v.transaction_id
+    SELECT v.transaction_id, v.transaction_version AS version
     UNION ALL
-    SELECT t.partially_posts_id
+    SELECT t.partially_posts_id, NULL
     FROM (
         SELECT partially_posts_id
         FROM transactions
@@ -43,7 +44,13 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.position = v.position
+    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.version = m.version
+        AND t.position = v.position
+    UNION ALL
+    SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
+    FROM transaction_versions t
+    WHERE m.version IS NULL AND t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
+        AND t.position = v.position
 ) AS w
 CROSS JOIN LATERAL (
     SELECT
