@@ -1,6 +1,5 @@
 """Calls of operators and auditors."""
 
-import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +7,9 @@ from dataclasses import dataclass, field
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
-from ledger_client.channel import Connection, raise_if_closed
+from ledger_client.channel import Connection
 from ledger_client.errors import Unavailable
-from ledger_client.statuses import error_from_rpc
+from ledger_client.statuses import error_from_rpc, told_if_closed
 from ledger_client.v1.admin_service_pb2 import (
     GetLogDigestRequest,
     LogDigest,
@@ -90,31 +89,34 @@ class AuditCalls(Connection):
         """
         request = VerifyLedgerRequest(ledger_id=ledger_id, known_digest=known_digest, findings_max=findings_max)
         result = Verification()
-        call = self.admin_stub.VerifyLedger(request, timeout=timeout, metadata=self.call_metadata)
         try:
-            async for response in call:
-                match response.WhichOneof("message"):
-                    case "progress":
-                        if progress is not None:
-                            progress(response.progress)
-                    case "finding":
-                        result.findings.append(_finding_from(response.finding))
-                        if finding is not None:
-                            finding(result.findings[-1])
-                    case "verdict":
-                        verdict = response.verdict
-                        result.sound, result.complete, result.rows = verdict.sound, verdict.complete, verdict.rows
-                        result.digest, result.checkpoint_position = verdict.digest, verdict.checkpoint_position
-                        return result
-                    case None:  # a kind of message that is newer than this client
-                        pass
+            with told_if_closed():
+                call = self.admin_stub.VerifyLedger(request, timeout=timeout, metadata=self.call_metadata)
+                try:
+                    async for response in call:
+                        match response.WhichOneof("message"):
+                            case "progress":
+                                if progress is not None:
+                                    progress(response.progress)
+                            case "finding":
+                                result.findings.append(_finding_from(response.finding))
+                                if finding is not None:
+                                    finding(result.findings[-1])
+                            case "verdict":
+                                verdict = response.verdict
+                                result.sound, result.complete, result.rows = (
+                                    verdict.sound,
+                                    verdict.complete,
+                                    verdict.rows,
+                                )
+                                result.digest, result.checkpoint_position = verdict.digest, verdict.checkpoint_position
+                                return result
+                            case None:  # a kind of message that is newer than this client
+                                pass
+                finally:
+                    call.cancel()
         except grpc.aio.AioRpcError as rpc_error:
             raise error_from_rpc(rpc_error) from rpc_error
-        except asyncio.CancelledError as cancelled:
-            raise_if_closed(cancelled)
-            raise
-        finally:
-            call.cancel()
         raise Unavailable("the server ended the verification without a verdict")
 
     async def get_log_digest(self, ledger_id: str, *, timeout: float | None = None) -> LogDigest:

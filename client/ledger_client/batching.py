@@ -21,7 +21,7 @@ import grpc.aio
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Cancelled, DeadlineExceeded, LedgerError, Unknown
 from ledger_client.retries import JITTER, repeat_after_seconds
-from ledger_client.statuses import error_from_rpc, error_from_status
+from ledger_client.statuses import CLIENT_CLOSED, error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import (
     BatchWriteTransactionsRequest,
     BatchWriteTransactionsResponse,
@@ -104,7 +104,7 @@ class Line:
     def close(self) -> None:
         """Tells everyone in it that the client was closed; what is to be repeated is not written any more."""
         for result in self._results:
-            _fail(result, Cancelled("the client was closed"))
+            _fail(result, Cancelled(CLIENT_CLOSED))
 
     def _send(self) -> None:
         """Sends what waits, in equal calls, if there may be more of them."""
@@ -255,7 +255,7 @@ def _expire(result: asyncio.Future[TransactionResult]) -> None:
 def _error_of(task: asyncio.Task[list[_Waiting]]) -> LedgerError:
     """For one caller of a batch that was cut short; each gets an exception of its own."""
     if task.cancelled() or isinstance(task.exception(), grpc.aio.UsageError):
-        return Cancelled("the client was closed, or its tasks were cancelled")
+        return Cancelled(f"{CLIENT_CLOSED}, or its tasks were cancelled")
     unknown = Unknown(f"the batch that the write was in failed: {task.exception()!r}")
     unknown.__cause__ = task.exception()
     return unknown

@@ -13,9 +13,8 @@ import grpc.aio
 
 from ledger_client.batching import Batches, CallMetadata
 from ledger_client.commands import TransactionWrite
-from ledger_client.errors import Cancelled
 from ledger_client.retries import RETRY_POLICY
-from ledger_client.statuses import error_from_rpc, written
+from ledger_client.statuses import error_from_rpc, told_if_closed, written
 from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.transactions_pb2 import Transaction
@@ -163,15 +162,11 @@ class Connection:
         if timeout is None:
             timeout = self.timeout
         try:
-            call = method(request, timeout=timeout, metadata=self.call_metadata)
-            response = await call
-        except grpc.aio.UsageError as closed:  # the channel is
-            raise Cancelled("the client was closed") from closed
+            with told_if_closed():
+                call = method(request, timeout=timeout, metadata=self.call_metadata)
+                response = await call
         except grpc.aio.AioRpcError as rpc_error:
             raise error_from_rpc(rpc_error) from rpc_error
-        except asyncio.CancelledError as cancelled:
-            raise_if_closed(cancelled)
-            raise
         if outcome is not None:
             trailing = await call.trailing_metadata()
             outcome.metadata = {key: value for key, value in trailing if isinstance(value, str)}
@@ -211,17 +206,6 @@ class Connection:
             outcome.metadata = {"replayed": "true"} if result.replayed else {}
             outcome.replayed = result.replayed
         return written(result)
-
-
-def raise_if_closed(cancelled: asyncio.CancelledError) -> None:
-    """Tell a call that ended because the client was closed from one whose task is being cancelled.
-
-    Raises:
-        Cancelled: nobody asked this task to stop, so CancelledError would mislead whoever awaits it.
-    """
-    task = asyncio.current_task()
-    if task is None or not task.cancelling():
-        raise Cancelled("the client was closed") from cancelled
 
 
 def _call_metadata(actor: str | None) -> CallMetadata:

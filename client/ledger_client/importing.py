@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 
-from ledger_client.channel import Connection, new_request_id, raise_if_closed
+from ledger_client.channel import Connection, new_request_id
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Contention, DeadlineExceeded, Internal, LedgerError, Unavailable, is_lost_connection
 from ledger_client.retries import backoff_seconds
-from ledger_client.statuses import error_from_rpc, error_from_status
+from ledger_client.statuses import error_from_rpc, error_from_status, told_if_closed
 from ledger_client.v1.transactions_pb2 import ImportTransactionsRequest, ImportTransactionsResponse
 
 logger = logging.getLogger("ledger_client")
@@ -228,18 +228,16 @@ class _Import:
 
         Both at once: a server that cannot get rid of its answers reads no more, and each would wait for the other.
         """
-        call = self._connection.stub.ImportTransactions(metadata=self._connection.call_metadata)
-        sending = asyncio.create_task(self._send(call))
-        try:
-            async for response in call:
-                self._acknowledge(response)
-        except asyncio.CancelledError as cancelled:
-            raise_if_closed(cancelled)
-            raise
-        finally:
-            sending.cancel()
-            call.cancel()
-            await asyncio.gather(sending, return_exceptions=True)  # how the call ended, the reading side has told
+        with told_if_closed():
+            call = self._connection.stub.ImportTransactions(metadata=self._connection.call_metadata)
+            sending = asyncio.create_task(self._send(call))
+            try:
+                async for response in call:
+                    self._acknowledge(response)
+            finally:
+                sending.cancel()
+                call.cancel()
+                await asyncio.gather(sending, return_exceptions=True)  # how the call ended, the reading side has told
 
     async def _send(
         self, call: "grpc.aio.StreamStreamCall[ImportTransactionsRequest, ImportTransactionsResponse]"

@@ -1,7 +1,9 @@
 """From a gRPC status to the exception of its reason, with everything its details say."""
 
+import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 
 import grpc
@@ -9,16 +11,35 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from ledger_client.errors import CLASS_OF_CODE, CLASS_OF_REASON, LedgerError, Violation
+from ledger_client.errors import CLASS_OF_CODE, CLASS_OF_REASON, Cancelled, LedgerError, Violation
 from ledger_client.inputs import balance_word, operator_sign
 from ledger_client.v1.errors_pb2 import RuleViolation, RuleViolations
 from ledger_client.v1.transactions_pb2 import Transaction, TransactionResult
 
 ERROR_DOMAIN = "ledger.v1"
+CLIENT_CLOSED = "the client was closed"
 _DETAILS_KEY = "grpc-status-details-bin"
 # int() itself refuses 4,300 digits and more.
 _DIGITS_MAX = 4_000
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@contextmanager
+def told_if_closed() -> Iterator[None]:
+    """Tells a call that the closing of the client refused or ended from one whose task is being cancelled.
+
+    Raises:
+        Cancelled: nobody asked this task to stop, so CancelledError would mislead whoever awaits it.
+    """
+    try:
+        yield
+    except grpc.aio.UsageError as closed:  # the channel was, before
+        raise Cancelled(CLIENT_CLOSED) from closed
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            raise Cancelled(CLIENT_CLOSED) from cancelled
+        raise
 
 
 def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> LedgerError:

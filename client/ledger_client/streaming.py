@@ -12,10 +12,10 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc.aio
 
-from ledger_client.channel import Connection, raise_if_closed
-from ledger_client.errors import EpochChanged, LedgerError, Unavailable, is_lost_connection
+from ledger_client.channel import Connection
+from ledger_client.errors import Cancelled, EpochChanged, LedgerError, Unavailable, is_lost_connection
 from ledger_client.retries import BACKOFF_LIMIT_SECONDS, backoff_seconds
-from ledger_client.statuses import error_from_rpc
+from ledger_client.statuses import error_from_rpc, told_if_closed
 from ledger_client.v1.streams_pb2 import ConflatedChanges, Event, WatchBalancesRequest, WatchEventsRequest
 
 logger = logging.getLogger("ledger_client")
@@ -120,8 +120,9 @@ class Stream(Generic[_Request, _Message, _Response]):
         deadline = None if give_up_after is None else time.monotonic() + give_up_after
         while True:
             try:
-                async with asyncio.timeout(self._silence_seconds):
-                    response = await anext(self._connected())
+                with told_if_closed():
+                    async with asyncio.timeout(self._silence_seconds):
+                        response = await anext(self._connected())
             except TimeoutError:
                 lost: LedgerError = Unavailable(f"nothing heard for {self._silence_seconds:g} s")
             except StopAsyncIteration:
@@ -131,10 +132,9 @@ class Stream(Generic[_Request, _Message, _Response]):
                 if not is_lost_connection(lost):
                     self._disconnect()
                     raise lost from rpc_error
-            except asyncio.CancelledError as cancelled:
+            except (asyncio.CancelledError, Cancelled):
                 # gRPC cancels the call along with the read, so the next read needs a new one.
                 self._disconnect()
-                raise_if_closed(cancelled)
                 raise
             else:
                 if time.monotonic() - self._connected_at > BACKOFF_LIMIT_SECONDS:

@@ -168,6 +168,18 @@ async def test_a_client_that_is_closed_makes_no_calls() -> None:
     assert [type(answer) for answer in answers] == [Cancelled] * len(calls)
 
 
+async def test_a_client_that_is_closed_opens_no_streams() -> None:
+    ledger = LedgerClient("127.0.0.1:1")
+    await ledger.close()
+    for stream in (ledger.watch_balances("l-1"), ledger.watch_events("l-1")):
+        with pytest.raises(Cancelled, match="the client was closed"):
+            await stream.__aenter__()
+    with pytest.raises(Cancelled, match="the client was closed"):
+        await ledger.import_transactions("l-1", [commands.create_transaction([debit("a", 1)])])
+    with pytest.raises(Cancelled, match="the client was closed"):
+        await ledger.verify_ledger("l-1")
+
+
 async def test_a_cancelled_task_is_cancelled() -> None:
     server, address = await start(Script())
     await server.stop(0)
