@@ -80,7 +80,7 @@ class AccountCalls(Connection):
             categories: the categories it is put into, or their ids.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             LedgerNotFound: no such ledger.
@@ -119,7 +119,7 @@ class AccountCalls(Connection):
             accounts: what ``commands.create_account`` makes.
             request_id: your own for all of them; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             LedgerError: what ``create_account`` raises, with the index of the first refused account in
@@ -262,7 +262,7 @@ class AccountCalls(Connection):
             limits: replace all old standing limits; ``limits()`` removes them.
             request_id: see ``create_account``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             AccountNotFound: no such account in this ledger.

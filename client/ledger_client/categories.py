@@ -55,7 +55,7 @@ class CategoryCalls(Connection):
             parents: the categories it is put into, or their ids.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             LedgerNotFound: no such ledger.
@@ -146,7 +146,7 @@ class CategoryCalls(Connection):
             metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
             request_id: see ``create_category``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             CategoryNotFound: no such category in this ledger, or it is deleted.
@@ -207,7 +207,7 @@ class CategoryCalls(Connection):
             member_category: what is put into it.
             request_id: see ``create_category``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             CategoryNotFound, AccountNotFound: one of them is not in this ledger.

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeVar
 
@@ -74,12 +74,17 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
 
 @dataclass(slots=True)
 class Outcome:
-    """What an answer says beside itself: hand an empty one to a call, read it when the call has returned."""
+    """What an answer or a refusal says beside itself: hand an empty one to a call, read it when the call has ended."""
 
     replayed: bool = False
-    """Whether the answer is that of an earlier call with the same request_id."""
+    """Whether the answer or refusal is that of an earlier call with the same request_id."""
     metadata: dict[str, str] = field(default_factory=dict)
     """The text values of the trailing metadata."""
+
+    def tell(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
+        """Take what the trailing metadata of the call says."""
+        self.metadata = {key: value for key, value in trailing if isinstance(value, str)}
+        self.replayed = self.metadata.get("replayed") == "true"
 
 
 def new_request_id() -> str:
@@ -166,11 +171,11 @@ class Connection:
                 call = method(request, timeout=timeout, metadata=self.call_metadata)
                 response = await call
         except grpc.aio.AioRpcError as rpc_error:
+            if outcome is not None:
+                outcome.tell(rpc_error.trailing_metadata() or ())
             raise error_from_rpc(rpc_error) from rpc_error
         if outcome is not None:
-            trailing = await call.trailing_metadata()
-            outcome.metadata = {key: value for key, value in trailing if isinstance(value, str)}
-            outcome.replayed = outcome.metadata.get("replayed") == "true"
+            outcome.tell(await call.trailing_metadata())
         return response
 
     async def _pages(
@@ -203,8 +208,7 @@ class Connection:
                     return await self._call(method, request, timeout, outcome)
             result = await line.join(request, self.timeout if timeout is None else timeout)
         if outcome is not None:
-            outcome.metadata = {"replayed": "true"} if result.replayed else {}
-            outcome.replayed = result.replayed
+            outcome.tell((("replayed", "true"),) if result.replayed else ())
         return written(result)
 
 

@@ -51,7 +51,7 @@ class EntryCalls(Connection):
             metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             EntryNotFound: no such entry in this ledger.

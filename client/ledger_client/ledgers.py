@@ -40,7 +40,7 @@ class LedgerCalls(Connection):
             metadata: up to 50 keys, 16 KiB together.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
         """
         request = CreateLedgerRequest(
             request_id=request_id or new_request_id(), name=name, description=description, metadata=metadata
@@ -102,7 +102,7 @@ class LedgerCalls(Connection):
                 time zone; None opens the books again.
             request_id: see ``create_ledger``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             LedgerNotFound: no such ledger.

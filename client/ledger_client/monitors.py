@@ -79,7 +79,7 @@ class MonitorCalls(Connection):
             metadata: up to 50 keys, 16 KiB together.
             request_id: your own for this call; with the same one the call can be repeated with one effect.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             AccountNotFound, CategoryNotFound: it is not in this ledger.
@@ -165,7 +165,7 @@ class MonitorCalls(Connection):
             metadata_patch: sets these keys and removes those whose value is None; not together with metadata.
             request_id: see ``create_balance_monitor``, and so for the rest.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer is that of an earlier call.
+            outcome: is told whether the answer or refusal is that of an earlier call.
 
         Raises:
             MonitorNotFound: no such monitor in this ledger, or it was deleted.

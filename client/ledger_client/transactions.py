@@ -78,7 +78,7 @@ class TransactionCalls(Connection):
             request_id: of an atomic batch. Otherwise each command has its own; those without one get one, so
                 give them theirs if you may have to repeat the batch.
             timeout: deadline in seconds; None: the client's.
-            outcome: is told whether the answer to an atomic batch is that of an earlier call.
+            outcome: is told whether the answer to an atomic batch, or its refusal, is that of an earlier call.
 
         Raises:
             LedgerError: an atomic batch was refused, with the first refused command's reason and its index in

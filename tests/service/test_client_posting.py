@@ -47,6 +47,7 @@ from ledger_client import (
     part_of,
     written,
 )
+from tests.conftest import Server
 
 PENDING = TransactionStatus.TRANSACTION_STATUS_PENDING
 POSTED = TransactionStatus.TRANSACTION_STATUS_POSTED
@@ -196,6 +197,30 @@ async def test_parts_and_reversals_are_repeated_with_one_effect(client: LedgerCl
     assert posted[0] == posted[1]
     assert reversals[0] == reversals[1]
     assert await amounts(client, cash) == (0, 90, 0)
+
+
+@pytest.mark.parametrize("auto_batch", [True, False], ids=["in batches", "call by call"])
+async def test_a_repeated_refusal_is_told_to_be_one(server: Server, pair: Pair, auto_batch: bool) -> None:
+    cash, revenue = pair
+    lines = [debit(cash, 1, lock_version=99), credit(revenue, 1)]
+    async with LedgerClient(server.address, auto_batch=auto_batch) as client:
+
+        async def refused() -> Outcome:
+            outcome = Outcome()
+            with pytest.raises(LockVersionMismatch):
+                await client.create_transaction(cash.ledger_id, lines, request_id="stale", outcome=outcome)
+            return outcome
+
+        assert await refused() == Outcome()
+        again = Outcome(replayed=True, metadata={"replayed": "true"})
+        assert await refused() == again
+        assert await asyncio.gather(*(refused() for _ in range(3))) == [again] * 3
+
+        taken = commands.create_account("Cash", normal_balance="debit", currency="USD", external_id="cash")
+        for outcome in (Outcome(), Outcome()):
+            with pytest.raises(ExternalIdTaken):
+                await client.batch_create_accounts(cash.ledger_id, [taken], request_id="taken", outcome=outcome)
+        assert outcome == again
 
 
 async def test_what_only_validates_writes_nothing(client: LedgerClient, pair: Pair) -> None:
