@@ -25,13 +25,23 @@ from ledger_client import (
     debit,
 )
 from ledger_client.inputs import VersionIntervalWord
-from ledger_client.v1.accounts_pb2 import AccountVersion, GetAccountRequest
+from ledger_client.v1.accounts_pb2 import (
+    AccountVersion,
+    GetAccountRequest,
+    ListAccountsRequest,
+    ListAccountVersionsRequest,
+)
 from ledger_client.v1.balances_pb2 import BALANCE_KIND_POSTED, DIRECTION_DEBIT
 from ledger_client.v1.entries_pb2 import ListEntriesRequest
 from ledger_client.v1.filters_pb2 import ListOrder
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from ledger_client.v1.ledgers_pb2 import ListLedgersRequest
 from ledger_client.v1.reports_pb2 import ExplainBalanceRequest
-from ledger_client.v1.transactions_pb2 import EntryInput, ListTransactionsRequest
+from ledger_client.v1.transactions_pb2 import (
+    EntryInput,
+    ListTransactionsRequest,
+    ListTransactionVersionsRequest,
+)
 from ledger_server.domain.book import TAIL_VERSIONS
 from ledger_server.reading import balances, snapshots
 from ledger_server.reading.timelines import Sizes, fold
@@ -41,6 +51,7 @@ from tests.conftest import Server, new_server
 
 SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
+FOR_EVER = Timestamp(seconds=253_402_300_799, nanos=999_999_999)  # the last that the wire can tell
 LONG_AGO, FAR_AWAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)
 TINY = Sizes(tail_versions=1, fanout=2, block_changes=2)
 
@@ -120,7 +131,7 @@ async def test_the_last_microsecond_is_a_bound_of_lists_as_it_is_of_balances(sho
     last = datetime.max.replace(tzinfo=UTC)
     await shop.sell(5, last)
 
-    async def found(**bounds: datetime) -> tuple[int, dict[str, int]]:
+    async def found(**bounds: datetime | Timestamp) -> tuple[int, dict[str, int]]:
         stub, ledger_id, account_id = shop.client.stub, shop.ledger.id, shop.till.id
         asked: Any = {"ledger_id": ledger_id} | {f"effective_at_{name}": time for name, time in bounds.items()}
         explanation = ExplainBalanceRequest(**asked, account_id=account_id, balance=BALANCE_KIND_POSTED)
@@ -137,16 +148,64 @@ async def test_the_last_microsecond_is_a_bound_of_lists_as_it_is_of_balances(sho
         account = await stub.GetAccount(GetAccountRequest(**asked, account_id=account_id))
         return int(account.balances.posted.amount), counts
 
-    for bounds, is_within in (
+    cases: list[tuple[dict[str, datetime | Timestamp], bool]] = [
         ({"lower_bound": last}, True),
         ({"lower_bound": last - MICROSECOND}, True),
+        ({"lower_bound": FOR_EVER}, False),
         ({"upper_bound": last}, False),
+        ({"upper_bound": FOR_EVER}, True),
         ({"lower_bound": last, "upper_bound": last}, False),
+        ({"lower_bound": last, "upper_bound": FOR_EVER}, True),
+        ({"lower_bound": FOR_EVER, "upper_bound": FOR_EVER}, False),
         ({}, True),
-    ):
+    ]
+    for bounds, is_within in cases:
         amount, counts = await found(**bounds)
         assert amount == 5 * is_within
         assert counts == dict.fromkeys(counts, int(is_within)), bounds
+
+
+BOUNDED_IN_TIME: dict[str, tuple[Any, list[str]]] = {
+    "ListLedgers": (ListLedgersRequest, ["created_at", "updated_at"]),
+    "ListAccounts": (ListAccountsRequest, ["created_at", "updated_at"]),
+    "ListAccountVersions": (ListAccountVersionsRequest, ["time"]),
+    "ListTransactions": (ListTransactionsRequest, ["created_at", "updated_at", "posted_at", "effective_at"]),
+    "ListTransactionVersions": (ListTransactionVersionsRequest, ["time"]),
+    "ListEntries": (ListEntriesRequest, ["created_at", "updated_at", "effective_at"]),
+}
+
+
+@pytest.mark.parametrize("method", BOUNDED_IN_TIME)
+async def test_everything_is_before_the_end_of_time_and_nothing_from_then_on(shop: Shop, method: str) -> None:
+    """Everything that has such a time: what is pending was not posted at any."""
+    sold = await shop.sell(5)
+    await shop.client.create_transaction(shop.ledger.id, shop.entries(7))
+    request_class, times = BOUNDED_IN_TIME[method]
+    only: dict[str, dict[str, Any]] = {
+        "ListLedgers": {"ids": [shop.ledger.id]},
+        "ListAccountVersions": {"ledger_id": shop.ledger.id, "account_id": shop.till.id},
+        "ListTransactionVersions": {"ledger_id": shop.ledger.id, "transaction_id": sold.id},
+    }
+    asked = only.get(method, {"ledger_id": shop.ledger.id})
+
+    async def found(**bounds: Any) -> int:
+        page = await getattr(shop.client.stub, method)(request_class(**asked, **bounds))
+        return len(getattr(page, page.DESCRIPTOR.fields[0].name))
+
+    for each in times:
+        lower, upper = f"{each}_lower_bound", f"{each}_upper_bound"
+        assert await found(**{upper: FOR_EVER}) == await found(**{lower: LONG_AGO}) > 0
+        assert await found(**{lower: FOR_EVER}) == 0
+        assert await found(**{lower: FOR_EVER, upper: FOR_EVER}) == 0
+        with pytest.raises(grpc.aio.AioRpcError, match=f"must not be before {lower}"):
+            await found(**{lower: FOR_EVER, upper: datetime.max.replace(tzinfo=UTC)})
+
+
+async def test_an_instant_and_a_bound_at_the_end_of_time_are_still_two_answers(shop: Shop) -> None:
+    request = GetAccountRequest(ledger_id=shop.ledger.id, account_id=shop.till.id, effective_at_upper_bound=FOR_EVER)
+    request.as_of.FromDatetime(SUNDAY)
+    with pytest.raises(grpc.aio.AioRpcError, match="as_of: cannot be given together with"):
+        await shop.client.stub.GetAccount(request)
 
 
 @pytest.mark.parametrize("nanos", [1, 500, 999])

@@ -132,10 +132,15 @@ def time(problems: Problems, field: str, value: Timestamp) -> datetime:
     return EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
 
 
-def time_bound(problems: Problems, field: str, value: Timestamp) -> datetime:
-    """The first microsecond not before it: what is kept in microseconds compares with it as with the bound itself."""
+def time_bound(problems: Problems, field: str, value: Timestamp) -> datetime | None:
+    """The first microsecond not before it: what is kept in microseconds compares with it as with the bound itself.
+
+    None if there is none, as of the last nanosecond of 9999, by which callers mean for ever.
+    """
     truncated = time(problems, field, value)
-    return truncated + MICROSECOND if value.nanos % 1_000 and truncated < LAST_TIME else truncated
+    if not value.nanos % 1_000:
+        return truncated
+    return truncated + MICROSECOND if truncated < LAST_TIME else None
 
 
 def seconds(problems: Problems, field: str, value: Duration, *, least: float, most: float) -> float:

@@ -12,7 +12,7 @@ from ledger_server.api.fields import Problems
 from ledger_server.api.pieces import enum_of
 from ledger_server.domain.money import Operator, parse_amount
 from ledger_server.reading.metadata import Check, Term, Terms
-from ledger_server.reading.queries import AmountCondition, Between, ListOrder
+from ledger_server.reading.queries import EVER, NEVER, AmountCondition, Between, ListOrder
 
 IDS_MAX = 1_000
 NAMES_MAX = 10
@@ -30,13 +30,21 @@ def ids_of(problems: Problems, field: str, values: Sequence[str], most: int = ID
 
 
 def between(problems: Problems, request: Any, field: str) -> Between:
-    """The bounds `<field>_lower_bound` and `<field>_upper_bound`."""
+    """The bounds `<field>_lower_bound` and `<field>_upper_bound`.
+
+    Behind the last microsecond, a lower one leaves nothing, and an upper one all that has such a time at all.
+    """
     names = (f"{field}_lower_bound", f"{field}_upper_bound")
     lower, upper = [
         fields.time_bound(problems, name, getattr(request, name)) if request.HasField(name) else None for name in names
     ]
-    if lower is not None and upper is not None and upper < lower:
-        problems.add(f"{field}_upper_bound", f"must not be before {field}_lower_bound")
+    is_never = lower is None and request.HasField(names[0])
+    if upper is not None and (is_never or (lower is not None and upper < lower)):
+        problems.add(names[1], f"must not be before {names[0]}")
+    if is_never:
+        return NEVER
+    if lower is None and upper is None and request.HasField(names[1]):
+        return EVER
     return Between(lower, upper)
 
 

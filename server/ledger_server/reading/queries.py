@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ledger_server.domain.inputs import BalanceCondition, Ref
 from ledger_server.domain.model import AccountStatus, ArchivedReason, Metadata, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+from ledger_server.domain.times import FIRST_TIME, LAST_TIME
 from ledger_server.reading.metadata import Check, Terms
 
 # What may differ from page to page of one query.
@@ -45,6 +46,9 @@ class AmountCondition(NamedTuple):
 
 
 ANY_TIME = Between()
+# Any time too, but not none, as a pending transaction's posted_at.
+EVER = Between(FIRST_TIME)
+NEVER = Between(LAST_TIME, LAST_TIME)
 
 
 class ListOrder(IntEnum):
