@@ -18,6 +18,7 @@ from ledger_client.inputs import (
     metadata_changes,
     normal_balance_value,
     refuse_unknown,
+    some_or_all,
     status_value,
     timestamp,
 )
@@ -109,8 +110,8 @@ class PostFields(TypedDict, total=False):
 
     version: int | None
     """Write only if the transaction is at this version, else VersionMismatch."""
-    entries: Iterable[EntryInput]
-    """Final entries, replacing the pending ones."""
+    entries: Iterable[EntryInput] | None
+    """Final entries, replacing the pending ones; None, the default: the pending ones as they are. Empty: ValueError."""
     effective_at: dt.datetime | None
     """Final business time, with a time zone."""
     metadata: Mapping[str, str]
@@ -149,8 +150,9 @@ class PartFields(TypedDict, total=False):
 class ReverseFields(PartFields, total=False):
     """What a reversal may carry."""
 
-    entries: Iterable[EntryPart]
-    """What is reversed of each entry of the original, named by the original's side; none: all of it."""
+    entries: Iterable[EntryPart] | None
+    """What is reversed of each entry of the original, named by the original's side; None, the default: all of it.
+    Empty: ValueError."""
     status: StatusWord | TransactionStatus.ValueType
     """"posted" (the default) or "pending"."""
     conditions: Iterable[AccountCondition]
@@ -213,12 +215,16 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
 
 
 def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) -> PostTransactionRequest:
-    """The posting of a pending transaction, as it stands or with final entries."""
+    """The posting of a pending transaction, as it stands or with final entries.
+
+    Raises:
+        ValueError: ``entries`` are given and empty.
+    """
     refuse_unknown(fields, PostFields)
     request = PostTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
-        entries=fields.get("entries"),
+        entries=some_or_all(fields.get("entries")),
         effective_at=timestamp(fields.get("effective_at")),
         metadata=fields.get("metadata"),
         conditions=fields.get("conditions"),
@@ -250,13 +256,17 @@ def partial_post_transaction(
 
 
 def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFields]) -> ReverseTransactionRequest:
-    """The reversal of a posted transaction, whole or in part."""
+    """The reversal of a posted transaction, whole or in part.
+
+    Raises:
+        ValueError: ``entries`` are given and empty.
+    """
     refuse_unknown(fields, ReverseFields)
     request = ReverseTransactionRequest(
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
         status=status_value(fields.get("status")),
-        entries=entry_parts(fields.get("entries", ())),
+        entries=entry_parts(some_or_all(fields.get("entries"))),
         effective_at=timestamp(fields.get("effective_at")),
         metadata=fields.get("metadata"),
         description=fields.get("description", ""),

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -30,6 +30,8 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 EntryPart = EntryInput | PartialEntryInput
 """What is posted or reversed of an entry: ``debit`` and ``credit`` name it by its account, ``part_of`` by its id."""
+
+_Line = TypeVar("_Line")
 
 NormalBalanceWord = Literal["debit", "credit"]
 DirectionWord = Literal["debit", "credit"]
@@ -172,6 +174,20 @@ def part_of(
         lock_version=lock_version,
         conditions=conditions,
     )
+
+
+def some_or_all(lines: Iterable[_Line] | None) -> list[_Line]:
+    """The entries of a write that takes all where the wire names none, which None asks for.
+
+    Raises:
+        ValueError: they are given and empty, as when none was computed: nobody means all by that.
+    """
+    if lines is None:
+        return []
+    some = list(lines)
+    if not some:
+        raise ValueError("entries are empty, which would mean all of them; give None if that is meant")
+    return some
 
 
 def entry_parts(parts: Iterable[EntryPart]) -> list[PartialEntryInput]:

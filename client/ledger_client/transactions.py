@@ -126,6 +126,7 @@ class TransactionCalls(Connection):
         """Post a pending transaction, as it stands or with final entries.
 
         Raises:
+            ValueError: ``entries`` are given and empty.
             TransactionExpired: its expires_at has passed.
             LedgerError: and what ``update_transaction`` raises.
         """
@@ -170,6 +171,7 @@ class TransactionCalls(Connection):
         All reversals together never exceed the original; archiving a pending one frees what it took.
 
         Raises:
+            ValueError: ``entries`` are given and empty.
             TransactionNotPosted: it is pending (archive it) or archived.
             EntryNotFound: the transaction has no such entry.
             AmountExceeded: an amount is more than what is left to reverse.

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -34,7 +35,7 @@ from ledger_client.inputs import account_status_value
 from ledger_client.jsonlines import transaction_from_json
 from ledger_client.v1.accounts_pb2 import AccountStatus
 from ledger_client.v1.errors_pb2 import RuleViolation, RuleViolations
-from ledger_client.v1.transactions_pb2 import TransactionCommand
+from ledger_client.v1.transactions_pb2 import EntryInput, TransactionCommand
 
 NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -111,6 +112,17 @@ def test_every_command_has_its_place_in_a_batch(write: TransactionWrite, item: s
 def test_there_is_a_function_for_every_command_of_a_batch() -> None:
     for field in TransactionCommand.DESCRIPTOR.fields:
         assert hasattr(commands, f"{field.name}_transaction")
+
+
+@pytest.mark.parametrize("write", [commands.post_transaction, commands.reverse_transaction])
+def test_an_empty_list_of_entries_is_not_all_of_them(write: Any) -> None:
+    """None was computed, perhaps; on the wire that would be all of them, which only None means."""
+    empty: list[Iterable[EntryInput]] = [(), [], iter([])]
+    for none in empty:
+        with pytest.raises(ValueError, match="entries are empty"):
+            write("t-1", entries=none)
+    assert not write("t-1", entries=None).entries
+    assert len(write("t-1", entries=iter([debit("a-1", 5), credit("a-2", 5)])).entries) == 2
 
 
 def test_an_expiry_is_set_kept_or_removed() -> None:
