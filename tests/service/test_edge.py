@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,7 +12,9 @@ import asyncpg
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from structlog.testing import capture_logs
@@ -31,6 +34,7 @@ from ledger_client import (
     debit,
 )
 from ledger_client.v1 import ledger_service_pb2
+from ledger_client.v1.balances_pb2 import BALANCE_KIND_POSTED
 from tests.audit import findings
 from tests.conftest import Server, new_server
 from tests.service.raw import (
@@ -331,3 +335,33 @@ async def test_a_position_that_is_not_reached_is_told_and_not_waited_for_again(
     with pytest.raises(PositionNotReached) as refusal:
         await client.get_ledger(ledger.id, min_position=ledger.position + 1, timeout=5)
     assert refusal.value.metadata == {"position": str(ledger.position)}
+
+
+# What reads name.
+NAMED: dict[str, Callable[[Books], dict[str, Any]]] = {
+    "GetAccount": lambda books: {"account_id": books.cash},
+    "BatchGetAccounts": lambda books: {"account_ids": [books.cash]},
+    "ListAccountVersions": lambda books: {"account_id": books.cash},
+    "GetTransaction": lambda books: {"transaction_id": books.posted},
+    "BatchGetTransactions": lambda books: {"transaction_ids": [books.posted]},
+    "ListTransactionVersions": lambda books: {"transaction_id": books.posted},
+    "GetEntry": lambda books: {"entry_id": books.posted_entry},
+    "GetCategory": lambda books: {"category_id": books.top},
+    "GetBalanceMonitor": lambda books: {"monitor_id": books.monitor},
+    "ExplainBalance": lambda books: {"account_id": books.cash, "balance": BALANCE_KIND_POSTED},
+}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [method for method in SERVICE.methods if "min_position" in method.input_type.fields_by_name],
+    ids=lambda method: method.name,
+)
+async def test_every_read_of_a_ledger_says_at_which_position(
+    client: LedgerClient, books: Books, method: MethodDescriptor
+) -> None:
+    named = NAMED[method.name](books) if method.name in NAMED else {}
+    request = GetMessageClass(method.input_type)(ledger_id=books.ledger_id, **named)
+    answer: Any = await getattr(client.stub, method.name)(request)
+    ledger = await client.get_ledger(books.ledger_id)
+    assert (answer.position, answer.epoch) == (ledger.position, ledger.epoch)

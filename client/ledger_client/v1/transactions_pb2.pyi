@@ -1603,8 +1603,14 @@ class ListTransactionVersionsResponse(_message.Message):
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last. A page may be short, even empty, and not be the last."""
+    position: _builtins.int
+    """The ledger's position at which this page was read."""
+    epoch: _builtins.str
+    """The epoch of `position`."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
         """At most page_size versions, in the order asked for, each whole and with its entries as they were."""
@@ -1614,12 +1620,16 @@ class ListTransactionVersionsResponse(_message.Message):
         *,
         versions: _abc.Iterable[Global___Transaction] | None = ...,
         next_page_token: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "epoch", b"epoch", "next_page_token", b"next_page_token", "position", b"position", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
 
 Global___ListTransactionVersionsResponse: _TypeAlias = ListTransactionVersionsResponse  # noqa: Y015
 

@@ -270,6 +270,8 @@ def versions_to(page: Page[Transaction]) -> transactions_pb2.ListTransactionVers
     return transactions_pb2.ListTransactionVersionsResponse(
         versions=[transaction_to(version, version.position, page.epoch) for version in page.items],
         next_page_token=page.next_page_token,
+        position=page.position,
+        epoch=page.epoch,
     )
 
 
