@@ -36,7 +36,7 @@ from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
 from ledger_server.posting.turns import Turns
-from ledger_server.posting.worker import Worker
+from ledger_server.posting.worker import NO_CONNECTION_SECONDS, Worker
 from ledger_server.storage.pool import Pool
 
 log = structlog.get_logger()
@@ -150,6 +150,9 @@ class Lanes:
     async def _serve(self, worker: Worker) -> None:
         while True:
             lane = await self._turns.get()
+            if not (worker.is_connected or await worker.connect()) and self._pass_on(lane):
+                await asyncio.sleep(NO_CONNECTION_SECONDS)
+                continue
             await _gathered(lane)
             lane.is_scheduled = False
             lane.workers += 1
@@ -170,6 +173,13 @@ class Lanes:
             self._schedule(lane)
             if lane.is_idle:
                 self._rest(lane)
+
+    def _pass_on(self, lane: Lane) -> bool:
+        """Lets another worker have the turn, if one can write."""
+        if not any(worker.is_connected for worker in self._workers):
+            return False
+        self._turns.put(lane.tickets[0].arrived if lane.tickets else time.monotonic(), lane)
+        return True
 
     def _rest(self, lane: Lane) -> None:
         self._lanes.pop(lane.ledger_id)

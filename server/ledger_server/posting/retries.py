@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 import asyncpg
+import structlog
 
 # Each commit earns one repetition, and time a few, so that a process that just started may repeat as well.
 PER_COMMIT = 1.0
@@ -17,8 +18,11 @@ PER_SECOND = 10.0
 SAVED_MAX = 200.0
 
 
+log = structlog.get_logger()
+
+
 class RetryBudget:
-    """Repetitions that may still be made, and those that were, by reason."""
+    """Repetitions that may still be made, and those that were, by reason; and whether the database takes writes."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -26,9 +30,19 @@ class RetryBudget:
         `budget_spent` repetitions that were not made."""
         self._left = SAVED_MAX
         self._earned_at = time.monotonic()
+        self._refused_at: float | None = None
+
+    def refused(self, error: Exception) -> None:
+        """The database takes no writes, as its disk is full, or it is a replica; the log tells the first of these."""
+        if self._refused_at is None:
+            self._refused_at = time.monotonic()
+            log.warning("writes_refused", error=str(error))
 
     def committed(self) -> None:
         """A batch was committed."""
+        if self._refused_at is not None:
+            log.warning("writes_taken_again", seconds=round(time.monotonic() - self._refused_at, 1))
+            self._refused_at = None
         self._left = min(self._left + PER_COMMIT, SAVED_MAX)
 
     def spend(self, error: Exception) -> bool:

@@ -11,12 +11,14 @@ seen lately, it is decided and written under the ledger's lock (batch.py), and t
 | the connection is lost, COMMIT included     | the whole batch on a new one: stored outcomes tell what        |
 |                                             | happened; in the end DATABASE_UNAVAILABLE                      |
 | disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
+| no connection is free                       | another worker takes the batch, if one has a connection        |
 | anything else: one command's fault or a bug | the batch in halves, so that its neighbours are not harmed     |
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,6 +63,10 @@ CONFLICTS_MAX = 3
 SHARED_SECONDS = 5.0
 # A lane that met a request_id or an external_id again looks them up for this long, before it decides.
 REPEATED_SECONDS = 5.0
+# How long a worker waits for a connection while another one could write, and how long it asks for none after there was
+# none for it.
+CONNECT_SECONDS = 0.5
+NO_CONNECTION_SECONDS = 1.0
 # How soon a new connection makes its plans anew for the first time; then twice as late each time, up to PLAN_SECONDS.
 PLAN_SECONDS_MIN = 0.05
 
@@ -71,7 +77,7 @@ _CONFLICTS = (
     asyncpg.OutOfMemoryError,
     asyncpg.LockNotAvailableError,
 )
-_FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+_FULL = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError, asyncpg.ReadOnlySQLTransactionError)
 
 
 class Result(NamedTuple):
@@ -94,6 +100,24 @@ class Worker:
         self._clock = DatabaseClock()
         self._writes = _Link(lambda: connect_lane(dsn))
         self._reads = _Link(lambda: connect_beside_lane(dsn))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a connection to write with."""
+        return not self._writes.is_lost
+
+    async def connect(self) -> bool:
+        """Whether it has one now, or may get one when it writes; False if there is none for it."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._writes.get()
+        except asyncpg.TooManyConnectionsError:
+            self._reads.drop()
+            return False
+        except CONNECTION_ERRORS:
+            # The batch will tell its callers.
+            pass
+        return True
 
     async def write(self, lane: Lane, commands: Sequence[Command], share: Callable[[Flight], None]) -> Result:
         """Brings a batch to its end; tells `share` when another worker may begin with the lane's next one."""
@@ -142,7 +166,8 @@ class Worker:
             async with asyncio.timeout(DRAFT_SECONDS):
                 reads = await self._reads.get()
             return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
-        except OutOfDate:
+        except (OutOfDate, asyncpg.TooManyConnectionsError):
+            # Under the lock one connection is enough.
             pass
         except CONNECTION_ERRORS:
             # If one link is gone, so is the other, most likely; asking it would only take as long again.
@@ -178,8 +203,7 @@ class Worker:
                 if self._writes.is_lost:
                     lane.lost_at = lane.lost_at or time.monotonic()
                     give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
-                is_full = isinstance(error, _FULL) and not isinstance(error, _CONFLICTS)
-                is_last = is_full or time.monotonic() > give_up_at or not self._budget.spend(error)
+                is_last = isinstance(error, _FULL) or time.monotonic() > give_up_at or not self._budget.spend(error)
                 self._log_failure(lane, commands, error)
                 if is_last:
                     return Result([verdict] * len(commands))
@@ -225,12 +249,14 @@ class Worker:
         """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
         if isinstance(error, _CONFLICTS):
             self._concurrency.conflicted()
-            if not isinstance(error, _FULL):
+            if not isinstance(error, asyncpg.OutOfMemoryError):
                 return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)
         if self._writes.is_lost or is_gone:
             self._writes.drop()
-        elif not isinstance(error, _FULL):
+        elif isinstance(error, _FULL):
+            self._budget.refused(error)
+        elif not isinstance(error, _CONFLICTS):
             return None
         return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
 
@@ -252,6 +278,7 @@ class _Link:
         self._connect = connect
         self._connection: Connection | None = None
         self._connected_at = self._planned_at = 0.0
+        self._refused_at = -math.inf
 
     @property
     def is_lost(self) -> bool:
@@ -261,7 +288,13 @@ class _Link:
     async def get(self) -> Connection:
         """The connection. From time to time it forgets plans that were made when the tables were much smaller."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
+            if time.monotonic() < self._refused_at + NO_CONNECTION_SECONDS:
+                raise asyncpg.TooManyConnectionsError("there was none a moment ago")
+            try:
+                self._connection = await self._connect()
+            except asyncpg.TooManyConnectionsError:
+                self._refused_at = time.monotonic()
+                raise
             self._connected_at = self._planned_at = time.monotonic()
         now = time.monotonic()
         if now - self._planned_at > min(max(self._planned_at - self._connected_at, PLAN_SECONDS_MIN), PLAN_SECONDS):
