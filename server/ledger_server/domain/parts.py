@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from ledger_server.domain.book import Book, Effect, Reversed
 from ledger_server.domain.commands import PartialPostTransaction, ReverseTransaction
@@ -47,6 +47,9 @@ from ledger_server.domain.refusals import (
     refuse_version,
 )
 from ledger_server.domain.transactions import account_demands
+
+# An entry's id; or its account and direction.
+_Name = str | tuple[str, Direction | None]
 
 _OPPOSITE = {Direction.DEBIT: Direction.CREDIT, Direction.CREDIT: Direction.DEBIT}
 
@@ -100,8 +103,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
 
 def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime) -> Effect:
     old = find_transaction(book, command.transaction)
-    entries = command.entries if command.entries is not None else _whole(old)
-    parts = _parts(book, old, entries)
+    parts = _whole(old) if command.entries is None else _parts(book, old, command.entries)
     accounts = find_accounts(book, [condition.account for condition in command.conditions])
     find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
@@ -175,49 +177,53 @@ def _new_transaction(
     )
 
 
-def _whole(transaction: Transaction) -> tuple[PartialEntry, ...]:
+def _whole(transaction: Transaction) -> list[_Part]:
+    """All entries, each whole."""
     entries = transaction.entry_set
-    return tuple(PartialEntry(entries.entry_id(n), None, None, entry.amount) for n, entry in enumerate(entries.entries))
+    return [
+        _Part(n, entry, PartialEntry(entries.entry_id(n), None, None, entry.amount))
+        for n, entry in enumerate(entries.entries)
+    ]
 
 
 def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) -> list[_Part]:
     """Which entry each part is of; no entry is named twice."""
-    entries = transaction.entry_set
-    numbers = {entries.entry_id(n): n for n in range(len(entries.entries))}
+    entries = transaction.entry_set.entries
+    # By its name, an entry; by account and direction it may be one of several. Made once: there are up to 1,000 parts.
+    numbers: dict[_Name, list[int]] = {}
+    for n, entry in enumerate(entries):
+        numbers[transaction.entry_set.entry_id(n)] = [n]
+        numbers.setdefault((entry.after.account.id, entry.direction), []).append(n)
     parts: list[_Part] = []
-    for index, part in enumerate(asked):
-        n = (
-            numbers.get(part.entry_id)
-            if part.entry_id is not None
-            else _number_by_account(book, transaction, index, part)
-        )
-        if n is None:
-            raise EntryNotFound(
-                f"the transaction has no standing entry {part.entry_id}", metadata={"entry_id": str(part.entry_id)}
-            )
-        if any(earlier.n == n for earlier in parts):
-            raise InvalidField.of([Violation(f"entries[{index}]", "names the same entry as an earlier one")])
-        parts.append(_Part(n, entries.entries[n], part))
+    problems: list[Violation] = []
+    taken: set[int] = set()
+    for index, (name, part) in enumerate(zip(_names(book, asked), asked, strict=True)):
+        n, *others = numbers.get(name) or _refuse_missing(name)
+        if others:
+            problem = "is one of several in this direction on the account: name it by its entry_id"
+            problems.append(Violation(f"entries[{index}]", problem))
+        elif n in taken:
+            problems.append(Violation(f"entries[{index}]", "names the same entry as an earlier one"))
+        else:
+            taken.add(n)
+            parts.append(_Part(n, entries[n], part))
+    if problems:
+        raise InvalidField.of(problems)
     return parts
 
 
-def _number_by_account(book: Book, transaction: Transaction, index: int, part: PartialEntry) -> int:
-    assert part.account is not None, part
-    (account,) = find_accounts(book, [part.account])
-    found = [
-        n
-        for n, entry in enumerate(transaction.entry_set.entries)
-        if entry.after.account.id == account.account.id and entry.direction == part.direction
+def _names(book: Book, asked: Sequence[PartialEntry]) -> list[_Name]:
+    """What each part names an entry by."""
+    accounts = iter(find_accounts(book, [part.account for part in asked if part.account is not None]))
+    return [
+        (next(accounts).account.id, part.direction) if part.entry_id is None else part.entry_id for part in asked
     ]
-    if not found:
-        raise EntryNotFound(
-            f"the transaction has no such entry on account {account.account.id}",
-            metadata={"account_id": account.account.id},
-        )
-    if len(found) > 1:
-        problem = "is one of several in this direction on the account: name it by its entry_id"
-        raise InvalidField.of([Violation(f"entries[{index}]", problem)])
-    return found[0]
+
+
+def _refuse_missing(name: _Name) -> NoReturn:
+    if isinstance(name, str):
+        raise EntryNotFound(f"the transaction has no standing entry {name}", metadata={"entry_id": name})
+    raise EntryNotFound(f"the transaction has no such entry on account {name[0]}", metadata={"account_id": name[0]})
 
 
 def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transaction) -> None:
