@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from structlog.testing import CapturingLogger
 
 from ledger_client import EpochChanged, LedgerClient, credit, debit
 from ledger_server.app import running
@@ -137,6 +138,42 @@ async def test_a_database_that_is_restored_under_a_running_server_is_noticed(
                 with pytest.raises(EpochChanged):
                     async for _ in stream:
                         pass
+
+
+async def test_that_restores_are_not_noticed_is_told_once_two_looks_in_a_row_fail_and_taken_back(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with new_server(database):
+        pass
+    connection = await asyncpg.connect(database)
+    watcher = epochs.Watcher(database)
+
+    async def look(*, fails: bool) -> list[tuple[str, str]]:
+        """What is logged, and how."""
+        monkeypatch.setattr(epochs, "log", lines := CapturingLogger())
+        names = ("log_origin", "elsewhere") if fails else ("elsewhere", "log_origin")
+        await connection.execute("ALTER TABLE IF EXISTS {} RENAME TO {}".format(*names))
+        await watcher.look()
+        return [(call.method_name, call.args[0]) for call in lines.calls]
+
+    try:
+        assert [await look(fails=fails) for fails in (True, False, True, True, True, False, False)] == [
+            [],
+            [],
+            [],
+            [("warning", "restores_not_noticed")],
+            [],
+            [("info", "restores_noticed_again")],
+            [],
+        ]
+        await look(fails=True)
+        monkeypatch.setattr(epochs, "log", lines := CapturingLogger())
+        async with epochs.noticing_restores(database):
+            pass
+        assert [call.args[0] for call in lines.calls] == ["restores_not_noticed"], "before who only migrates is gone"
+    finally:
+        watcher.close()
+        await connection.close()
 
 
 def test_another_command_is_refused_in_a_line() -> None:

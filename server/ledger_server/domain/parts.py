@@ -215,9 +215,7 @@ def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) 
 def _names(book: Book, asked: Sequence[PartialEntry]) -> list[_Name]:
     """What each part names an entry by."""
     accounts = iter(find_accounts(book, [part.account for part in asked if part.account is not None]))
-    return [
-        (next(accounts).account.id, part.direction) if part.entry_id is None else part.entry_id for part in asked
-    ]
+    return [(next(accounts).account.id, part.direction) if part.entry_id is None else part.entry_id for part in asked]
 
 
 def _refuse_missing(name: _Name) -> NoReturn:

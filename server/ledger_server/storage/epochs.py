@@ -25,6 +25,8 @@ BITE_LEDGERS = 1_000
 CHECK_SECONDS = 10.0
 # A database that is promoted while servers run has first been away.
 AGAIN_SECONDS = 1.0
+# Looks that fail in a row are told to the operator from here on.
+FAILURES_TOLD = 2
 # Any number will do, as long as all servers use the same one and migrations another.
 _ADVISORY_LOCK = 0x1ED6E3
 
@@ -53,8 +55,10 @@ async def noticing_restores(dsn: str) -> AsyncIterator[None]:
 
     Where the origin cannot be read, or may not be recorded, that is logged, and left to the operator.
     """
-    watcher = _Watcher(dsn)
-    await watcher.look()
+    watcher = Watcher(dsn)
+    if not await watcher.look():
+        # At once: who only migrates is soon gone.
+        await watcher.look()
     task = asyncio.create_task(watcher.run(), name="restores-watched")
     try:
         yield
@@ -64,13 +68,16 @@ async def noticing_restores(dsn: str) -> AsyncIterator[None]:
         watcher.close()
 
 
-class _Watcher:
-    """Looks at the origin over a connection of its own."""
+class Watcher:
+    """Looks at the origin over a connection of its own.
+
+    One look may fail by anything, a long pause of this process too, and the next makes up for it.
+    """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: Connection | None = None
-        self._complained = False
+        self._failures_in_a_row = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,18 +85,23 @@ class _Watcher:
             await asyncio.sleep(CHECK_SECONDS if self._connection else AGAIN_SECONDS)
             await self.look()
 
-    async def look(self) -> None:
-        """Never fails: without it epochs are the operator's."""
+    async def look(self) -> bool:
+        """Whether it could; never raises: without it epochs are the operator's."""
         try:
             if self._connection is None:
                 self._connection = await _connect(self._dsn)
             await _renew_if_restored(self._connection)
-            self._complained = False
         except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
             self.close()
-            if not self._complained:
-                log.warning("restores_not_noticed", error=type(error).__name__, remedy="new-epoch after a restore")
-            self._complained = True
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == FAILURES_TOLD:
+                remedy = "new-epoch after a restore, unless restores_noticed_again follows"
+                log.warning("restores_not_noticed", error=type(error).__name__, remedy=remedy)
+            return False
+        if self._failures_in_a_row >= FAILURES_TOLD:
+            log.info("restores_noticed_again")
+        self._failures_in_a_row = 0
+        return True
 
     def close(self) -> None:
         if self._connection is not None:
