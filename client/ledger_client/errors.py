@@ -190,7 +190,7 @@ class AlreadyExists(LedgerError, code=grpc.StatusCode.ALREADY_EXISTS):
 
 
 class ExternalIdTaken(AlreadyExists, reason=ErrorReason.ERROR_REASON_EXTERNAL_ID_TAKEN):
-    """Another object holds the external id: ``metadata["held_by"]``."""
+    """Another object holds the external id: ``metadata["held_by"]``; without it, an earlier command of the batch."""
 
 
 class RequestIdReused(AlreadyExists, reason=ErrorReason.ERROR_REASON_REQUEST_ID_REUSED):

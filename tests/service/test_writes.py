@@ -444,6 +444,43 @@ async def test_external_ids_are_swapped_within_one_batch(desk: Desk) -> None:
     assert (await desk.client.get_transaction(desk.id, ExternalId("two"))).id == one.id
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_who_is_not_written_holds_no_external_id(desk: Desk, atomic: bool) -> None:
+    twice = [commands.create_transaction(desk.lines(), external_id="twice") for _ in range(2)]
+
+    async def last_of(*items: commands.TransactionWrite, request_id: str, dry: bool = False) -> None:
+        response = await desk.client.batch_write_transactions(
+            desk.id, items, atomic=atomic, request_id=request_id if atomic else None, validate_only=dry
+        )
+        written(response.results[-1])
+
+    async def refused(*items: commands.TransactionWrite, request_id: str, dry: bool = False) -> tuple[object, ...]:
+        """What is told of the last of a batch that is not written: the message, and who holds the id."""
+        with pytest.raises(ExternalIdTaken) as caught:
+            await last_of(*items, request_id=request_id, dry=dry)
+        return caught.value.message, caught.value.metadata.get("held_by")
+
+    nobody = ("the external_id is held by an earlier command of this batch", None)
+    assert await refused(*twice, request_id="dry", dry=True) == nobody
+    if atomic:
+        assert [await refused(*twice, request_id="twice") for _ in range(2)] == [nobody] * 2, "a repetition too"
+    # Whom a caller finds holds it, also after he gave it away and got it back.
+    one, other = await desk.create(external_id="one"), await desk.create()
+    back = [commands.update_transaction(one, external_id=external_id) for external_id in ("", "one")]
+    take = commands.create_transaction(desk.lines(), external_id="one")
+    assert await refused(*back, take, request_id="b", dry=True) == (f"the external_id is held by {one.id}", one.id)
+    passed_on = [back[0], commands.update_transaction(other, external_id="one")]
+    assert await refused(*passed_on, take, request_id="c", dry=True) == nobody
+
+
+async def test_of_two_new_accounts_with_one_external_id_nobody_holds_it(desk: Desk) -> None:
+    new = commands.create_account("New", normal_balance="debit", currency="USD", external_id="twice")
+    for _ in range(2):
+        with pytest.raises(ExternalIdTaken) as caught:
+            await desk.client.batch_create_accounts(desk.id, [new, new], request_id="twice")
+        assert caught.value.metadata == {"external_id": "twice", "command_index": "1"}
+
+
 async def test_an_external_id_passes_from_an_archived_to_a_new_transaction_within_one_batch(desk: Desk) -> None:
     await desk.create(external_id="booking")
     response = await desk.client.batch_write_transactions(

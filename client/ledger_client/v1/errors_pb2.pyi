@@ -79,8 +79,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
     """
     ERROR_REASON_EXTERNAL_ID_TAKEN: _ErrorReason.ValueType  # 20
-    """ALREADY_EXISTS. The external id is held by another object.
-    Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object.
+    """ALREADY_EXISTS. The external id is held by another object, `held_by`. Without it an earlier command of the same
+    atomic or validated batch has taken the id, and nothing of that is written.
+    Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object;
+    without `held_by`, fix the batch.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 21
     """ALREADY_EXISTS. The request_id was used with other values or another method.
@@ -271,8 +273,10 @@ ERROR_REASON_MONITOR_NOT_FOUND: ErrorReason.ValueType  # 110
 Example: {"reason": "MONITOR_NOT_FOUND", "metadata": {"monitor_id": "…"}}. Do: check the id and the ledger.
 """
 ERROR_REASON_EXTERNAL_ID_TAKEN: ErrorReason.ValueType  # 20
-"""ALREADY_EXISTS. The external id is held by another object.
-Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object.
+"""ALREADY_EXISTS. The external id is held by another object, `held_by`. Without it an earlier command of the same
+atomic or validated batch has taken the id, and nothing of that is written.
+Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object;
+without `held_by`, fix the batch.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 21
 """ALREADY_EXISTS. The request_id was used with other values or another method.

@@ -37,7 +37,7 @@ def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect
     for category in find_categories(book, [Ref(category_id, None) for category_id in command.category_ids]):
         refuse_other_currency(category, command.currency)
     if command.external_id is not None:
-        refuse_taken(command.external_id, book.account_ids.get(command.external_id))
+        refuse_taken(book, book.account_ids, command.external_id)
     account = Account(
         id=command.account_id,
         ledger_id=command.ledger_id,
@@ -73,7 +73,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
     if command.status == AccountStatus.CLOSED:
         refuse_not_empty(book, version, "closed")
     if command.external_id:
-        refuse_taken(command.external_id, book.account_ids.get(command.external_id), but=old.id)
+        refuse_taken(book, book.account_ids, command.external_id, but=old.id)
     account = replace(
         old,
         name=either(command.name, old.name),

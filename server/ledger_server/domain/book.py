@@ -231,22 +231,31 @@ class Book:
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """Takes back every effect applied within, if the block raises."""
-        position, ledger = self.position, self.ledger
-        self._undo = []
+        """Takes back every effect applied within, if the block raises; may be nested."""
+        position, ledger, outer = self.position, self.ledger, self._undo
+        undo = self._undo = [] if outer is None else outer
+        begun = len(undo)
         try:
             yield
         except BaseException:
-            for mapping, key, value in reversed(self._undo):
+            for mapping, key, value in reversed(undo[begun:]):
                 if value is None:
                     mapping.pop(key, None)
                 else:
                     mapping[key] = value
+            del undo[begun:]
             self.position, self.ledger = position, ledger
             self._above.clear()
             raise
         finally:
-            self._undo = None
+            self._undo = outer
+
+    def value_to_restore(self, mapping: Mapping[str, Any], key: str) -> Any:
+        """What is there, or was before the outermost block that may take it back."""
+        for changed, name, value in self._undo or ():
+            if changed is mapping and name == key:
+                return value
+        return mapping.get(key)
 
     def _apply_account(self, version: AccountVersion) -> None:
         account: Account = version.account

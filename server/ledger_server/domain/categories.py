@@ -48,7 +48,7 @@ def create_category(book: Book, command: CreateCategory, time: datetime) -> Effe
         refuse_other_currency(parent, command.currency)
         _refuse_too_deep(book, parent, 1)
     if command.external_id is not None:
-        refuse_taken(command.external_id, book.category_ids.get(command.external_id))
+        refuse_taken(book, book.category_ids, command.external_id)
     position = book.position + 1
     category = Category(
         id=command.category_id,
@@ -79,7 +79,7 @@ def update_category(book: Book, command: UpdateCategory, time: datetime) -> Effe
     old = version.category
     metadata = patched(old.metadata, command.metadata)
     if command.external_id:
-        refuse_taken(command.external_id, book.category_ids.get(command.external_id), but=old.id)
+        refuse_taken(book, book.category_ids, command.external_id, but=old.id)
     category = replace(
         old,
         name=either(command.name, old.name),

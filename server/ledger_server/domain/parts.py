@@ -73,7 +73,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     _refuse_exceeding([(part, part.entry.amount) for part in parts], old)
     refuse_version(old, command.version)
     if command.external_id is not None:
-        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
+        refuse_taken(book, book.transaction_ids, command.external_id)
     demands = _demands(book, parts)
     refuse_lock_versions(demands)
     posted = [
@@ -115,7 +115,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
     _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts], old)
     refuse_version(old, command.version)
     if command.external_id is not None:
-        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
+        refuse_taken(book, book.transaction_ids, command.external_id)
     demands = _demands(book, parts) + account_demands(command.conditions, accounts)
     refuse_lock_versions(demands)
     lines = [

@@ -218,11 +218,18 @@ def refuse_version(transaction: Transaction, version: int | None) -> None:
         )
 
 
-def refuse_taken(external_id: str, holder: str | None, but: str | None = None) -> None:
-    if holder is not None and holder != but:
+def refuse_taken(book: Book, holders: Mapping[str, str], external_id: str, but: str | None = None) -> None:
+    """An id that an earlier command took, and that is taken back with this one, is held by nobody whom a caller finds."""
+    holder = holders.get(external_id)
+    if holder is None or holder == but:
+        return
+    if holder != book.value_to_restore(holders, external_id):
         raise ExternalIdTaken(
-            f"the external_id is held by {holder}", metadata={"external_id": external_id, "held_by": holder}
+            "the external_id is held by an earlier command of this batch", metadata={"external_id": external_id}
         )
+    raise ExternalIdTaken(
+        f"the external_id is held by {holder}", metadata={"external_id": external_id, "held_by": holder}
+    )
 
 
 def refuse_lock_versions(demands: Sequence[Demand]) -> None:

@@ -61,7 +61,7 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
     refuse_unbalanced(_legs(entries, accounts))
     refuse_expired(command.expires_at, time)
     if command.external_id is not None:
-        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id))
+        refuse_taken(book, book.transaction_ids, command.external_id)
     demands = entry_demands(entries, accounts)
     refuse_lock_versions(demands)
     lines = lines_of(entries, accounts)
@@ -113,7 +113,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     refuse_expired(command.expires_at[0] if command.expires_at else None, time, old.id)
     refuse_version(old, command.version)
     if command.external_id:
-        refuse_taken(command.external_id, book.transaction_ids.get(command.external_id), but=old.id)
+        refuse_taken(book, book.transaction_ids, command.external_id, but=old.id)
     demands = entry_demands(entries, accounts)
     refuse_lock_versions(demands)
     new = old._replace(

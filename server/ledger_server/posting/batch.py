@@ -107,9 +107,11 @@ async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> l
     now = max(row["now"], book.time)
     rows = Rows(book, now)
     answers: list[Answer] = []
-    for n, command in enumerate(commands):
-        await pause(n)
-        answers.append(await answer_to(book, command, now, rows, known))
+    # Nothing of it is written, so no refusal may name what an earlier one would have made.
+    with book.all_or_nothing():
+        for n, command in enumerate(commands):
+            await pause(n)
+            answers.append(await answer_to(book, command, now, rows, known))
     return answers
 
 
