@@ -49,13 +49,13 @@ class Violation:
     description: str
     """A sentence for people, with the value seen and the value demanded."""
     account_id: str = ""
-    """The account a rule on balances, versions or amounts is about; the rest is set for such rules only."""
+    """The account that a rule on balances, versions or amounts is about; the rest is set for such rules only."""
     balance: BalanceWord | None = None
     """Which of its balances."""
     operator: OperatorSign | None = None
     """``<seen> <operator> <demanded>`` does not hold."""
     seen: int | None = None
-    """The balance after the command, the lock_version before it, or what is left of an amount."""
+    """The balance after the command, the lock_version or version before it, or what is left of an amount."""
     demanded: int | None = None
     """What it should have been."""
     shortfall: int | None = None
@@ -81,7 +81,7 @@ class LedgerError(Exception):
     metadata: Mapping[str, str]
     """The particulars of the reason; its comment in errors.proto shows the keys."""
     violations: tuple[Violation, ...]
-    """What is wrong, at most 20: fields of an InvalidArgument, rules of a FailedPrecondition or Aborted."""
+    """What is wrong, at most 20: fields of an InvalidArgument, else rules that do not hold and names not found."""
     retry_delay: dt.timedelta | None
     """How long to wait before trying again, where the service said so."""
 

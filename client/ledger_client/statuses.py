@@ -120,7 +120,9 @@ def _rule_violation(
 
 
 def _subject(values: RuleViolation) -> str:
-    return f"categories/{values.category_id}" if values.category_id else f"accounts/{values.account_id}"
+    if values.category_id:
+        return f"categories/{values.category_id}"
+    return f"accounts/{values.account_id}" if values.account_id else ""
 
 
 def _integer(text: str) -> int | None:

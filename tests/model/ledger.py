@@ -541,25 +541,21 @@ class ModelLedger:
         raise Refusal("TRANSACTION_NOT_FOUND")
 
     def _parts(self, old: Version, parts: Sequence[Part]) -> list[tuple[int, Part]]:
-        """Which entry each part is of, by number."""
-        found: list[tuple[int, Part]] = []
+        """Which entry each part is of, by number. First none may be missing, then each must be one of its own."""
+        keys = iter(self.state.find_accounts([part.account for part in parts if part.account is not None]))
+        named: list[list[int]] = []
         for part in parts:
             if part.line is not None:
                 version, n = part.line
-                if version != old.written_version or n >= len(old.entries):
-                    raise Refusal("ENTRY_NOT_FOUND")
-                numbers = [n]
+                named.append([n] if version == old.written_version and n < len(old.entries) else [])
             else:
-                assert part.account is not None
-                (key,) = self.state.find_accounts([part.account])
-                side = (key, part.direction)
-                numbers = [n for n, entry in enumerate(old.entries) if (entry.account, entry.direction) == side]
-            if not numbers:
-                raise Refusal("ENTRY_NOT_FOUND")
-            if len(numbers) > 1 or numbers[0] in [n for n, _ in found]:
-                raise Refusal("INVALID_FIELD")
-            found.append((numbers[0], part))
-        return found
+                side = (next(keys), part.direction)
+                named.append([n for n, entry in enumerate(old.entries) if (entry.account, entry.direction) == side])
+        if [] in named:
+            raise Refusal("ENTRY_NOT_FOUND")
+        if any(len(numbers) > 1 or numbers in named[:index] for index, numbers in enumerate(named)):
+            raise Refusal("INVALID_FIELD")
+        return [(numbers[0], part) for numbers, part in zip(named, parts, strict=True)]
 
     def _check_balanced(self, entries: Sequence[Entry]) -> None:
         for currency in {account["currency"] for account in self.state.accounts.values()}:

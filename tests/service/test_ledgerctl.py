@@ -140,7 +140,7 @@ async def test_refused_lines_are_told_by_their_numbers(books: Books, tmp_path: P
     assert run.out.startswith("2 accepted, 32 refused")
     told = run.err.splitlines()[1:]
     assert told[0].startswith("line 3: EXTERNAL_ID_TAKEN: ")
-    assert told[1].startswith("line 4: UNBALANCED: debits and credits differ")
+    assert told[1].startswith("line 4: UNBALANCED: entries: debits and credits differ")
     assert len(told) == 21
     assert told[-1] == "and 12 more were refused"
     await books.have(2)

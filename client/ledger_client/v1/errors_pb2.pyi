@@ -42,6 +42,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNBALANCED: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit. Sums without a
     `currency` are over all currencies together: what such sums refuse is refused before the accounts are looked up.
+    The BadRequest detail says it of each currency, the metadata of the first.
     Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the
     entries.
     """
@@ -62,7 +63,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "TRANSACTION_NOT_FOUND", "metadata": {"transaction_id": "…"}}. Do: check the id and the ledger.
     """
     ERROR_REASON_ENTRY_NOT_FOUND: _ErrorReason.ValueType  # 13
-    """NOT_FOUND. No such entry in this ledger.
+    """NOT_FOUND. No such entry in this ledger; or, of a partial post or a reversal, none that stands in the transaction,
+    by its id, or by account and direction (then with `account_id`). The PreconditionFailure detail names each.
     Example: {"reason": "ENTRY_NOT_FOUND", "metadata": {"entry_id": "…"}}. Do: check the id and the ledger.
     """
     ERROR_REASON_CATEGORY_NOT_FOUND: _ErrorReason.ValueType  # 100
@@ -82,27 +84,29 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS. The external id is held by another object, `held_by`. Without it an earlier command of the same
     atomic or validated batch has taken the id, and nothing of that is written.
     Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object;
-    without `held_by`, fix the batch.
+    without `held_by`, fix the batch. No rule is broken that the metadata does not say, so there is no other detail.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 21
     """ALREADY_EXISTS. The request_id was used with other values or another method.
     Example: {"reason": "REQUEST_ID_REUSED", "metadata": {"request_id": "…", "field": "entries"}}. Do: use a new request_id for a new request.
     """
     ERROR_REASON_TRANSACTION_NOT_PENDING: _ErrorReason.ValueType  # 30
-    """FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one.
+    """FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one. The
+    PreconditionFailure detail, of type `STATE`, names it, or each field that can no longer change.
     Example: {"reason": "TRANSACTION_NOT_PENDING", "metadata": {"status": "ARCHIVED"}}. Do: read it; reverse a posted one.
     """
     ERROR_REASON_TRANSACTION_NOT_POSTED: _ErrorReason.ValueType  # 38
-    """FAILED_PRECONDITION. Only a posted transaction can be reversed.
+    """FAILED_PRECONDITION. Only a posted transaction can be reversed; with a PreconditionFailure of type `STATE`.
     Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
     """
     ERROR_REASON_TRANSACTION_EXPIRED: _ErrorReason.ValueType  # 37
     """FAILED_PRECONDITION. The pending transaction's expires_at has passed, or the one to be written has;
     `transaction_id` is given unless it is of a new one. Example: {"reason": "TRANSACTION_EXPIRED", "metadata":
-    {"transaction_id": "…", "expires_at": "…"}}. Do: create a new one, or send a later `expires_at`.
+    {"transaction_id": "…", "expires_at": "…"}}, with a PreconditionFailure of type `EXPIRY`. Do: create a new one, or
+    send a later `expires_at`.
     """
     ERROR_REASON_REVERSAL_ENTRIES_FIXED: _ErrorReason.ValueType  # 29
-    """FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+    """FAILED_PRECONDITION. The entries of a pending reversal are fixed; with a PreconditionFailure of type `STATE`.
     Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
     """
     ERROR_REASON_AMOUNT_EXCEEDED: _ErrorReason.ValueType  # 39
@@ -135,8 +139,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     others.
     """
     ERROR_REASON_PERIOD_CLOSED: _ErrorReason.ValueType  # 36
-    """FAILED_PRECONDITION. The books are closed at that effective_at.
-    Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
+    """FAILED_PRECONDITION. The books are closed at that effective_at; with a PreconditionFailure of type `PERIOD`.
+    Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00",
+    "effective_at": "2025-12-31T00:00:00+00:00"}}. Do: use a later effective_at.
     """
     ERROR_REASON_CATEGORY_CYCLE: _ErrorReason.ValueType  # 102
     """FAILED_PRECONDITION. The category would be above itself.
@@ -171,7 +176,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     with a new request_id.
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 41
-    """ABORTED. The transaction's or monitor's version is another one.
+    """ABORTED. The transaction's or monitor's version is another one; the RuleViolations detail also has the one demanded.
     Example: {"reason": "VERSION_MISMATCH", "metadata": {"transaction_id": "…", "version": "3"}}; or monitor_id. Do:
     read it, decide again, with a new request_id.
     """
@@ -236,6 +241,7 @@ Example: {"reason": "INVALID_FIELD", "metadata": {"field": "entries[1].amount"}}
 ERROR_REASON_UNBALANCED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. Debits and credits differ in a currency, or there is no debit, or no credit. Sums without a
 `currency` are over all currencies together: what such sums refuse is refused before the accounts are looked up.
+The BadRequest detail says it of each currency, the metadata of the first.
 Example: {"reason": "UNBALANCED", "metadata": {"currency": "USD", "debits": "100", "credits": "90"}}. Do: fix the
 entries.
 """
@@ -256,7 +262,8 @@ ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 12
 Example: {"reason": "TRANSACTION_NOT_FOUND", "metadata": {"transaction_id": "…"}}. Do: check the id and the ledger.
 """
 ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 13
-"""NOT_FOUND. No such entry in this ledger.
+"""NOT_FOUND. No such entry in this ledger; or, of a partial post or a reversal, none that stands in the transaction,
+by its id, or by account and direction (then with `account_id`). The PreconditionFailure detail names each.
 Example: {"reason": "ENTRY_NOT_FOUND", "metadata": {"entry_id": "…"}}. Do: check the id and the ledger.
 """
 ERROR_REASON_CATEGORY_NOT_FOUND: ErrorReason.ValueType  # 100
@@ -276,27 +283,29 @@ ERROR_REASON_EXTERNAL_ID_TAKEN: ErrorReason.ValueType  # 20
 """ALREADY_EXISTS. The external id is held by another object, `held_by`. Without it an earlier command of the same
 atomic or validated batch has taken the id, and nothing of that is written.
 Example: {"reason": "EXTERNAL_ID_TAKEN", "metadata": {"external_id": "…", "held_by": "…"}}. Do: read that object;
-without `held_by`, fix the batch.
+without `held_by`, fix the batch. No rule is broken that the metadata does not say, so there is no other detail.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 21
 """ALREADY_EXISTS. The request_id was used with other values or another method.
 Example: {"reason": "REQUEST_ID_REUSED", "metadata": {"request_id": "…", "field": "entries"}}. Do: use a new request_id for a new request.
 """
 ERROR_REASON_TRANSACTION_NOT_PENDING: ErrorReason.ValueType  # 30
-"""FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one.
+"""FAILED_PRECONDITION. The transaction is posted or archived, and the call needs a pending one. The
+PreconditionFailure detail, of type `STATE`, names it, or each field that can no longer change.
 Example: {"reason": "TRANSACTION_NOT_PENDING", "metadata": {"status": "ARCHIVED"}}. Do: read it; reverse a posted one.
 """
 ERROR_REASON_TRANSACTION_NOT_POSTED: ErrorReason.ValueType  # 38
-"""FAILED_PRECONDITION. Only a posted transaction can be reversed.
+"""FAILED_PRECONDITION. Only a posted transaction can be reversed; with a PreconditionFailure of type `STATE`.
 Example: {"reason": "TRANSACTION_NOT_POSTED", "metadata": {"status": "PENDING"}}. Do: archive a pending one.
 """
 ERROR_REASON_TRANSACTION_EXPIRED: ErrorReason.ValueType  # 37
 """FAILED_PRECONDITION. The pending transaction's expires_at has passed, or the one to be written has;
 `transaction_id` is given unless it is of a new one. Example: {"reason": "TRANSACTION_EXPIRED", "metadata":
-{"transaction_id": "…", "expires_at": "…"}}. Do: create a new one, or send a later `expires_at`.
+{"transaction_id": "…", "expires_at": "…"}}, with a PreconditionFailure of type `EXPIRY`. Do: create a new one, or
+send a later `expires_at`.
 """
 ERROR_REASON_REVERSAL_ENTRIES_FIXED: ErrorReason.ValueType  # 29
-"""FAILED_PRECONDITION. The entries of a pending reversal are fixed.
+"""FAILED_PRECONDITION. The entries of a pending reversal are fixed; with a PreconditionFailure of type `STATE`.
 Example: {"reason": "REVERSAL_ENTRIES_FIXED"}. Do: archive it, and reverse anew.
 """
 ERROR_REASON_AMOUNT_EXCEEDED: ErrorReason.ValueType  # 39
@@ -329,8 +338,9 @@ Example: {"reason": "LEDGER_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: 
 others.
 """
 ERROR_REASON_PERIOD_CLOSED: ErrorReason.ValueType  # 36
-"""FAILED_PRECONDITION. The books are closed at that effective_at.
-Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00"}}. Do: use a later effective_at.
+"""FAILED_PRECONDITION. The books are closed at that effective_at; with a PreconditionFailure of type `PERIOD`.
+Example: {"reason": "PERIOD_CLOSED", "metadata": {"earliest_effective_at": "2026-01-01T00:00:00+00:00",
+"effective_at": "2025-12-31T00:00:00+00:00"}}. Do: use a later effective_at.
 """
 ERROR_REASON_CATEGORY_CYCLE: ErrorReason.ValueType  # 102
 """FAILED_PRECONDITION. The category would be above itself.
@@ -365,7 +375,7 @@ Example: {"reason": "LOCK_VERSION_MISMATCH", "metadata": {"account_id": "…"}}.
 with a new request_id.
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 41
-"""ABORTED. The transaction's or monitor's version is another one.
+"""ABORTED. The transaction's or monitor's version is another one; the RuleViolations detail also has the one demanded.
 Example: {"reason": "VERSION_MISMATCH", "metadata": {"transaction_id": "…", "version": "3"}}; or monitor_id. Do:
 read it, decide again, with a new request_id.
 """
@@ -461,21 +471,22 @@ class RuleViolation(_message.Message):
     """`BALANCE_CONDITION`, `CATEGORY_CONDITION` and `BALANCE_LIMIT` carry a balance, `seen`, `demanded` and `shortfall`.
     `LOCK_VERSION` carries the version `seen` and the one `demanded`. `AMOUNT`, of an entry of the account, carries what is
     left of it as `seen`, what was asked for as `demanded`, and `shortfall`. `ACCOUNT_STATUS` carries the account only.
+    `VERSION` carries the version `seen` of the transaction or monitor that the ErrorInfo names, and the one `demanded`.
     """
     account_id: _builtins.str
-    """The account; empty if it is a category."""
+    """The account; empty if it is a category, a transaction or a monitor."""
     balance: _balances_pb2.BalanceKind.ValueType
     """The balance it is about, for conditions and limits; else unspecified."""
     operator: _balances_pb2.Operator.ValueType
     """`<seen> <operator> <demanded>` does not hold; unspecified for amounts and statuses."""
     seen: _builtins.str
-    """What the balance would be after the command, the lock_version seen, or what is left of an entry."""
+    """What the balance would be after the command, the lock_version or version seen, or what is left of an entry."""
     demanded: _builtins.str
     """What was demanded."""
     shortfall: _builtins.str
     """How far off: |demanded - seen|; empty for versions and statuses."""
     lock_version: _builtins.int
-    """The account's lock_version before the command; absent for categories, amounts and statuses."""
+    """The account's lock_version before the command; absent for categories, versions, amounts and statuses."""
     retryable: _builtins.bool
     """Whether deciding again on fresh data, or waiting for other postings, can help."""
     category_id: _builtins.str

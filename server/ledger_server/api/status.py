@@ -40,7 +40,7 @@ def status_of(error: LedgerError) -> status_pb2.Status:
         delay.FromMicroseconds(int(error.retry_seconds * 1e6))
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     violations = list(error.violations)
-    if any(violation.account_id or violation.category_id for violation in violations):
+    if any(violation.account_id or violation.category_id or violation.seen for violation in violations):
         _add_while_it_fits(status, violations, _rule_violations)
     _add_while_it_fits(status, violations, _bad_request if isinstance(error, InvalidArgument) else _preconditions)
     return status

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ledger_server.domain.book import Book, Effect
-from ledger_server.domain.errors import InvalidField, MonitorNotFound, TooManyMonitors, VersionMismatch, Violation
+from ledger_server.domain.errors import InvalidField, MonitorNotFound, TooManyMonitors, Violation
 from ledger_server.domain.inputs import either, patched
 from ledger_server.domain.model import (
     AccountVersion,
@@ -27,7 +27,7 @@ from ledger_server.domain.model import (
 )
 from ledger_server.domain.money import Operator, amounts
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
-from ledger_server.domain.refusals import find_accounts, find_categories, refuse_deleted
+from ledger_server.domain.refusals import find_accounts, find_categories, refuse_deleted, refuse_version
 
 # Of one account or category: one command may make all of them speak.
 MONITORS_MAX = 100
@@ -262,9 +262,5 @@ def _find(book: Book, monitor_id: str, version: int | None) -> Monitor:
     monitor = book.find_monitor(monitor_id)
     if monitor is None:
         raise monitor_not_found(monitor_id)
-    if version is not None and version != monitor.version:
-        raise VersionMismatch(
-            f"the monitor is at version {monitor.version}, not {version}",
-            metadata={"monitor_id": monitor_id, "version": str(monitor.version)},
-        )
+    refuse_version(monitor, version)
     return monitor

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from ledger_server.domain.book import Book, Effect, Reversed
 from ledger_server.domain.commands import PartialPostTransaction, ReverseTransaction
+from ledger_server.domain.conditions import refuse_conditions, refuse_limits
 from ledger_server.domain.errors import (
     AmountExceeded,
     EntryNotFound,
     InvalidField,
-    TransactionNotPosted,
     Violation,
 )
 from ledger_server.domain.inputs import PartialEntry
@@ -36,20 +36,19 @@ from ledger_server.domain.refusals import (
     find_transaction,
     refuse_account_status,
     refuse_closed_period,
-    refuse_conditions,
     refuse_expired,
-    refuse_limits,
     refuse_lock_versions,
     refuse_new_entries_of_reversal,
     refuse_taken,
     refuse_unbalanced,
     refuse_unless_pending,
+    refuse_unless_posted,
     refuse_version,
 )
 from ledger_server.domain.transactions import account_demands
 
 # An entry's id; or its account and direction.
-_Name = str | tuple[str, Direction | None]
+_Name = str | tuple[str, Direction]
 
 _OPPOSITE = {Direction.DEBIT: Direction.CREDIT, Direction.CREDIT: Direction.DEBIT}
 
@@ -107,11 +106,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
     accounts = find_accounts(book, [condition.account for condition in command.conditions])
     find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
-    if old.status != POSTED:
-        raise TransactionNotPosted(
-            f"the transaction is {old.status.name.lower()}; only a posted one can be reversed",
-            metadata={"transaction_id": old.id, "status": old.status.name},
-        )
+    refuse_unless_posted(old, "reversed")
     _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts], old)
     refuse_version(old, command.version)
     if command.external_id is not None:
@@ -197,8 +192,10 @@ def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) 
     parts: list[_Part] = []
     problems: list[Violation] = []
     taken: set[int] = set()
-    for index, (name, part) in enumerate(zip(_names(book, asked), asked, strict=True)):
-        n, *others = numbers.get(name) or _refuse_missing(name)
+    names = _names(book, asked)
+    _refuse_missing([name for name in names if name not in numbers])
+    for index, (name, part) in enumerate(zip(names, asked, strict=True)):
+        n, *others = numbers[name]
         if others:
             problem = "is one of several in this direction on the account: name it by its entry_id"
             problems.append(Violation(f"entries[{index}]", problem))
@@ -215,13 +212,33 @@ def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) 
 def _names(book: Book, asked: Sequence[PartialEntry]) -> list[_Name]:
     """What each part names an entry by."""
     accounts = iter(find_accounts(book, [part.account for part in asked if part.account is not None]))
-    return [(next(accounts).account.id, part.direction) if part.entry_id is None else part.entry_id for part in asked]
+    names: list[_Name] = []
+    for part in asked:
+        if part.entry_id is not None:
+            names.append(part.entry_id)
+        else:
+            assert part.direction is not None, part
+            names.append((next(accounts).account.id, part.direction))
+    return names
 
 
-def _refuse_missing(name: _Name) -> NoReturn:
-    if isinstance(name, str):
-        raise EntryNotFound(f"the transaction has no standing entry {name}", metadata={"entry_id": name})
-    raise EntryNotFound(f"the transaction has no such entry on account {name[0]}", metadata={"account_id": name[0]})
+def _refuse_missing(names: Sequence[_Name]) -> None:
+    if not names:
+        return
+    violations = [
+        Violation(name, "no standing entry of the transaction has this entry_id", "NOT_FOUND")
+        if isinstance(name, str)
+        else Violation(
+            name[0], f"no standing {name[1].name.lower()} of the transaction is on this account", "NOT_FOUND"
+        )
+        for name in dict.fromkeys(names)
+    ]
+    subjects = [violation.subject for violation in violations]
+    raise EntryNotFound(
+        f"no such standing entry of the transaction: {', '.join(subjects[:5])}",
+        metadata={"entry_id" if isinstance(names[0], str) else "account_id": subjects[0]},
+        violations=violations,
+    )
 
 
 def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transaction) -> None:

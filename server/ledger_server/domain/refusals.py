@@ -1,5 +1,6 @@
 """Why a command may be refused, in the order of precedence: not found, balance, state, version, external id,
-lock_version, account status, period, limits, conditions. Each function looks at one kind and reports all it finds."""
+lock_version, account status, period; then limits and conditions, see conditions.py. Each function looks at one kind and
+reports all it finds."""
 
 from __future__ import annotations
 
@@ -15,17 +16,16 @@ from ledger_server.domain.errors import (
     AccountNotOpen,
     CategoryCurrencyMismatch,
     CategoryNotFound,
-    ConditionFailed,
     EntryNotFound,
     ExternalIdTaken,
     LedgerNotFound,
-    LimitExceeded,
     LockVersionMismatch,
     PeriodClosed,
     ReversalEntriesFixed,
     TransactionExpired,
     TransactionNotFound,
     TransactionNotPending,
+    TransactionNotPosted,
     Unbalanced,
     VersionMismatch,
     Violation,
@@ -35,13 +35,12 @@ from ledger_server.domain.model import (
     Account,
     AccountStatus,
     AccountVersion,
-    BalanceLimit,
     CategoryVersion,
+    Monitor,
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import OPERATOR_SYMBOLS, BalanceKind, Direction, Operator, balance
-from ledger_server.domain.sums import moved_categories
+from ledger_server.domain.money import Direction, Operator
 
 
 class Demand(NamedTuple):
@@ -100,7 +99,11 @@ def refuse_other_currency(version: CategoryVersion, currency: str) -> None:
 
 
 def entry_not_found(entry_id: str) -> EntryNotFound:
-    return EntryNotFound(f"no such entry in this ledger: {entry_id}", metadata={"entry_id": entry_id})
+    return EntryNotFound(
+        f"no such entry in this ledger: {entry_id}",
+        metadata={"entry_id": entry_id},
+        violations=[Violation(entry_id, "no entry of the ledger has this entry_id", "NOT_FOUND")],
+    )
 
 
 def refuse_deleted(account: Account, violations: Sequence[Violation] = ()) -> None:
@@ -143,12 +146,10 @@ def refuse_unequal_sides(command: Command) -> None:
     debits, credits = sums.values()
     if debits == credits and len(directions) == 2:
         return
-    metadata = {"debits": str(debits), "credits": str(credits)}
-    if len(directions) < 2:
-        raise Unbalanced("at least one debit and one credit are needed", metadata=metadata)
-    raise Unbalanced(
-        f"debits and credits differ, over all currencies together: {debits} and {credits}", metadata=metadata
-    )
+    problem = "at least one debit and one credit are needed"
+    if len(directions) == 2:
+        problem = f"debits and credits differ, over all currencies together: {debits} and {credits}"
+    raise _unbalanced([problem], {"debits": str(debits), "credits": str(credits)})
 
 
 def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:
@@ -156,12 +157,21 @@ def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> 
     sums: dict[str, list[int]] = {}
     for version, direction, amount in legs:
         sums.setdefault(version.account.currency, [0, 0])[direction - 1] += amount
-    for currency, (debits, credits) in sums.items():
-        if debits != credits:
-            raise Unbalanced(
-                f"debits and credits differ in {currency}: {debits} and {credits}",
-                metadata={"currency": currency, "debits": str(debits), "credits": str(credits)},
-            )
+    unequal = [(currency, debits, credits) for currency, (debits, credits) in sums.items() if debits != credits]
+    if unequal:
+        currency, debits, credits = unequal[0]
+        raise _unbalanced(
+            [
+                f"debits and credits differ in {currency}: {debits} and {credits}"
+                for currency, debits, credits in unequal
+            ],
+            {"currency": currency, "debits": str(debits), "credits": str(credits)},
+        )
+
+
+def _unbalanced(problems: Sequence[str], metadata: Mapping[str, str]) -> Unbalanced:
+    violations = [Violation("entries", problem) for problem in problems]
+    return Unbalanced(f"entries: {problems[0]}", metadata=metadata, violations=violations)
 
 
 def refuse_unless_pending(transaction: Transaction, verb: str) -> None:
@@ -169,7 +179,22 @@ def refuse_unless_pending(transaction: Transaction, verb: str) -> None:
         raise TransactionNotPending(
             f"the transaction is {transaction.status.name.lower()}; only a pending one can be {verb}",
             metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+            violations=[_other_status(transaction, TransactionStatus.PENDING)],
         )
+
+
+def refuse_unless_posted(transaction: Transaction, verb: str) -> None:
+    if transaction.status != TransactionStatus.POSTED:
+        raise TransactionNotPosted(
+            f"the transaction is {transaction.status.name.lower()}; only a posted one can be {verb}",
+            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+            violations=[_other_status(transaction, TransactionStatus.POSTED)],
+        )
+
+
+def _other_status(transaction: Transaction, demanded: TransactionStatus) -> Violation:
+    description = f"is {transaction.status.name.lower()}, demanded {demanded.name.lower()}"
+    return Violation(f"transactions/{transaction.id}", description, "STATE")
 
 
 def refuse_expired(expires_at: datetime | None, time: datetime, transaction_id: str | None = None) -> None:
@@ -179,6 +204,7 @@ def refuse_expired(expires_at: datetime | None, time: datetime, transaction_id: 
         raise TransactionExpired(
             f"the transaction expires at {expires_at.isoformat()}, which has passed",
             metadata={**named, "expires_at": expires_at.isoformat()},
+            violations=[Violation("expires_at", f"is {expires_at.isoformat()}, which has passed", "EXPIRY")],
         )
 
 
@@ -187,6 +213,7 @@ def refuse_new_entries_of_reversal(transaction: Transaction) -> None:
         raise ReversalEntriesFixed(
             "the entries of a pending reversal are fixed: post it as it is, or archive it",
             metadata={"transaction_id": transaction.id, "reverses_transaction_id": transaction.reverses_id},
+            violations=[Violation("entries", "are fixed in a pending reversal", "STATE")],
         )
 
 
@@ -210,16 +237,27 @@ def refuse_edit(transaction: Transaction, changed: Sequence[str], time: datetime
     )
 
 
-def refuse_version(transaction: Transaction, version: int | None) -> None:
-    if version is not None and version != transaction.version:
+def refuse_version(named: Transaction | Monitor, version: int | None) -> None:
+    if version is not None and version != named.version:
+        noun = "transaction" if isinstance(named, Transaction) else "monitor"
+        violation = Violation(
+            f"{noun}s/{named.id}",
+            f"version is {named.version}, demanded {version}; read the {noun} and decide again",
+            "VERSION",
+            operator=Operator.EQ,
+            seen=str(named.version),
+            demanded=str(version),
+            retryable=True,
+        )
         raise VersionMismatch(
-            f"the transaction is at version {transaction.version}, not {version}",
-            metadata={"transaction_id": transaction.id, "version": str(transaction.version)},
+            f"the {noun} is at version {named.version}, not {version}",
+            metadata={f"{noun}_id": named.id, "version": str(named.version)},
+            violations=[violation],
         )
 
 
 def refuse_taken(book: Book, holders: Mapping[str, str], external_id: str, but: str | None = None) -> None:
-    """An id that an earlier command took, and that is taken back with this one, is held by nobody whom a caller finds."""
+    """An id that an earlier command took, and that is taken back with this one, is held by nobody whom callers find."""
     holder = holders.get(external_id)
     if holder is None or holder == but:
         return
@@ -287,108 +325,14 @@ def refuse_closed_period(book: Book, effective_at: datetime) -> None:
         raise PeriodClosed(
             f"the books are closed before {closed_before.isoformat()}",
             metadata={"earliest_effective_at": closed_before.isoformat(), "effective_at": effective_at.isoformat()},
-        )
-
-
-def refuse_limits(book: Book, after: Mapping[str, AccountVersion]) -> None:
-    """A limit refuses only if the balance is outside it and farther out than before."""
-    violations = [
-        violation
-        for account_id, version in after.items()
-        if version.account.limits
-        for limit in version.account.limits
-        if (violation := _limit_violation(limit, book.accounts[account_id], version)) is not None
-    ]
-    if violations:
-        raise LimitExceeded(f"{violations[0].subject}: {violations[0].description}", violations=violations)
-
-
-def _limit_violation(limit: BalanceLimit, before: AccountVersion, after: AccountVersion) -> Violation | None:
-    was = balance(limit.kind, before.account.normal_balance, before.counters).amount
-    would_be = balance(limit.kind, after.account.normal_balance, after.counters).amount
-    if limit.min is not None and would_be < limit.min and would_be < was:
-        return _balance_violation("BALANCE_LIMIT", limit.kind, Operator.GTE, would_be, limit.min, before)
-    if limit.max is not None and would_be > limit.max and would_be > was:
-        return _balance_violation("BALANCE_LIMIT", limit.kind, Operator.LTE, would_be, limit.max, before)
-    return None
-
-
-def refuse_conditions(
-    book: Book,
-    demands: Sequence[Demand],
-    category_conditions: Sequence[CategoryCondition],
-    after: Mapping[str, AccountVersion],
-) -> None:
-    """Conditions are tested on the balances after the whole command."""
-    violations = [
-        _balance_violation("BALANCE_CONDITION", condition.balance, condition.operator, seen, condition.amount, before)
-        for before, _, conditions in demands
-        for condition in conditions
-        if not condition.operator.holds(
-            seen := _amount(condition.balance, after.get(before.account.id, before)), condition.amount
-        )
-    ]
-    if category_conditions:
-        violations += _category_violations(book, category_conditions, after)
-    if violations:
-        raise ConditionFailed(f"{violations[0].subject}: {violations[0].description}", violations=violations)
-
-
-def _category_violations(
-    book: Book, category_conditions: Sequence[CategoryCondition], after: Mapping[str, AccountVersion]
-) -> list[Violation]:
-    moved = {change.after.category.id: change.after for change in moved_categories(book, after)}
-    violations = []
-    for ref, conditions in category_conditions:
-        (version,) = find_categories(book, [ref])
-        version = moved.get(version.category.id, version)
-        for kind, operator, demanded in conditions:
-            seen = balance(kind, version.category.normal_balance, version.counters).amount
-            if not operator.holds(seen, demanded):
-                violations.append(
-                    Violation(
-                        f"categories/{version.category.id}",
-                        _would_be(kind, operator, seen, demanded),
-                        "CATEGORY_CONDITION",
-                        balance=kind,
-                        operator=operator,
-                        seen=str(seen),
-                        demanded=str(demanded),
-                        shortfall=str(abs(demanded - seen)),
-                        retryable=True,
-                        category_id=version.category.id,
-                    )
+            violations=[
+                Violation(
+                    "effective_at",
+                    f"is {effective_at.isoformat()}, demanded ≥ {closed_before.isoformat()}",
+                    "PERIOD",
                 )
-    return violations
-
-
-def _amount(kind: BalanceKind, version: AccountVersion) -> int:
-    return balance(kind, version.account.normal_balance, version.counters).amount
-
-
-def _balance_violation(
-    rule: str, kind: BalanceKind, operator: Operator, seen: int, demanded: int, before: AccountVersion
-) -> Violation:
-    return Violation(
-        f"accounts/{before.account.id}",
-        f"{_would_be(kind, operator, seen, demanded)}, at lock_version {before.lock_version}",
-        rule,
-        account_id=before.account.id,
-        balance=kind,
-        operator=operator,
-        seen=str(seen),
-        demanded=str(demanded),
-        shortfall=str(abs(demanded - seen)),
-        lock_version=before.lock_version,
-        retryable=True,
-    )
-
-
-def _would_be(kind: BalanceKind, operator: Operator, seen: int, demanded: int) -> str:
-    return (
-        f"{kind.name.lower()} would be {seen}, demanded {OPERATOR_SYMBOLS[operator]} {demanded}, "
-        f"short by {abs(demanded - seen)}"
-    )
+            ],
+        )
 
 
 def _status_words(account: Account) -> str:

@@ -13,6 +13,7 @@ from ledger_server.domain.commands import (
     PostTransaction,
     UpdateTransaction,
 )
+from ledger_server.domain.conditions import refuse_conditions, refuse_limits
 from ledger_server.domain.errors import ConditionFailed, LimitExceeded, TransactionNotPending
 from ledger_server.domain.inputs import AccountCondition, EntryInput, either, patched
 from ledger_server.domain.model import (
@@ -41,10 +42,8 @@ from ledger_server.domain.refusals import (
     find_transaction,
     refuse_account_status,
     refuse_closed_period,
-    refuse_conditions,
     refuse_edit,
     refuse_expired,
-    refuse_limits,
     refuse_lock_versions,
     refuse_new_entries_of_reversal,
     refuse_taken,
