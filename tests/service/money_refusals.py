@@ -83,6 +83,18 @@ STREAM_FIELDS = [
     field(
         "a heartbeat before now", "WatchBalances", watch(heartbeat_interval=Duration(seconds=-1)), "heartbeat_interval"
     ),
+    field(
+        "a heartbeat whose nanos go the other way",
+        "WatchBalances",
+        watch(heartbeat_interval=Duration(seconds=10, nanos=-5)),
+        "heartbeat_interval",
+    ),
+    field(
+        "a heartbeat whose nanos are more than a second",
+        "WatchEvents",
+        events(heartbeat_interval=Duration(seconds=10, nanos=1_000_000_000)),
+        "heartbeat_interval",
+    ),
     field("events of kinds nobody knows", "WatchEvents", events(kinds=[999]), "kinds[0]"),
     field("events after a negative position", "WatchEvents", events(after_position=-1), "after_position"),
     field("events of an epoch that is no UUID", "WatchEvents", events(epoch="then"), "epoch"),

@@ -145,7 +145,9 @@ def time_bound(problems: Problems, field: str, value: Timestamp) -> datetime | N
 
 def seconds(problems: Problems, field: str, value: Duration, *, least: float, most: float) -> float:
     total = value.seconds + value.nanos / 1e9
-    if not least <= total <= most:
+    if abs(value.nanos) > 999_999_999 or value.seconds * value.nanos < 0:
+        problems.add(field, "must have less than a second of nanos, of the same sign as its seconds")
+    elif not least <= total <= most:
         problems.add(field, f"must be {least:g} to {most:g} seconds")
     return total
 
