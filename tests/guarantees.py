@@ -17,8 +17,8 @@ the history too. Who comes under a watched one is announced by a snapshot at the
 from __future__ import annotations
 
 from bisect import bisect
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -79,43 +79,61 @@ class Recording:
 
 
 class Members(NamedTuple):
-    """The accounts under some categories after an event, and those that came under one by it."""
+    """The accounts under some categories after an event, and those that came under one by it. Also whatever is under
+    one before or after it, or was when it was deleted.
+    """
 
     under: frozenset[str]
     joined: frozenset[str]
+    concerned: frozenset[str]
 
 
 def memberships(history: Sequence[Event], category_ids: frozenset[str]) -> Iterator[Members]:
-    """For each event in turn. An account is created in no category that is above another one of its own."""
-    parents: dict[str, set[str]] = defaultdict(set)
+    """For each event in turn."""
     accounts: set[str] = set()
-    under: frozenset[str] = frozenset()
+    concerned_before: frozenset[str] = frozenset()
+    deleted: set[str] = set()
+    members = Members(frozenset(), frozenset(), frozenset())
+    for event, (before, after) in zip(history, nestings(history), strict=True):
+        if event.kind == EventKind.EVENT_KIND_ACCOUNT_CREATED:
+            accounts.add(event.account_id)
+        if before is not after:
+            concerned = frozenset(id_ for id_ in after if above(id_, after) & category_ids)
+            if event.kind == EventKind.EVENT_KIND_CATEGORY_DELETED:
+                deleted |= {event.category_id} & concerned_before
+            under = concerned & accounts
+            yield Members(under, under - members.under, concerned | concerned_before | deleted)
+            members = Members(under, frozenset(), concerned | deleted)
+            concerned_before = concerned
+        else:
+            yield members
+
+
+Parents = Mapping[str, frozenset[str]]
+
+
+def nestings(history: Sequence[Event]) -> Iterator[tuple[Parents, Parents]]:
+    """Into which categories each account and category is put directly, before each event and after it."""
+    parents: dict[str, frozenset[str]] = {}
     for event in history:
-        before, member_id = under, event.member_account_id or event.member_category_id
+        before, member_id = parents, event.member_account_id or event.member_category_id
         match event.kind:
-            case EventKind.EVENT_KIND_ACCOUNT_CREATED:
-                accounts.add(event.account_id)
-                joined = frozenset(event.joined_or_left_category_ids)
-                above = {each for each in joined for other in joined if _is_under(other, parents, frozenset([each]))}
-                parents[event.account_id] |= joined - above
-            case EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED:
-                parents[member_id].add(event.category_id)
+            case EventKind.EVENT_KIND_ACCOUNT_CREATED | EventKind.EVENT_KIND_CATEGORY_CREATED:
+                parents = parents | {event.account_id or event.category_id: frozenset(event.parent_category_ids)}
+            case EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED if member_id:
+                parents = parents | {member_id: parents.get(member_id, frozenset()) | {event.category_id}}
             case EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED:
-                parents[member_id].discard(event.category_id)
+                parents = parents | {member_id: parents[member_id] - {event.category_id}}
             case EventKind.EVENT_KIND_CATEGORY_DELETED:
-                parents.pop(event.category_id, None)
-                for above in parents.values():
-                    above.discard(event.category_id)
-            case _:
-                yield Members(under, frozenset())
-                continue
-        under = frozenset(id_ for id_ in accounts if _is_under(id_, parents, category_ids))
-        yield Members(under, under - before)
+                gone = event.category_id
+                parents = {id_: directly_in - {gone} for id_, directly_in in parents.items() if id_ != gone}
+        yield before, parents
 
 
-def _is_under(id_: str, parents: dict[str, set[str]], category_ids: frozenset[str]) -> bool:
-    above = parents.get(id_, set())
-    return bool(above & category_ids) or any(_is_under(each, parents, category_ids) for each in above)
+def above(id_: str, parents: Parents) -> frozenset[str]:
+    """The categories that an account or a category is under."""
+    directly_in = parents.get(id_, frozenset())
+    return directly_in.union(*(above(each, parents) for each in directly_in))
 
 
 Guarantee = Callable[[Recording, Sequence[Event]], Iterator[str]]

@@ -115,7 +115,7 @@ def of_category(event: Event, **more: Any) -> Event:
 
 KIND = EventKind
 JOINS = [
-    Event(position=1, kind=KIND.EVENT_KIND_ACCOUNT_CREATED, account_id="a", joined_or_left_category_ids=["top"]),
+    Event(position=1, kind=KIND.EVENT_KIND_ACCOUNT_CREATED, account_id="a", parent_category_ids=["top"]),
     Event(position=2, kind=KIND.EVENT_KIND_ACCOUNT_CREATED, account_id="b"),
     of_category(moved(3, a=1, b=1)),
     Event(position=4, kind=KIND.EVENT_KIND_CATEGORY_MEMBER_ADDED, category_id="inner", member_account_id="b"),

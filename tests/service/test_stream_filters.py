@@ -30,7 +30,7 @@ from ledger_client import (
     monitor_condition,
 )
 from tests.conftest import new_server
-from tests.guarantees import memberships
+from tests.guarantees import above, memberships, nestings
 
 METADATA = [{"shop": "1"}, {"shop": "2"}, {"shop": "1", "till": "x"}, {}]
 JOINING = {EventKind.EVENT_KIND_ACCOUNT_CREATED, EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED}
@@ -63,6 +63,7 @@ class Books:
             (2, lambda: self._name(self.client.update_account, self.accounts)),
             (1, lambda: self._name(self.client.update_category, self.categories)),
             (2, self._open),
+            (1, self._open_category),
             (3, lambda: self._regroup(self.client.add_category_member)),
             (3, lambda: self._regroup(self.client.remove_category_member)),
             (2, self._monitor),
@@ -104,6 +105,10 @@ class Books:
     async def _open(self) -> None:
         self.accounts.append(await new_account(self.client, self.ledger, self.chance.sample(self.categories, 1)))
 
+    async def _open_category(self) -> None:
+        parents = self.chance.sample(self.categories, self.chance.randrange(3))
+        self.categories.append(await new_category(self.client, self.ledger, parents))
+
     async def _regroup(self, call: Callable[..., Awaitable[Any]]) -> None:
         category, other = self.chance.sample(self.categories, 2)
         is_nesting = self.chance.random() < 0.4
@@ -140,9 +145,11 @@ class Books:
         category_ids = frozenset(filters.get("category_ids", ()))
         subject_ids = category_ids | set(filters.get("account_ids", ()))
         told: list[Told] = []
-        for event, members in zip(history, memberships(history, category_ids), strict=True):
+        walk = zip(history, memberships(history, category_ids), nestings(history), strict=True)
+        for event, members, (before, after) in walk:
             watched = subject_ids | members.under
-            if not is_whole and event.kind in JOINING and category_ids & {*event.joined_or_left_category_ids}:
+            about = named(event)
+            if not is_whole and event.kind in JOINING and category_ids & (above(about, after) - above(about, before)):
                 told.append(("joins", event.position - 1, 0))
             if event.kind not in (filters.get("kinds") or [event.kind]):
                 continue
@@ -151,9 +158,7 @@ class Books:
                 continue
             changed = [change.account_id or change.category_id for change in event.changes]
             passing = [id_ for id_ in changed if not subject_ids or id_ in watched]
-            about = {event.account_id, event.category_id, event.member_category_id, *event.joined_or_left_category_ids}
-            about |= {event.member_account_id} & subject_ids
-            is_about = not subject_ids or bool(about & watched)
+            is_about = not subject_ids or bool({about, event.category_id} & (subject_ids | members.concerned))
             is_monitors = bool(filters.get("kinds")) and event.HasField("monitor")
             if (is_whole or is_monitors) and (is_about or passing):
                 told.append(("event", event.position, len(changed)))
@@ -166,8 +171,30 @@ class Books:
         return written[-1] if written else {}
 
 
+def named(event: Event) -> str:
+    """What an event is about that is not about a transaction or an entry."""
+    return event.member_account_id or event.member_category_id or event.account_id or event.category_id
+
+
 async def new_account(client: LedgerClient, ledger: Ledger, categories: Sequence[Category] = ()) -> Account:
     return await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD", categories=categories)
+
+
+async def check_nesting(client: LedgerClient, ledger: Ledger, history: Sequence[Event]) -> None:
+    """What is in which category can be made of the history alone, and its events say what it makes of them."""
+    parents: Mapping[str, frozenset[str]] = {}
+    for event, (before, parents) in zip(history, nestings(history), strict=True):
+        was_under, is_under = above(named(event), before), above(named(event), parents)
+        assert {*event.joined_or_left_category_ids} == was_under ^ is_under, event
+        # A monitor that ended with its category is told of behind the deletion.
+        if named(event) in parents or not event.HasField("monitor"):
+            assert {*event.under_category_ids} == was_under & is_under, event
+    async for each in client.categories(ledger.id):
+        listed = {parent.id async for parent in client.categories(ledger.id, member_category_id=each.id)}
+        assert listed == parents[each.id]
+    async for account in client.accounts(ledger.id):
+        listed = {over.id async for over in client.categories(ledger.id, account_id=account.id)}
+        assert listed == above(account.id, parents)
 
 
 async def read(
@@ -203,6 +230,10 @@ async def read(
     return told
 
 
+async def new_category(client: LedgerClient, ledger: Ledger, parents: Sequence[Category] = ()) -> Category:
+    return await client.create_category(ledger.id, "c", normal_balance="credit", currency="USD", parents=parents)
+
+
 @pytest.mark.parametrize("acts", [200, pytest.param(2_000, marks=pytest.mark.long)])
 async def test_streams_with_any_filters_tell_what_is_due(database: str, acts: int) -> None:
     seed = time.time_ns() % 2**32
@@ -216,9 +247,7 @@ async def test_streams_with_any_filters_tell_what_is_due(database: str, acts: in
     ):
         ledger = await client.create_ledger("books")
         books = Books(client, ledger, chance)
-        books.categories = [
-            await client.create_category(ledger.id, str(n), normal_balance="credit", currency="USD") for n in range(5)
-        ]
+        books.categories = [await new_category(client, ledger) for _ in range(5)]
         books.accounts = [await new_account(client, ledger) for _ in range(8)]
         asked = [(books.filters(), n % 2 == 0, n % 3 > 0) for n in range(STREAMS)]
         head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -246,6 +275,7 @@ async def test_streams_with_any_filters_tell_what_is_due(database: str, acts: in
                     history.append(message)
         head.set_result(last)
         read_by_all = await asyncio.gather(*reading)
+        await check_nesting(client, ledger, history)
     for (filters, is_whole, is_live), told in zip(asked, read_by_all, strict=True):
         due = books.due(history, filters, is_whole=is_whole)
         assert told == due, (

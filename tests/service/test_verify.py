@@ -675,6 +675,14 @@ CATEGORY_TAMPERINGS = {
         f"INSERT INTO category_accounts SELECT $1, {category('Other')}, {account('Cash')}, 3",
         ("category_accounts", {"from_position": "3"}, "the event by which it came"),
     ),
+    "an account put also above the category that it was created in": (
+        f"INSERT INTO category_accounts SELECT $1, {category('Outer')}, {account('Cash')}, 3",
+        ("category_accounts", {"from_position": "3"}, "the event by which it came"),
+    ),
+    "an account taken out of the category that it was created in": (
+        "DELETE FROM category_accounts WHERE ledger_id = $1 AND from_position = 3",
+        ("events", {"position": "3"}, "the membership that it names"),
+    ),
     "an account put into a category at a position to come": (
         f"INSERT INTO category_accounts SELECT $1, {category('Other')}, {account('Idle')}, 100",
         ("category_accounts", {"from_position": "100"}, "the event by which it came"),
@@ -686,6 +694,14 @@ CATEGORY_TAMPERINGS = {
     "a category put into a category": (
         f"INSERT INTO category_nestings SELECT $1, {category('Other')}, {category('Inner')}, 8",
         ("category_nestings", {"from_position": "8"}, "the event by which it came"),
+    ),
+    "a category put into another category than it was created in": (
+        f"INSERT INTO category_nestings SELECT $1, {category('Other')}, {category('Inner')}, 2",
+        ("category_nestings", {"from_position": "2"}, "the event by which it came"),
+    ),
+    "a category taken out of the category that it was created in": (
+        "DELETE FROM category_nestings WHERE ledger_id = $1 AND from_position = 2",
+        ("events", {"position": "2"}, "the membership that it names"),
     ),
     "a category that left with another": (
         "UPDATE category_nestings SET until_position = 11 WHERE ledger_id = $1 AND until_position = 9",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -95,6 +95,69 @@ async def test_an_event_stream_of_a_category_tells_all_that_concerns_its_account
     assert [event.position for event in events] == told
     paid = next(event for event in events if event.kind == EventKind.EVENT_KIND_TRANSACTION_CREATED)
     assert stranger.id in [change.account_id for change in paid.changes], "events are told whole"
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+async def test_an_event_stream_of_a_category_tells_all_that_concerns_what_is_under_it(
+    client: LedgerClient, ledger: Ledger, is_live: bool
+) -> None:
+    """Also what leaves the category itself as it was."""
+    top, other, apart = [await category(client, ledger) for _ in range(3)]
+    inner = await category(client, ledger, top)
+    member = await account(client, ledger, inner, top)
+    stranger = await account(client, ledger, apart)
+    start, positive = stranger.position, monitor_condition("posted", ">", 0)
+
+    async def act() -> tuple[list[tuple[int, set[str], set[str]]], int]:
+        told: list[tuple[int, set[str], set[str]]] = []
+
+        def tells(written: Any, joined_or_left: Sequence[Category] = (), under: Sequence[Category] = ()) -> None:
+            position = written if isinstance(written, int) else written.position
+            told.append((position, {each.id for each in joined_or_left}, {each.id for each in under}))
+
+        tells(await client.add_category_member(ledger.id, other, account=member), [other], [top, inner])
+        tells(await client.remove_category_member(ledger.id, other, account=member), [other], [top, inner])
+        tells(await client.update_category(ledger.id, inner, name="Inner"), [], [top])
+        tells(await client.add_category_member(ledger.id, other, member_category=inner), [other], [top])
+        tells(await client.remove_category_member(ledger.id, other, member_category=inner), [other], [top])
+        tells(await client.add_category_member(ledger.id, inner, account=member), [], [top])
+        tells(await client.remove_category_member(ledger.id, inner, account=member), [inner], [top])
+        tells(await client.add_category_member(ledger.id, inner, account=member), [inner], [top])
+        tells(await client.remove_category_member(ledger.id, top, account=member), [], [inner, top])
+        empty = await category(client, ledger, inner)
+        tells(empty, [inner, top])
+        tells(await client.add_category_member(ledger.id, top, member_category=empty), [], [inner, top])
+        tells(await client.delete_category(ledger.id, empty), [inner, top])
+        born = await account(client, ledger, inner)
+        tells(born, [inner, top])
+        tells(await client.update_account(ledger.id, born, name="Born"), [], [inner, top])
+        tells(await client.delete_account(ledger.id, born), [], [inner, top])
+        monitor = await client.create_balance_monitor(ledger.id, positive, category=inner)
+        tells(monitor, [], [top])
+        tells(await client.update_balance_monitor(ledger.id, monitor, description="x"), [], [top])
+        tells(paid := (await pay(client, stranger, member)).position)
+        tells(paid + 1, [], [top])
+        tells(paid := (await pay(client, member, stranger)).position)
+        tells(paid + 1, [], [top])
+        ended = await client.delete_category(ledger.id, inner)
+        tells(ended, [top])
+        tells(ended.position + 1, [], [top])
+        await client.update_category(ledger.id, apart, name="Apart")
+        await client.add_category_member(ledger.id, apart, member_category=other)
+        return told, (await client.update_account(ledger.id, member, name="Gone")).position
+
+    if not is_live:
+        told, last = await act()
+    watched: Any = {"category_ids": [top.id], "after_position": start, "heartbeat_interval": 0.1}
+    async with client.watch_events(ledger.id, **watched) as stream:
+        if is_live:
+            told, last = await act()
+        events = await events_up_to(stream, last)
+    assert [
+        (event.position, {*event.joined_or_left_category_ids}, {*event.under_category_ids}) for event in events
+    ] == told
+    created = [event for event in events if event.kind == EventKind.EVENT_KIND_ACCOUNT_CREATED]
+    assert [[*event.parent_category_ids] for event in created] == [[inner.id]]
 
 
 async def test_an_event_stream_of_an_unknown_category_is_refused(client: LedgerClient, ledger: Ledger) -> None:

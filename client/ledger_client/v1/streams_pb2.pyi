@@ -205,6 +205,8 @@ class Event(_message.Message):
     MEMBER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     MEMBER_CATEGORY_ID_FIELD_NUMBER: _builtins.int
     JOINED_OR_LEFT_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
+    PARENT_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
+    UNDER_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
     MONITOR_FIELD_NUMBER: _builtins.int
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
@@ -243,8 +245,19 @@ class Event(_message.Message):
 
     @_builtins.property
     def joined_or_left_category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The categories that accounts came under, or were under until now, by this command, directly or through others; by
-        category id.
+        """Of the account or category that joined or left, else of the one that the event names: the categories that it came
+        under by this command, or was under until now, directly or through others, and in no other way; by category id.
+        Accounts that come with a category may have been under some of them before; those that leave with one may stay.
+        """
+
+    @_builtins.property
+    def parent_category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The categories that the account or category which it created was directly put into; empty otherwise."""
+
+    @_builtins.property
+    def under_category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the same: the categories that it was under before the command and is under after it, directly or through others;
+        by category id. A monitor that ends with its category has those that the category was under until then.
         """
 
     @_builtins.property
@@ -267,12 +280,14 @@ class Event(_message.Message):
         member_account_id: _builtins.str = ...,
         member_category_id: _builtins.str = ...,
         joined_or_left_category_ids: _abc.Iterable[_builtins.str] | None = ...,
+        parent_category_ids: _abc.Iterable[_builtins.str] | None = ...,
+        under_category_ids: _abc.Iterable[_builtins.str] | None = ...,
         monitor: _monitors_pb2.BalanceMonitor | None = ...,
         entry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "category_id", b"category_id", "changes", b"changes", "entry_id", b"entry_id", "joined_or_left_category_ids", b"joined_or_left_category_ids", "kind", b"kind", "ledger_id", b"ledger_id", "member_account_id", b"member_account_id", "member_category_id", b"member_category_id", "monitor", b"monitor", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "category_id", b"category_id", "changes", b"changes", "entry_id", b"entry_id", "joined_or_left_category_ids", b"joined_or_left_category_ids", "kind", b"kind", "ledger_id", b"ledger_id", "member_account_id", b"member_account_id", "member_category_id", b"member_category_id", "monitor", b"monitor", "parent_category_ids", b"parent_category_ids", "position", b"position", "request_id", b"request_id", "time", b"time", "transaction_id", b"transaction_id", "under_category_ids", b"under_category_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,7 +376,7 @@ class WatchBalancesRequest(_message.Message):
         and so is a deleted one unless after_position is given: then the stream has what there was of it until its deletion.
         Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at the
         position before, whatever `kinds` and `transaction_metadata` say; one may be announced that was under it already. Of
-        monitors' events, if their kinds are named, those of monitors on these categories and on accounts then under them.
+        monitors' events, if their kinds are named, those of monitors on these categories and on what is then under them.
         """
 
     def __init__(
@@ -767,7 +782,9 @@ class WatchEventsRequest(_message.Message):
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only events that created, updated, moved or deleted one of these accounts, put it into a category or took it out of
-        one, or of monitors on them; at most 10,000; empty, with no category_ids: all. An unknown id is NOT_FOUND.
+        one, or of monitors on them; at most 10,000; empty, with no category_ids: all. An unknown id is NOT_FOUND. The
+        event of a category that joins or leaves another one, or is deleted, is of that category alone, not of what is under
+        it.
         """
 
     @_builtins.property
@@ -784,8 +801,9 @@ class WatchEventsRequest(_message.Message):
 
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Also events that concern these categories, their members or an account then under them, as account_ids says it of
-        accounts; at most 100. An unknown one is NOT_FOUND, and so is a deleted one unless after_position is given.
+        """Also events that concern these categories, or an account or category that is under one of them before or after the
+        event, as account_ids says it of accounts; at most 100. An unknown one is NOT_FOUND, and so is a deleted one unless
+        after_position is given.
         """
 
     def __init__(

@@ -21,6 +21,7 @@ KEPT_FOR = timedelta(days=6)
 
 _MEMBER_KINDS = {EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED: True, EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED: False}
 
+_CREATIONS = (EventKind.EVENT_KIND_ACCOUNT_CREATED, EventKind.EVENT_KIND_CATEGORY_CREATED)
 _DELETIONS = (EventKind.EVENT_KIND_ACCOUNT_DELETED, EventKind.EVENT_KIND_CATEGORY_DELETED)
 # What a new transaction is linked by, by the kind of the event that tells of it; by nothing else.
 _LINKS = {
@@ -38,8 +39,8 @@ class Named(NamedTuple):
     request_ids: set[str]
     # Accounts and categories, by id.
     subjects: Mapping[str, Row]
-    # Positions at which a member came into its category, or left it, and whether it came.
-    memberships: set[tuple[int, bool]]
+    # Positions at which a member came into a category, or left it, and whether it came.
+    memberships: set[tuple[int, str, bool]]
     # By id.
     monitors: Mapping[str, Row]
 
@@ -51,8 +52,7 @@ def can_be_looked_for(event: Event) -> bool:
     """Whether ids are ids and names are names; the database takes nothing else."""
     ids = [event.transaction_id, event.account_id, event.category_id]
     ids += [change.account_id or change.category_id for change in event.changes]
-    if event.kind in _MEMBER_KINDS:
-        ids.append(_member_id(event))
+    ids += [id_ for category_id, member_id, _ in _memberships(event) for id_ in (category_id, member_id)]
     if event.HasField("monitor"):
         ids.append(event.monitor.id)
     return all(id_ == "" or is_canonical_id(id_) for id_ in ids) and "\0" not in event.request_id
@@ -68,8 +68,8 @@ async def find_named(connection: Connection, ledger_id: str, events: Sequence[Ev
             request_ids.add(event.request_id)
         if subject_id := event.account_id or event.category_id:
             subject_ids.add(subject_id)
-        if event.kind in _MEMBER_KINDS and (member_id := _member_id(event)):
-            members.append((event.category_id or NIL_ID, member_id, str(event.position)))
+        for category_id, member_id, _ in _memberships(event):
+            members.append((category_id or NIL_ID, member_id or NIL_ID, str(event.position)))
         if event.HasField("monitor"):
             monitor_ids.add(event.monitor.id or NIL_ID)
 
@@ -81,7 +81,10 @@ async def find_named(connection: Connection, ledger_id: str, events: Sequence[Ev
         {row["position"]: row for row in await fetch(sql.find_written_versions, zip(*written, strict=True))},
         {row["request_id"] for row in await fetch(sql.find_kept_requests, [sorted(request_ids)])},
         {row["id"]: row for row in await fetch(sql.find_named_subjects, [sorted(subject_ids)])},
-        {(row["position"], row["joined"]) for row in await fetch(sql.find_membership_ends, zip(*members, strict=True))},
+        {
+            (row["position"], row["category_id"], row["joined"])
+            for row in await fetch(sql.find_membership_ends, zip(*members, strict=True))
+        },
         {row["monitor_id"]: row for row in await fetch(sql.find_monitor_states, [sorted(monitor_ids)])},
     )
 
@@ -95,10 +98,10 @@ def judge_named(event: Event, time: datetime, kept_since: datetime, named: Named
         yield Finding("events", key, "the outcome of the request that it names", event.request_id, "")
     if subject_id := event.account_id or event.category_id:
         yield from _judge_subject(key, event, time, named.subjects.get(subject_id))
-    joined = _MEMBER_KINDS.get(event.kind)
-    if joined is not None and _member_id(event) and (position, joined) not in named.memberships:
-        name = f"{_member_id(event)} {'came into' if joined else 'left'} {event.category_id}"
-        yield Finding("events", key, "the membership that it names", name, "")
+    for category_id, member_id, came in _memberships(event):
+        if (position, category_id, came) not in named.memberships:
+            name = f"{member_id} {'came into' if came else 'left'} {category_id}"
+            yield Finding("events", key, "the membership that it names", name, "")
     if event.HasField("monitor"):
         yield from _judge_monitor(key, event, named.monitors.get(event.monitor.id))
 
@@ -128,9 +131,14 @@ def _judge_subject(key: Mapping[str, str], event: Event, time: datetime, row: Ro
         yield Finding(table, {column: row["id"]}, problem, str(time), str(row["deleted_at"] or ""))
 
 
-def _member_id(event: Event) -> str:
-    """The account or category that came or left; "" where one came that was there already."""
-    return event.member_account_id or event.member_category_id
+def _memberships(event: Event) -> list[tuple[str, str, bool]]:
+    """The categories that something came into or left, what it was, and whether it came."""
+    if event.kind in _CREATIONS:
+        member_id = event.account_id or event.category_id
+        return [(category_id, member_id, True) for category_id in event.parent_category_ids]
+    came, member_id = _MEMBER_KINDS.get(event.kind), event.member_account_id or event.member_category_id
+    # Nobody is named where one came that was there already.
+    return [(event.category_id, member_id, came)] if came is not None and member_id else []
 
 
 def _judge_monitor(key: Mapping[str, str], event: Event, row: Row | None) -> Iterable[Finding]:

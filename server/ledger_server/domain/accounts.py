@@ -91,6 +91,7 @@ def update_account(book: Book, command: UpdateAccount, time: datetime) -> Effect
         time,
         account=replace(version, account=account),
         account_before=version,
+        under=book.above(old.id),
     )
 
 
@@ -106,6 +107,7 @@ def delete_account(book: Book, command: DeleteAccount, time: datetime) -> Effect
         time,
         account=replace(version, account=account),
         account_before=version,
+        under=book.above(account.id),
     )
 
 

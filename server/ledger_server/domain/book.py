@@ -73,8 +73,10 @@ class Effect:
     # The categories whose counters moved or had an account move under them, by category id.
     category_changes: Sequence[CategoryChange] = ()
     member_changes: Sequence[MemberChange] = ()
-    # The categories that accounts came under or were under until now.
+    # Of what its event is about, an account or a category: the categories that it came under or was under until now,
+    # and those that it was under before and is under after.
     joined_or_left: Sequence[str] = ()
+    under: Sequence[str] = ()
 
     @property
     def transaction(self) -> Transaction | None:
@@ -148,8 +150,8 @@ class Book:
     # moves the categories above have also otherwise. Those that are not named here have all of it otherwise.
     children: Mapping[str, frozenset[str]] = field(default_factory=dict)
     overlaps: Mapping[str, Counters] = field(default_factory=dict)
-    # All categories above a member, as far as it was asked.
-    _above: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # All categories above a member, as far as it was asked; what it is made of is in `parents`.
+    _above: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
@@ -320,7 +322,7 @@ class Book:
     def _apply_monitors(self, effect: Effect, watched: Mapping[str, Watched | None]) -> None:
         for subject_id, monitors in watched.items():
             self._put(self.watched, subject_id, monitors)
-        for monitor, _ in (*effect.edges, effect.monitor) if effect.monitor is not None else effect.edges:
+        for monitor, *_ in (*effect.edges, effect.monitor) if effect.monitor is not None else effect.edges:
             is_there = monitor.deleted_at is None
             if is_there != (monitor.id in self.monitored):
                 self.monitor_count += 1 if is_there else -1

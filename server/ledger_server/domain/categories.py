@@ -6,7 +6,7 @@ above by the counters of those accounts only that it has not got otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -71,6 +71,7 @@ def create_category(book: Book, command: CreateCategory, time: datetime) -> Effe
         time,
         category=CategoryVersion(category, Counters(), position),
         member_changes=[MemberChange(parent, None, category.id, True) for parent in command.category_ids],
+        joined_or_left=sorted(book.climb(command.category_ids)),
     )
 
 
@@ -89,19 +90,21 @@ def update_category(book: Book, command: UpdateCategory, time: datetime) -> Effe
         updated_at=time,
     )
     after = replace(version, category=category)
-    return Effect(command, EventKind.CATEGORY_UPDATED, book.position + 1, time, category=after)
+    return Effect(
+        command, EventKind.CATEGORY_UPDATED, book.position + 1, time, category=after, under=book.above(old.id)
+    )
 
 
 def delete_category(book: Book, command: DeleteCategory, time: datetime) -> Effect:
     (version,) = find_categories(book, [command.category])
-    changes, left = _moved_by_nesting(book, book.above(version.category.id), version, -1)
+    left = book.above(version.category.id)
     return Effect(
         command,
         EventKind.CATEGORY_DELETED,
         book.position + 1,
         time,
         category=replace(version, category=replace(version.category, updated_at=time, deleted_at=time)),
-        category_changes=changes,
+        category_changes=_moved_by_nesting(book, left, version, -1),
         joined_or_left=left,
     )
 
@@ -114,8 +117,8 @@ def add_member(book: Book, command: AddCategoryMember, time: datetime) -> Effect
         refuse_deleted(account.account)
         member_id = account.account.id
         refuse_other_currency(category, account.account.currency)
-        gaining = book.climb([category_id]) - set(book.above(member_id))
-        changes, joined = _moved_by_account(book, gaining, account, 1), sorted(gaining)
+        joined, under = _joined(book, category_id, member_id)
+        changes = _moved_by_account(book, joined, account, 1)
         change = MemberChange(category_id, member_id, None, True)
     else:
         assert command.member_category is not None, command
@@ -128,12 +131,14 @@ def add_member(book: Book, command: AddCategoryMember, time: datetime) -> Effect
                 metadata={"category_id": category_id, "member_category_id": member_id},
             )
         _refuse_too_deep(book, category, _levels(book.children, member_id))
-        changes, joined = _moved_by_nesting(book, book.climb([category_id]), member, 1)
+        joined, under = _joined(book, category_id, member_id)
+        changes = _moved_by_nesting(book, joined, member, 1)
         change = MemberChange(category_id, None, member_id, True)
     if category_id in book.parents.get(member_id, ()):
         # It is there already; the command is accepted and changes nothing.
-        return _answered(book, command, EventKind.CATEGORY_MEMBER_ADDED, time, category)
-    return _answered(book, command, EventKind.CATEGORY_MEMBER_ADDED, time, category, changes, change, joined)
+        above = book.above(category_id)
+        return _answered(book, command, EventKind.CATEGORY_MEMBER_ADDED, time, category, under=above)
+    return _answered(book, command, EventKind.CATEGORY_MEMBER_ADDED, time, category, changes, change, joined, under)
 
 
 def remove_member(book: Book, command: RemoveCategoryMember, time: datetime) -> Effect:
@@ -141,17 +146,16 @@ def remove_member(book: Book, command: RemoveCategoryMember, time: datetime) -> 
     category_id = category.category.id
     if command.account is not None:
         (account,) = find_accounts(book, [command.account])
-        parents = _parents(book, category_id, "account_id", account.account.id)
-        losing = set(book.above(account.account.id)) - book.climb(parents - {category_id})
-        changes, left = _moved_by_account(book, losing, account, -1), sorted(losing)
+        left, under = _left(book, category_id, "account_id", account.account.id)
+        changes = _moved_by_account(book, left, account, -1)
         change = MemberChange(category_id, account.account.id, None, False)
     else:
         assert command.member_category is not None, command
         (member,) = find_categories(book, [command.member_category], "member_category")
-        _parents(book, category_id, "member_category_id", member.category.id)
-        changes, left = _moved_by_nesting(book, book.climb([category_id]), member, -1)
+        left, under = _left(book, category_id, "member_category_id", member.category.id)
+        changes = _moved_by_nesting(book, left, member, -1)
         change = MemberChange(category_id, None, member.category.id, False)
-    return _answered(book, command, EventKind.CATEGORY_MEMBER_REMOVED, time, category, changes, change, left)
+    return _answered(book, command, EventKind.CATEGORY_MEMBER_REMOVED, time, category, changes, change, left, under)
 
 
 def _answered(
@@ -160,9 +164,10 @@ def _answered(
     kind: EventKind,
     time: datetime,
     category: CategoryVersion,
-    changes: Collection[CategoryChange] = (),
+    changes: Sequence[CategoryChange] = (),
     change: MemberChange | None = None,
-    joined_or_left: Iterable[str] = (),
+    joined_or_left: Sequence[str] = (),
+    under: Sequence[str] = (),
 ) -> Effect:
     after = {change.after.category.id: change.after for change in changes}
     return Effect(
@@ -171,9 +176,10 @@ def _answered(
         book.position + 1,
         time,
         category=after.get(category.category.id, category),
-        category_changes=list(changes),
+        category_changes=changes,
         member_changes=[] if change is None else [change],
-        joined_or_left=list(joined_or_left),
+        joined_or_left=joined_or_left,
+        under=under,
     )
 
 
@@ -181,7 +187,7 @@ def _moved_by_account(
     book: Book, category_ids: Iterable[str], account: AccountVersion, sign: int
 ) -> list[CategoryChange]:
     return (
-        [_moved(book, category_id, account.counters, sign) for category_id in sorted(category_ids)]
+        [_moved(book, category_id, account.counters, sign) for category_id in category_ids]
         if any(account.counters)
         else []
     )
@@ -189,11 +195,10 @@ def _moved_by_account(
 
 def _moved_by_nesting(
     book: Book, category_ids: Iterable[str], member: CategoryVersion, sign: int
-) -> tuple[list[CategoryChange], list[str]]:
-    """What the categories gain or lose with all that is under the member, and which of them do."""
-    affected = sorted(set(category_ids) & book.overlaps.keys())
-    moving = [(category_id, member.counters.plus(book.overlaps[category_id], -1)) for category_id in affected]
-    return [_moved(book, category_id, counters, sign) for category_id, counters in moving if any(counters)], affected
+) -> list[CategoryChange]:
+    """What the categories gain or lose with all that is under the member, but for what they have of it otherwise."""
+    moving = [(category_id, member.counters.plus(book.overlaps[category_id], -1)) for category_id in category_ids]
+    return [_moved(book, category_id, counters, sign) for category_id, counters in moving if any(counters)]
 
 
 def _moved(book: Book, category_id: str, counters: Counters, sign: int) -> CategoryChange:
@@ -203,15 +208,24 @@ def _moved(book: Book, category_id: str, counters: Counters, sign: int) -> Categ
     )
 
 
-def _parents(book: Book, category_id: str, key: str, member_id: str) -> frozenset[str]:
-    """What the member is directly in; refused unless it is in this category."""
+def _joined(book: Book, category_id: str, member_id: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The categories that a member comes under when it is put into this one, and those that it is under already."""
+    under = book.above(member_id)
+    return sorted(book.climb([category_id]).difference(under)), under
+
+
+def _left(book: Book, category_id: str, key: str, member_id: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The categories that a member leaves when it is taken out of this one, and those that it stays under; refused
+    unless it is directly in this one.
+    """
     parents = book.parents.get(member_id, frozenset())
     if category_id not in parents:
         raise CategoryMemberNotFound(
             f"{member_id} is not directly in category {category_id}",
             metadata={"category_id": category_id, key: member_id},
         )
-    return parents
+    under = book.climb(parents - {category_id})
+    return sorted(set(book.above(member_id)) - under), sorted(under)
 
 
 def _refuse_too_deep(book: Book, category: CategoryVersion, levels_below: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -346,10 +346,11 @@ class Monitor:
 
 
 class MonitorReading(NamedTuple):
-    """A monitor, and what it is on, at one moment."""
+    """A monitor, and what it is on, at one moment; for its event, also the categories which that is under."""
 
     monitor: Monitor
     subject: AccountVersion | CategoryVersion
+    under: Sequence[str] = ()
 
 
 class Band(NamedTuple):

@@ -74,7 +74,7 @@ def create_monitor(book: Book, command: CreateBalanceMonitor, time: datetime) ->
         EventKind.MONITOR_CREATED,
         position,
         time,
-        monitor=MonitorReading(monitor, subject),
+        monitor=MonitorReading(monitor, subject, book.above(subject_id)),
         watched={subject_id: watch((*others, monitor), subject)},
     )
 
@@ -97,7 +97,7 @@ def update_monitor(book: Book, command: UpdateBalanceMonitor, time: datetime) ->
     is_turned = new.condition != old.condition and is_triggered(new.condition, False, seen) != old.triggered
     if is_turned:
         new = _turned(new, book.position + 1, time)
-    reading = MonitorReading(new, subject)
+    reading = MonitorReading(new, subject, book.above(new.subject_id))
     now = [new if monitor.id == new.id else monitor for monitor in _monitors(book, old.subject_id)]
     return Effect(
         command,
@@ -119,7 +119,7 @@ def delete_monitor(book: Book, command: DeleteBalanceMonitor, time: datetime) ->
         EventKind.MONITOR_DELETED,
         book.position + 1,
         time,
-        monitor=MonitorReading(replace(old, deleted_at=time), subject),
+        monitor=MonitorReading(replace(old, deleted_at=time), subject, book.above(old.subject_id)),
         watched={old.subject_id: watch(others, subject) if others else None},
     )
 
@@ -131,25 +131,28 @@ def observe(book: Book, effect: Effect) -> None:
     edges: list[MonitorReading] = []
     watched: dict[str, Watched | None] = {}
     for subject_id, subject in _deleted(effect):
-        ended = _monitors(book, subject_id)
-        edges += [MonitorReading(replace(monitor, deleted_at=effect.time), subject) for monitor in ended]
-        if ended:
+        for monitor in _monitors(book, subject_id):
+            edges.append(MonitorReading(replace(monitor, deleted_at=effect.time), subject, book.above(subject_id)))
             watched[subject_id] = None
     for change in effect.changes:
         account_id = change.after.account.id
         own = book.watched.get(account_id)
         if own is not None and not _is_within(own.bands, change.after):
-            watched[account_id] = _judged(own, effect, change.after, edges)
+            watched[account_id] = _judged(book, own, effect, change.after, edges)
     for _, after in effect.category_changes:
         own = book.watched.get(after.category.id)
         if own is not None and not _is_within(own.bands, after):
-            watched[after.category.id] = _judged(own, effect, after, edges)
+            watched[after.category.id] = _judged(book, own, effect, after, edges)
     if watched:
         effect.edges, effect.watched = edges, watched
 
 
 def _judged(
-    own: Watched, effect: Effect, after: AccountVersion | CategoryVersion, edges: list[MonitorReading]
+    book: Book,
+    own: Watched,
+    effect: Effect,
+    after: AccountVersion | CategoryVersion,
+    edges: list[MonitorReading],
 ) -> Watched:
     """The monitors of one account or category after it moved; those that turned are added to the edges."""
     monitors = []
@@ -157,7 +160,7 @@ def _judged(
         seen = seen_by(monitor.condition.field, after)
         if is_triggered(monitor.condition, monitor.triggered, seen) != monitor.triggered:
             monitor = _turned(monitor, effect.position, effect.time)
-            edges.append(MonitorReading(monitor, after))
+            edges.append(MonitorReading(monitor, after, book.above(monitor.subject_id)))
         monitors.append(monitor)
     return watch(monitors, after)
 

@@ -101,6 +101,7 @@ def encode_unit(currency: str, currency_exponent: int) -> bytes:
     return balances_pb2.Balance(currency=currency, currency_exponent=currency_exponent).SerializeToString()
 
 
+_CREATIONS = {EventKind.ACCOUNT_CREATED, EventKind.CATEGORY_CREATED}
 _ACCOUNT_KINDS = {EventKind.ACCOUNT_CREATED, EventKind.ACCOUNT_UPDATED, EventKind.ACCOUNT_DELETED}
 
 
@@ -125,10 +126,14 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
         event.monitor.CopyFrom(monitor_to(effect.monitor))
     if effect.category is not None:
         event.category_id = effect.category.category.id
-    if effect.joined_or_left:
-        event.joined_or_left_category_ids.extend(effect.joined_or_left)
-    if effect.category is not None and effect.member_changes:
-        _name_member(event, effect)
+    event.joined_or_left_category_ids.extend(effect.joined_or_left)
+    event.under_category_ids.extend(effect.under if effect.monitor is None else effect.monitor.under)
+    if effect.kind in _CREATIONS:
+        event.parent_category_ids.extend(member.category_id for member in effect.member_changes)
+    elif effect.member_changes:
+        (member,) = effect.member_changes
+        event.member_account_id = member.account_id or ""
+        event.member_category_id = member.member_category_id or ""
     parts = [event.SerializeToString(deterministic=True)]
     for before, after, _, _ in effect.changes:
         change = b"\x0a\x24%b\x10%b\x1a%b\x22%b" % (
@@ -157,13 +162,14 @@ def edge_to_bytes(effect: Effect, reading: MonitorReading, request_id: str) -> b
         account_id=reading.monitor.account_id or "",
         category_id=reading.monitor.category_id or "",
         monitor=monitor_to(reading),
+        under_category_ids=reading.under,
     )
     return event.SerializeToString(deterministic=True)
 
 
 def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
     """A monitor, and what it is on, as they stand."""
-    monitor, subject = reading
+    monitor, subject = reading.monitor, reading.subject
     field, operator, value, resolve_value = monitor.condition
     message = monitors_pb2.BalanceMonitor(
         id=monitor.id,
@@ -191,14 +197,6 @@ def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
     else:
         message.category_id = monitor.subject_id
     return message
-
-
-def _name_member(event: streams_pb2.Event, effect: Effect) -> None:
-    """Whom an event about a category's members is about; a new category has parents instead."""
-    category_id, account_id, member_category_id, _ = effect.member_changes[0]
-    if category_id == event.category_id:
-        event.member_account_id = account_id or ""
-        event.member_category_id = member_category_id or ""
 
 
 def delimited(message: bytes) -> bytes:

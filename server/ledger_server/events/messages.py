@@ -87,7 +87,7 @@ class LoggedEvent:
         self.position = message.position
         self.kind = int(message.kind)
         self.transaction_id = message.transaction_id
-        # What it is about, and the accounts, then the categories, whose balances it moved.
+        # By what it may be asked for whatever it changes; the accounts, then the categories, whose balances it moved.
         self.named_ids = _named_ids(message)
         self.subject_ids: list[str] = []
         self._moved_accounts = 0
@@ -102,9 +102,8 @@ class LoggedEvent:
 
     @property
     def account_ids(self) -> list[str]:
-        """The accounts that it moved or is about, but for those that only join or leave."""
-        about = self._message.account_id
-        return self.subject_ids[: self._moved_accounts] + ([about] if about else [])
+        """The accounts that it moved."""
+        return self.subject_ids[: self._moved_accounts]
 
     @property
     def joined(self) -> tuple[str, str]:
@@ -113,7 +112,7 @@ class LoggedEvent:
 
     @property
     def joined_category_ids(self) -> Sequence[str]:
-        """The categories that accounts come under by it."""
+        """The categories that accounts come under by it, of which some may have been under them before."""
         return self._message.joined_or_left_category_ids if self.kind in JOINING_KINDS else ()
 
     def find(self, subject_ids: AbstractSet[str]) -> list[int] | None:
@@ -122,7 +121,7 @@ class LoggedEvent:
         None if there are none, and the event is about none of them either.
         """
         found = [n for n, keys in enumerate(self.change_keys()) if not subject_ids.isdisjoint(keys)]
-        return found if found or not subject_ids.isdisjoint(self.event_keys()) else None
+        return found if found or not subject_ids.isdisjoint(self.named_ids) else None
 
     def change_keys(self) -> Iterator[Sequence[str]]:
         """By what each change may be asked for: its account and the categories that was under, or its category."""
@@ -130,12 +129,6 @@ class LoggedEvent:
             return zip(self.subject_ids)
         under = self.under
         return ((subject_id, *under.get(subject_id, ())) for subject_id in self.subject_ids)
-
-    def event_keys(self) -> list[str]:
-        """By what the event may be asked for whatever it changes."""
-        if not self.under:
-            return self.named_ids
-        return [*self.named_ids, *self.under.get(self._message.account_id, ())]
 
     def select(self, changes: Sequence[int]) -> bytes:
         """The event with only the changes of these indexes, in ascending order; built once for each choice."""
@@ -166,11 +159,8 @@ def touched_accounts(payload: bytes) -> set[str]:
 
 
 def _named_ids(event: Event) -> list[str]:
-    ids = [event.account_id] if event.account_id else []
-    if event.category_id or event.joined_or_left_category_ids:
-        about = (event.category_id, event.member_account_id, event.member_category_id)
-        ids += [each for each in about if each] + list(event.joined_or_left_category_ids)
-    return ids
+    about = (event.account_id, event.category_id, event.member_account_id, event.member_category_id)
+    return [*filter(None, about), *event.joined_or_left_category_ids, *event.under_category_ids]
 
 
 def responses(deliveries: Iterable[Delivery]) -> Iterator[tuple[int, bytes]]:

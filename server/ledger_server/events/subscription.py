@@ -19,7 +19,7 @@ from ledger_server.events.messages import Delivery, LoggedEvent
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
 BUFFER_EVENTS_MAX = 1_000
 BUFFER_BYTES_MAX = 256 * 1024
-# A filter of so few accounts is first looked for in an event's bytes, which is cheaper than parsing them.
+# A filter of so few ids is first looked for in an event's bytes, which is cheaper than parsing them.
 _NEEDLES_MAX = 8
 
 
@@ -72,9 +72,8 @@ class Subscription:
         self.time = time
         self.is_behind = True
         self.error: LedgerError | None = None
-        has_needles = len(self.subject_ids) <= _NEEDLES_MAX and not watch.tells_of_members
         self.filters_nothing = not (self.subject_ids or watch.kinds or watch.transaction_metadata)
-        self._needles = [id_.encode() for id_ in self.subject_ids] if has_needles else []
+        self._needles = [id_.encode() for id_ in self.subject_ids] if len(self.subject_ids) <= _NEEDLES_MAX else []
         self._buffer: list[Delivery] = []
         self._buffer_bytes = 0
         self._news = asyncio.Event()

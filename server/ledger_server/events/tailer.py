@@ -236,7 +236,7 @@ class Tailer:
                     # An account may be under several categories of one subscription.
                     if not changes or changes[-1] != n:
                         changes.append(n)
-        for key in event.event_keys():
+        for key in event.named_ids:
             for subscription in self._by_subject.get(key, ()):
                 found.setdefault(subscription, [])
         wanted: dict[Subscription, Sequence[int]] = {**found}

@@ -37,7 +37,7 @@ class MonitorRows:
         return [(m.id, _boolean(m.triggered), str(m.since_position)) for m in self._turned.values()]
 
     def add_effect(self, effect: Effect) -> None:
-        for monitor, _ in effect.edges:
+        for monitor, *_ in effect.edges:
             if effect.monitor is None and monitor.deleted_at is None and monitor.id not in self._monitors:
                 self._turned[monitor.id] = monitor
             else:

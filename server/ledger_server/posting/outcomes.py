@@ -109,7 +109,7 @@ def record_of(answer: Written) -> dict[str, Any]:
             # The rest never changes.
             discarded_at = _storable(listed.discarded_at)
             return head | {"entry_id": listed.id, "metadata": listed.entry.metadata, "discarded_at": discarded_at}
-        case MonitorReading(monitor, subject):
+        case MonitorReading(monitor=monitor, subject=subject):
             return record_of(answer._replace(object=subject)) | {"monitor": _fields_of(monitor)}
     raise TypeError(answer.object)
 

@@ -1,6 +1,6 @@
 -- Which of these accounts and categories came into a category at the position beside them, or left it.
 -- $1 ledger_id uuid, $2 category_ids text[], $3 member_ids text[], $4 positions text[]
-SELECT k.position::bigint AS position, m.from_position = k.position::bigint AS joined
+SELECT k.category_id, k.position::bigint AS position, m.from_position = k.position::bigint AS joined
 FROM unnest($2::text[], $3::text[], $4::text[]) AS k (category_id, member_id, position)
 CROSS JOIN LATERAL (
     SELECT a.from_position

@@ -3,7 +3,7 @@
 -- none.
 -- An event that is not a transaction's begins with 0, 0x20 and its kind; a text in it stands behind the number of its
 -- field and its length: an account's id behind 'B$', a category's behind 'R$', that of the account which joined or left
--- it right behind it with 'Z$', and those of all categories that a new account comes under behind 'j$'. See
+-- it right behind it with 'Z$', and those of the categories that a new account was put into behind 'r$'. See
 -- events/encode.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 account_ids text[],
@@ -49,7 +49,7 @@ CROSS JOIN LATERAL (
                 WHEN came.head = '\x002017' AND position(b.both_ids IN came.payload) > 0
                     OR came.head = '\x002003'
                     AND position(convert_to('B$' || k.account_id, 'UTF8') IN came.payload) > 0
-                    AND position(convert_to('j$' || k.category_id, 'UTF8') IN came.payload) > 0
+                    AND position(convert_to('r$' || k.category_id, 'UTF8') IN came.payload) > 0
                     THEN m.from_position::text
                 WHEN came.payload IS NOT NULL THEN 'an event that does not tell of it'
             END

@@ -1,6 +1,6 @@
 -- Categories in categories into which no event brought them, or out of which none took them. As of accounts; see
--- verify_category_accounts.sql. The id of the category that joined or left stands behind 'b$'. The event of a new
--- category does not say into which it was put, and the deletion of either ends it.
+-- verify_category_accounts.sql. The id of the category that joined or left stands behind 'b$'. The deletion of either
+-- ends it.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 member_category_ids text[],
 -- $5 from_positions text[]
@@ -38,6 +38,7 @@ CROSS JOIN LATERAL (
     SELECT
         convert_to('R$' || k.category_id, 'UTF8') AS category,
         convert_to('R$' || k.member_category_id, 'UTF8') AS member,
+        convert_to('r$' || k.category_id, 'UTF8') AS parent,
         convert_to('R$' || k.category_id || 'b$' || k.member_category_id, 'UTF8') AS both_ids
 ) AS b
 CROSS JOIN LATERAL (
@@ -47,7 +48,9 @@ CROSS JOIN LATERAL (
             CASE WHEN m.from_position > pruned.position THEN m.from_position::text END,
             CASE
                 WHEN came.head = '\x002017' AND position(b.both_ids IN came.payload) > 0
-                    OR came.head = '\x002014' AND position(b.member IN came.payload) > 0 THEN m.from_position::text
+                    OR came.head = '\x002014'
+                    AND position(b.member IN came.payload) > 0 AND position(b.parent IN came.payload) > 0
+                    THEN m.from_position::text
                 WHEN came.payload IS NOT NULL THEN 'an event that does not tell of it'
             END
         ),
