@@ -23,7 +23,7 @@ from ledger_server.settings import Settings
 from ledger_server.storage import epochs
 from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres, find_binaries
 from tests.conftest import POSTGRES_BIN, Server, new_database, new_server
-from tests.service.processes import environment
+from tests.service.processes import environment, refused
 
 
 def begin_new_epoch(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -109,6 +109,16 @@ async def test_a_restore_is_noticed_and_a_restart_or_a_crash_is_none(tmp_path: P
         renewed = (await client.get_ledger(ledger.id)).epoch
     async with books_in(tmp_path / "after") as (_, client):
         assert (await client.get_ledger(ledger.id)).epoch == renewed, "once for each restore"
+
+
+async def test_a_copy_is_not_taken_for_the_database_that_it_is_of(tmp_path: Path) -> None:
+    """It says of itself what the other one does, down to the cluster's and the database's number."""
+    async with books_in(tmp_path / "before") as (original, _):
+        back_up(original, tmp_path / "after")
+        restore: dict[str, str] = {"restore_command": "false"}
+        async with books_in(tmp_path / "after", **restore) as (copy, _):
+            said = await refused(tmp_path, database_url=original.dsn(), migration_database_url=copy.dsn())
+    assert "LEDGER_MIGRATION_DATABASE_URL names another database than LEDGER_DATABASE_URL" in said
 
 
 async def test_a_database_that_was_read_in_from_another_is_noticed(database: str, postgres: EmbeddedPostgres) -> None:

@@ -13,7 +13,7 @@ from ledger_client import LedgerClient
 from ledger_server.storage import roles
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres
 from tests.conftest import Server, as_user, new_database
-from tests.service.processes import refused, started
+from tests.service.processes import refused, started, starting
 
 # What a role of the service must never be able to do.
 FORBIDDEN = [
@@ -157,3 +157,33 @@ async def test_one_role_for_all_is_enough(postgres: EmbeddedPostgres, tmp_path: 
         LedgerClient(service.address) as client,
     ):
         await client.create_ledger("Test")
+
+
+@pytest.mark.parametrize("command", ["", "migrate", "new-epoch"])
+@pytest.mark.parametrize("other", ["migration_database_url", "pruning_database_url"])
+async def test_roles_of_different_databases_are_refused(
+    postgres: EmbeddedPostgres, tmp_path: Path, command: str, other: str
+) -> None:
+    async with new_database(postgres, "template1") as empty, new_database(postgres) as elsewhere:
+        async with connected(elsewhere) as connection:
+            (epoch,) = await connection.fetchrow("SELECT epoch FROM ledgers")
+            settings = {"database_url": empty, other: elsewhere}
+            async with starting(tmp_path, None, (), (command,) if command else (), **settings) as service:
+                assert await service.stopped() == 1
+                (said,) = service.said()
+            assert said.startswith(f"LEDGER_{other.upper()} names another database than LEDGER_DATABASE_URL")
+            assert [epoch] == list(await connection.fetchrow("SELECT epoch FROM ledgers"))
+        async with connected(empty) as connection:
+            assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+
+
+async def test_roles_that_see_different_tables_are_refused(database: str, tmp_path: Path) -> None:
+    service = as_user(SERVICE_USER, database)
+    async with connected(database) as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute("CREATE SCHEMA own; CREATE TABLE own.accounts (n int)")
+        await connection.execute(f"GRANT USAGE ON SCHEMA own TO {SERVICE_USER}")
+        await connection.execute(f"ALTER ROLE {SERVICE_USER} IN DATABASE {name} SET search_path = own, public")
+    said = await refused(tmp_path, database_url=service, migration_database_url=database)
+    assert "LEDGER_DATABASE_URL does not find the tables that the role of LEDGER_MIGRATION_DATABASE_URL" in said
+    assert "their schemas are own and public" in said

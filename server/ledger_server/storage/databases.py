@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import asyncpg
 
-from ledger_server.storage import roles
+from ledger_server.storage import roles, sql
 from ledger_server.storage.migrate import migrate
-from ledger_server.storage.pool import CONNECT_SECONDS
-from ledger_server.storage.safety import refuse_risks
+from ledger_server.storage.pool import CONNECT_SECONDS, Connection, connect_at_start
+from ledger_server.storage.safety import refuse_dropped_settings, refuse_risks
 
 
 class DatabaseUrlError(Exception):
@@ -36,6 +37,16 @@ class Database:
                 raise
             raise DatabaseUrlError(f"cannot use the PostgreSQL of {self.variable}: {reason}") from error
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        """A connection to look around before serving; what is wrong with the database becomes a sentence."""
+        with self.readable_errors():
+            connection = await connect_at_start(self.dsn)
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Databases:
@@ -59,18 +70,27 @@ async def prepare(databases: Databases, *, may_lose_data: bool, will_prune: bool
 
     Raises DatabaseUrlError, UnsafeDatabaseError, UnsupportedDatabaseError.
     """
-    with databases.service.readable_errors():
-        service_role = await _role(databases.service.dsn)
-        risks = await refuse_risks(databases.service.dsn, may_lose_data=may_lose_data)
-    decisions = {service_role: dict(roles.SERVICE)}
-    if databases.pruning != databases.service:
-        with databases.pruning.readable_errors():
-            pruning_role = await _role(databases.pruning.dsn)
-        if pruning_role != service_role:
-            decisions[pruning_role] = dict(roles.PRUNING)
+    async with databases.service.connected() as service:
+        risks = await refuse_risks(service, may_lose_data=may_lose_data)
+        await refuse_dropped_settings(databases.service.dsn)
+        service_role = await _role(service)
+        decisions = {service_role: dict(roles.SERVICE)}
+        others = [each for each in (databases.migration, databases.pruning) if each != databases.service]
+        for other in others:
+            async with other.connected() as connection:
+                if not await _are_on_one_database(service, connection):
+                    raise DatabaseUrlError(
+                        f"{other.variable} names another database than {databases.service.variable}: give the same one "
+                        "in both, as different roles"
+                    )
+                role = await _role(connection)
+                if other == databases.pruning and role != service_role:
+                    decisions[role] = dict(roles.PRUNING)
     with databases.migration.readable_errors():
         applied = await migrate(databases.migration.dsn, decisions)
-    if will_prune and not await may_prune(databases.pruning.dsn):
+    await _refuse_other_tables(databases, databases.service, roles.SERVICE)
+    await _refuse_other_tables(databases, databases.pruning, roles.PRUNING)
+    if will_prune and not await _may_prune(databases.pruning):
         raise DatabaseUrlError(
             "LEDGER_EVENT_RETENTION or LEDGER_REQUEST_RETENTION is set, and the service's role may not delete events: "
             "give one for that in LEDGER_PRUNING_DATABASE_URL"
@@ -78,25 +98,44 @@ async def prepare(databases: Databases, *, may_lose_data: bool, will_prune: bool
     return Prepared(applied, risks)
 
 
-async def may_prune(dsn: str) -> bool:
+async def _are_on_one_database(one: Connection, other: Connection) -> bool:
+    """Whether a lock that one holds is in the other's way: it is in no other database.
+
+    What a database says about itself a copy of it, restored elsewhere or standing by, says too.
+    """
+    key = secrets.randbits(63)
+    await one.execute("SELECT pg_advisory_lock($1)", key)
+    return not await other.fetchval("SELECT pg_try_advisory_lock($1)", key)
+
+
+async def _refuse_other_tables(databases: Databases, database: Database, decisions: Iterable[str]) -> None:
+    """Raises DatabaseUrlError unless the tables that a role works with are those that were migrated."""
+    if database == databases.migration:
+        return
+    async with databases.migration.connected() as migration, database.connected() as connection:
+        migrated = await migration.fetchrow(sql.find_tables, list(decisions))
+        found = await connection.fetchrow(sql.find_tables, list(decisions))
+        assert migrated is not None and found is not None
+        if found["tables"] != migrated["tables"]:
+            raise DatabaseUrlError(
+                f"the role of {database.variable} does not find the tables that the role of "
+                f"{databases.migration.variable} has migrated: their schemas are {found['schema']} and "
+                f"{migrated['schema']}; give both the same search_path"
+            )
+
+
+async def _may_prune(database: Database) -> bool:
     """Whether this role may remove events and request ids."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-    try:
+    async with database.connected() as connection:
         return bool(
             await connection.fetchval(
                 "SELECT has_table_privilege('events', 'DELETE') AND has_table_privilege('requests', 'DELETE')"
             )
         )
-    finally:
-        await connection.close()
 
 
-async def _role(dsn: str) -> str:
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-    try:
-        return str(await connection.fetchval("SELECT current_user"))
-    finally:
-        await connection.close()
+async def _role(connection: Connection) -> str:
+    return str(await connection.fetchval("SELECT current_user"))
 
 
 def _reason(error: Exception) -> str | None:

@@ -60,6 +60,16 @@ _COMMON_SETTINGS = {
 }
 
 
+async def connect_at_start(dsn: str) -> Connection:
+    """A connection to look around before serving; its settings are the database's own, to see what they are."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings={"application_name": "ledger-start"},
+    )
+
+
 async def connect_lane(dsn: str) -> Connection:
     """A connection that a lane owns: SERIALIZABLE, its settings never reset."""
     # The time-out of the session frees the ledger of a lane that died without closing its connection. That of locks

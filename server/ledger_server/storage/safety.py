@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncpg
-
-from ledger_server.storage.pool import CONNECT_SECONDS, connect_lane
+from ledger_server.storage.pool import Connection, connect_lane
 
 # What must not be set, and what it would do.
 _DANGERS = {
@@ -21,17 +19,19 @@ class UnsafeDatabaseError(Exception):
     """The database must not hold the books as it is set up; the message says why and what to do."""
 
 
-async def find_risks(dsn: str) -> list[str]:
-    """What is dangerous about the settings of this PostgreSQL, each as a clause.
+async def find_risks(connection: Connection) -> list[str]:
+    """What is dangerous about the settings of this PostgreSQL, each as a clause."""
+    names = sorted({name for name, _ in _DANGERS})
+    rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", names)
+    return [
+        f"{row['name']} is {row['setting']}: {_DANGERS[row['name'], row['setting']]}"
+        for row in rows
+        if (row["name"], row["setting"]) in _DANGERS
+    ]
 
-    Raises UnsafeDatabaseError if it does not keep the settings that the service makes for its sessions.
-    """
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-    try:
-        names = sorted({name for name, _ in _DANGERS})
-        rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", names)
-    finally:
-        await connection.close()
+
+async def refuse_dropped_settings(dsn: str) -> None:
+    """Raises UnsafeDatabaseError if sessions do not have the settings that the service makes for them."""
     lane = await connect_lane(dsn)
     try:
         for name, wanted in _SESSION.items():
@@ -44,16 +44,11 @@ async def find_risks(dsn: str) -> list[str]:
                 )
     finally:
         lane.terminate()
-    return [
-        f"{row['name']} is {row['setting']}: {_DANGERS[row['name'], row['setting']]}"
-        for row in rows
-        if (row["name"], row["setting"]) in _DANGERS
-    ]
 
 
-async def refuse_risks(dsn: str, *, may_lose_data: bool) -> list[str]:
+async def refuse_risks(connection: Connection, *, may_lose_data: bool) -> list[str]:
     """The risks that are taken because somebody asked for them by name; UnsafeDatabaseError if nobody did."""
-    risks = await find_risks(dsn)
+    risks = await find_risks(connection)
     if risks and not may_lose_data:
         raise UnsafeDatabaseError(
             f"the PostgreSQL is not set up to keep books: {'; '.join(risks)}. Correct it, or set "
