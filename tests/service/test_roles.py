@@ -166,13 +166,13 @@ async def test_roles_of_different_databases_are_refused(
 ) -> None:
     async with new_database(postgres, "template1") as empty, new_database(postgres) as elsewhere:
         async with connected(elsewhere) as connection:
-            (epoch,) = await connection.fetchrow("SELECT epoch FROM ledgers")
+            epoch = await connection.fetchval("SELECT epoch FROM ledgers")
             settings = {"database_url": empty, other: elsewhere}
             async with starting(tmp_path, None, (), (command,) if command else (), **settings) as service:
                 assert await service.stopped() == 1
                 (said,) = service.said()
             assert said.startswith(f"LEDGER_{other.upper()} names another database than LEDGER_DATABASE_URL")
-            assert [epoch] == list(await connection.fetchrow("SELECT epoch FROM ledgers"))
+            assert await connection.fetchval("SELECT epoch FROM ledgers") == epoch
         async with connected(empty) as connection:
             assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
 

@@ -28,6 +28,25 @@ async def test_a_database_that_would_lose_data_is_refused(setting: str, tmp_path
             assert service.said()[-1].startswith(f"WARNING, because LEDGER_MAY_LOSE_DATA=1: {setting} is {value}")
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_hold_every_name_is_refused(
+    encoding: str, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    name = f"in_{encoding.lower()}"
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    # Not that of a cluster whose provider is the builtin one, which knows UTF8 alone.
+    provider = "LOCALE_PROVIDER libc LOCALE 'C'"
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' {provider}")
+    try:
+        said = await refused(tmp_path, database_url=postgres.dsn(name))
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+    assert said.startswith(f'ledger: the encoding of the database "{name}" is {encoding}, which cannot hold every name')
+    assert "ENCODING 'UTF8'" in said
+    assert len(said.splitlines()) == 1
+
+
 async def test_a_role_that_does_not_wait_for_the_disk_is_refused(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     async with new_database(postgres) as dsn:
         connection = await asyncpg.connect(dsn)

@@ -12,7 +12,7 @@ import asyncpg
 from ledger_server.storage import roles, sql
 from ledger_server.storage.migrate import migrate
 from ledger_server.storage.pool import CONNECT_SECONDS, Connection, connect_at_start
-from ledger_server.storage.safety import refuse_dropped_settings, refuse_risks
+from ledger_server.storage.safety import refuse_dropped_settings, refuse_encoding, refuse_risks
 
 
 class DatabaseUrlError(Exception):
@@ -71,6 +71,7 @@ async def prepare(databases: Databases, *, may_lose_data: bool, will_prune: bool
     Raises DatabaseUrlError, UnsafeDatabaseError, UnsupportedDatabaseError.
     """
     async with databases.service.connected() as service:
+        await refuse_encoding(service)
         risks = await refuse_risks(service, may_lose_data=may_lose_data)
         await refuse_dropped_settings(databases.service.dsn)
         service_role = await _role(service)
@@ -113,9 +114,8 @@ async def _refuse_other_tables(databases: Databases, database: Database, decisio
     if database == databases.migration:
         return
     async with databases.migration.connected() as migration, database.connected() as connection:
-        migrated = await migration.fetchrow(sql.find_tables, list(decisions))
-        found = await connection.fetchrow(sql.find_tables, list(decisions))
-        assert migrated is not None and found is not None
+        (migrated,) = await migration.fetch(sql.find_tables, list(decisions))
+        (found,) = await connection.fetch(sql.find_tables, list(decisions))
         if found["tables"] != migrated["tables"]:
             raise DatabaseUrlError(
                 f"the role of {database.variable} does not find the tables that the role of "

@@ -1,4 +1,7 @@
-"""Settings of a PostgreSQL under which what was acknowledged can be lost, or the rules be broken: refused at start."""
+"""What is wrong with how a database was set up: what was acknowledged can be lost, rules be broken, or names not kept.
+
+Refused at start.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,16 @@ _SESSION = {"synchronous_commit": "on", "default_transaction_isolation": "serial
 
 class UnsafeDatabaseError(Exception):
     """The database must not hold the books as it is set up; the message says why and what to do."""
+
+
+async def refuse_encoding(connection: Connection) -> None:
+    """Raises UnsafeDatabaseError unless the database can hold every name there is, and knows its letters."""
+    ((encoding, name),) = await connection.fetch("SELECT current_setting('server_encoding'), current_database()")
+    if encoding != "UTF8":
+        raise UnsafeDatabaseError(
+            f'the encoding of the database "{name}" is {encoding}, which cannot hold every name; only UTF8 can. Make '
+            "another one by CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+        )
 
 
 async def find_risks(connection: Connection) -> list[str]:
