@@ -16,7 +16,7 @@ import pytest
 from ledger_server import storage
 from ledger_server.storage import pool
 from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
-from ledger_server.storage.migrate import migrate
+from ledger_server.storage.migrate import UnsupportedDatabaseError, migrate
 from ledger_server.storage.roles import SERVICE
 from tests.conftest import new_database
 from tests.proxy import proxied, socket_of
@@ -24,6 +24,7 @@ from tests.schemas import schema_of
 
 DECISIONS = {SERVICE_USER: SERVICE}
 COUNT = len([file for file in files(storage).joinpath("migrations").iterdir() if file.name.endswith(".sql")])
+TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')"
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
@@ -102,3 +103,50 @@ async def test_who_falls_silent_within_a_migration_holds_nobody_up(
         (answer,) = await asyncio.gather(first, return_exceptions=True)
         assert isinstance(answer, (asyncio.CancelledError, *AWAY))
         assert await schema_of(dsn) == whole
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ("CREATE TABLE accounts (id int)", "accounts"),
+        ("CREATE TABLE schema_migrations (version text)", "schema_migrations"),
+        ("CREATE TABLE schema_migrations AS SELECT '20260101_users' AS name", "schema_migrations"),
+        ("CREATE VIEW v AS SELECT 1; CREATE TABLE accounts (id int) PARTITION BY LIST (id)", "accounts, v"),
+        ("; ".join(f"CREATE TABLE t{n} ()" for n in range(6)), "t0, t1, t2, t3, t4, …"),
+    ],
+)
+async def test_somebody_elses_database_is_refused_and_left_alone(
+    postgres: EmbeddedPostgres, others: str, named: str
+) -> None:
+    async with empty_database(postgres) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(others)
+        before = await connection.fetch(TABLES)
+        with pytest.raises(UnsupportedDatabaseError) as refusal:
+            await migrate(dsn, DECISIONS)
+        assert str(refusal.value) == f"the database holds other tables ({named}); give an empty one"
+        assert await connection.fetch(TABLES) == before
+        await connection.close()
+
+
+async def test_what_cannot_be_applied_leaves_nothing_behind(postgres: EmbeddedPostgres) -> None:
+    async with empty_database(postgres) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("CREATE TYPE ledgers AS ENUM ()")
+        with pytest.raises(asyncpg.PostgresError):
+            await migrate(dsn, DECISIONS)
+        assert await connection.fetch(TABLES) == []
+        await connection.close()
+
+
+async def test_the_tables_of_extensions_and_of_other_schemas_do_not_matter(
+    postgres: EmbeddedPostgres, whole: frozenset[str]
+) -> None:
+    async with empty_database(postgres) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("CREATE SCHEMA own; CREATE TABLE own.accounts (n int)")
+        if await connection.fetchval("SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'"):
+            await connection.execute("CREATE EXTENSION pg_stat_statements")
+        await connection.close()
+        await migrate(dsn, DECISIONS)
+        assert await schema_of(dsn) >= whole
