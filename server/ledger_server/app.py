@@ -23,12 +23,16 @@ from ledger_server.reading import Reader
 from ledger_server.reading.timelines import Folding
 from ledger_server.security.tls import server_credentials
 from ledger_server.settings import Settings
+from ledger_server.storage.connections import Held, held_by, refuse_too_few
 from ledger_server.storage.databases import Database, Databases, Prepared, prepare
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.epochs import noticing_restores, renew_epochs
 from ledger_server.storage.pool import read_pool
 from ledger_server.storage.presence import asking
 from ledger_server.storage.statistics import fresh_statistics
+
+# Of the embedded PostgreSQL, beside those of the service: for psql, for backups.
+SPARE_CONNECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             # Of a service that was killed. Not sooner: until here the files may still be another one's.
             settings.ready_file.unlink(missing_ok=True)
         databases = _databases(settings, postgres)
+        await refuse_too_few(databases, _held(settings))
         prepared = await _prepare(databases, settings)
         dsn = databases.service.dsn
         budget = RetryBudget()
@@ -110,7 +115,15 @@ def _postgres(settings: Settings) -> AbstractAsyncContextManager[EmbeddedPostgre
     """The embedded PostgreSQL, unless another database was given."""
     if settings.database_url:
         return nullcontext(None)
-    return embedded_postgres(settings.data_directory, bin_directory=settings.postgres_bin)
+    return embedded_postgres(
+        settings.data_directory,
+        bin_directory=settings.postgres_bin,
+        settings={"max_connections": str(_held(settings).total + SPARE_CONNECTIONS)},
+    )
+
+
+def _held(settings: Settings) -> Held:
+    return held_by(lanes=settings.lanes, readers=settings.readers)
 
 
 async def _prepare(databases: Databases, settings: Settings) -> Prepared:

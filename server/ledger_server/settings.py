@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 REQUEST_RETENTION_MIN = timedelta(days=7)
+LANES_MAX = 64
+READERS_MAX = 256
 
 
 class SettingsError(Exception):
@@ -89,8 +91,10 @@ class Settings:
                 "can be read and changed. Set LEDGER_TLS_CERTIFICATE and LEDGER_TLS_KEY, or listen on 127.0.0.1, or "
                 "set LEDGER_INSECURE=1 if the network in between is private to the callers."
             )
-        if self.lanes < 1 or self.readers < 1:
-            raise SettingsError("LEDGER_LANES and LEDGER_READERS must be at least 1")
+        if not 1 <= self.lanes <= LANES_MAX:
+            raise SettingsError(f"LEDGER_LANES must be from 1 to {LANES_MAX}")
+        if not 1 <= self.readers <= READERS_MAX:
+            raise SettingsError(f"LEDGER_READERS must be from 1 to {READERS_MAX}")
         if not self.stall_seconds:
             raise SettingsError("LEDGER_STALL_SECONDS must be more than 0")
         if self.request_retention is not None and self.request_retention < REQUEST_RETENTION_MIN:

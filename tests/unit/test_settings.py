@@ -49,6 +49,11 @@ def test_every_kind_of_value_is_read() -> None:
     )
 
 
+def test_the_most_lanes_and_readers_are_as_many_as_a_refusal_says() -> None:
+    settings = Settings.from_environment({"LEDGER_LANES": "64", "LEDGER_READERS": "256"})
+    assert (settings.lanes, settings.readers) == (64, 256)
+
+
 @pytest.mark.parametrize(("value", "seconds"), [("3600", 3600), ("5s", 5), ("90m", 5400), ("12h", 43200)])
 def test_times_may_have_a_unit(value: str, seconds: int) -> None:
     settings = Settings.from_environment({"LEDGER_EVENT_RETENTION": value})
@@ -101,8 +106,11 @@ def test_who_can_reach_an_address(listen: str, is_loopback: bool) -> None:
         ),
         pytest.param({"LEDGER_LANES": "many"}, "LEDGER_LANES='many' is not a number", id="no number"),
         pytest.param({"LEDGER_LANES": "-1"}, "LEDGER_LANES='-1' is not a number", id="a negative number"),
-        pytest.param({"LEDGER_LANES": "0"}, "LEDGER_LANES", id="no lane"),
-        pytest.param({"LEDGER_READERS": "0"}, "LEDGER_READERS", id="no reader"),
+        pytest.param({"LEDGER_LANES": "0"}, "LEDGER_LANES must be from 1 to 64", id="no lane"),
+        pytest.param({"LEDGER_LANES": "65"}, "LEDGER_LANES must be from 1 to 64", id="too many lanes"),
+        pytest.param({"LEDGER_LANES": "99999999999"}, "LEDGER_LANES must be from 1 to 64", id="far too many lanes"),
+        pytest.param({"LEDGER_READERS": "0"}, "LEDGER_READERS must be from 1 to 256", id="no reader"),
+        pytest.param({"LEDGER_READERS": "257"}, "LEDGER_READERS must be from 1 to 256", id="too many readers"),
         pytest.param({"LEDGER_STALL_SECONDS": "0"}, "more than 0", id="no patience with readers"),
         pytest.param({"LEDGER_DRAIN_SECONDS": "soon"}, "is not a number of seconds", id="no number of seconds"),
         pytest.param({"LEDGER_DRAIN_SECONDS": "-1"}, "LEDGER_DRAIN_SECONDS", id="less than no seconds"),

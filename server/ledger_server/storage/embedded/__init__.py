@@ -93,7 +93,6 @@ SETTINGS: Mapping[str, str] = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "max_connections": "100",
     "shared_buffers": _shared_buffers(),
     # One that is being restored accepts connections when it has been, and can be written to.
     "hot_standby": "off",
@@ -141,7 +140,7 @@ async def embedded_postgres(
 ) -> AsyncIterator[EmbeddedPostgres]:
     """Run PostgreSQL on `data_directory` while the context is open, creating both if absent.
 
-    `settings` override `SETTINGS`; only tests have a reason to. The server stops with this
+    `settings` go before `SETTINGS`, of which only tests have a reason to override any. The server stops with this
     process however it ends, SIGKILL included, and never runs as root. Call it on the main thread
     where possible: elsewhere an extra guardian process is needed.
 
