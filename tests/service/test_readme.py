@@ -14,12 +14,15 @@ import pytest
 
 from ledger_client import LedgerClient
 from ledger_server.settings import Settings
+from ledger_server.storage.connections import held_by
 from tests.benchmarks.report import TARGETS
 from tests.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+SOURCES = sorted((ROOT / "server" / "ledger_server").rglob("*.py"))
+SERVER = "\n".join(path.read_text() for path in SOURCES)
 # What paths may be relative to.
 PLACES = (ROOT, ROOT / "server" / "ledger_server", ROOT / "server" / "ledger_server" / "storage" / "sql")
 
@@ -72,6 +75,36 @@ def test_the_settings_are_those_there_are() -> None:
     documented = set(re.findall(r"`LEDGER_([A-Z_]+)`", README.split("## Settings")[1].split("## Operating")[0]))
     existing = {field.name.upper() for field in dataclasses.fields(Settings)}
     assert documented == existing | {"ADDRESS"}
+
+
+def test_the_connections_are_those_there_are() -> None:
+    (paragraph,) = re.findall(r"\*\*Connections\*\* (.*?)\n\n", README, re.DOTALL)
+    opened = set(re.findall(r'"(ledger-[a-z-]+)"', SERVER)) | {
+        f"ledger-{name}" for name in re.findall(r'pruning_rounds\("(\w+)"', SERVER)
+    }
+    assert set(re.findall(r"`(ledger-[a-z-]+)`", paragraph)) == opened
+    held = held_by(lanes=1, readers=1)
+    assert opened == {*held.service, *held.migration, *held.pruning, "ledger-start", "ledger-migrate"}
+    others, by_default = re.findall(r"2 × `LEDGER_LANES` \+ `LEDGER_READERS` \+ (\d+) of\s+them, (\d+) by", paragraph)[
+        0
+    ]
+    assert held.total == 2 + 1 + int(others)
+    assert held_by(lanes=Settings().lanes, readers=Settings().readers).total == int(by_default)
+
+
+def test_no_connection_is_without_a_name() -> None:
+    openers = [path.name for path in SOURCES if re.search(r"asyncpg\.(connect|create_pool)\(", path.read_text())]
+    assert openers == ["pool.py"]
+    pool = next(path.read_text() for path in SOURCES if path.name == "pool.py")
+    assert len(re.findall(r"asyncpg\.(?:connect|create_pool)\(", pool)) == len(re.findall("server_settings=", pool))
+
+
+def test_the_log_lines_are_those_there_are() -> None:
+    table = README.split("**Log lines**")[1].split("**Overload.**")[0]
+    first_cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    documented = {name for cell in first_cells for name in re.findall(r"`([a-z_]+)`", cell)}
+    logged = set(re.findall(r'\blog\.\w+\(\s*"(\w+)"|"event": "(\w+)"', SERVER))
+    assert documented == {one or other for one, other in logged}
 
 
 def test_the_table_of_speed_demands_what_the_benchmark_demands() -> None:

@@ -24,6 +24,7 @@ from ledger_server.storage.embedded.errors import (
 from ledger_server.storage.embedded.identity import Identity
 from ledger_server.storage.embedded.leftover import read_pid_file
 from ledger_server.storage.embedded.parent import setpriv_with_pdeathsig, stopped_with_us
+from ledger_server.storage.pool import connect_at_start
 
 # Of migrations, the owner of everything; of the service; of pruning.
 USER, SERVICE_USER, PRUNING_USER = "ledger", "ledger_service", "ledger_pruning"
@@ -145,7 +146,7 @@ class Cluster:
                 )
             with contextlib.suppress(OSError, TimeoutError, asyncpg.CannotConnectNowError):
                 dsn = socket_dsn(self.socket_directory, "postgres")
-                connection = await asyncpg.connect(dsn, timeout=10)
+                connection = await connect_at_start(dsn)
                 break
             if time.monotonic() > deadline:
                 raise StartError(
