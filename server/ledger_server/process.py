@@ -76,6 +76,7 @@ async def serve(settings: Settings, signals: StopSignals) -> int:
 
 
 async def _serve(settings: Settings, started: asyncio.Event, stop: asyncio.Event) -> int:
+    _require_place(settings.ready_file)
     async with running(settings) as app:
         started.set()
         if settings.ready_file:
@@ -135,6 +136,18 @@ def _address(settings: Settings, app: App) -> str:
     return f"{settings.listen.rpartition(':')[0]}:{app.port}"
 
 
+def _require_place(ready_file: Path | None) -> None:
+    """Raises SettingsError if the file could not be written once the service serves."""
+    if ready_file is None:
+        return
+    if not ready_file.parent.is_dir():
+        raise SettingsError(f"LEDGER_READY_FILE={ready_file}: there is no directory {ready_file.parent}")
+    if not os.access(ready_file.parent, os.W_OK | os.X_OK):
+        raise SettingsError(f"LEDGER_READY_FILE={ready_file}: {ready_file.parent} may not be written to")
+    if ready_file.is_dir():
+        raise SettingsError(f"LEDGER_READY_FILE={ready_file} is a directory, not a file")
+
+
 def _write_whole(path: Path, text: str) -> None:
     """So that a reader never sees half of it."""
     partial = path.with_name(path.name + ".partial")
@@ -159,7 +172,7 @@ def run(arguments: Sequence[str], signals: StopSignals) -> None:
                 _migrate(settings, signals)
             case ["new-epoch"]:
                 count = asyncio.run(_unless_stopped(begin_new_epoch(settings), signals))
-                say(f"{count} ledgers have a new epoch")
+                say("1 ledger has a new epoch" if count == 1 else f"{count} ledgers have a new epoch")
             case _:
                 sys.exit("usage: python -m ledger_server [migrate | new-epoch]")
     except _EXPECTED_ERRORS as error:
@@ -199,7 +212,8 @@ def _migrate(settings: Settings, signals: StopSignals) -> None:
             "LEDGER_DATABASE_URL is not set; the embedded PostgreSQL is migrated when the service starts"
         )
     applied = asyncio.run(_unless_stopped(migrate_only(settings), signals))
-    say(f"{applied} migrations applied" if applied else "the database is up to date")
+    said = "1 migration applied" if applied == 1 else f"{applied} migrations applied"
+    say(said if applied else "the database is up to date")
 
 
 def _run(settings: Settings, signals: StopSignals) -> int:

@@ -24,7 +24,8 @@ class SettingsError(Exception):
 class Settings:
     """How one server process runs.
 
-    listen: `host:port` to serve gRPC on; port 0 picks a free one. Beyond loopback TLS is demanded, or `insecure`.
+    listen: where to serve gRPC: `host:port`, where port 0 picks a free one, or `unix:/path`. Beyond loopback TLS is
+        demanded, or `insecure`.
     database_url: a PostgreSQL 15-18 to use; without it an embedded one keeps its data in data_directory.
     migration_database_url, pruning_database_url: the same database as the roles that change its schema and that remove
         old events; default: as the role of database_url.

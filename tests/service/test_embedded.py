@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -27,6 +28,7 @@ from ledger_server.storage.embedded import (
     embedded_postgres,
     find_binaries,
 )
+from ledger_server.storage.embedded.directory import readable_os_errors
 
 # Only where nothing is said about durability.
 FAST = {"fsync": "off"}
@@ -253,6 +255,15 @@ async def test_a_directory_below_a_file_is_refused_in_a_sentence(tmp_path: Path)
     with pytest.raises(UnusableDirectoryError, match="cannot be used"):
         async with embedded_postgres(tmp_path / "file" / "data"):
             pass
+
+
+def test_a_file_system_that_is_read_only_is_called_so(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UnusableDirectoryError, match="is on a read-only file system") as refusal,
+        readable_os_errors(tmp_path),
+    ):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "ledger.lock"))
+    assert "user" not in str(refusal.value)
 
 
 async def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:

@@ -292,6 +292,10 @@ async def test_a_data_directory_that_cannot_be_used_is_said_so_and_not_touched(
             {"database_url": "postgresql://me:s3cret@127.0.0.1:1/x"}, "Connection refused", id="nobody listens"
         ),
         pytest.param({"database_url": "postgresql://me:s3cret/x@db/x"}, "percent-encoded", id="no URL"),
+        pytest.param(
+            {"ready_file": "missing/ready"}, "LEDGER_READY_FILE=missing/ready: there is no directory", id="no place"
+        ),
+        pytest.param({"ready_file": "/proc"}, "LEDGER_READY_FILE=/proc", id="no file"),
         pytest.param({"database_url": "mysql://me:s3cret@db/x"}, "got 'mysql'", id="another database"),
     ],
 )

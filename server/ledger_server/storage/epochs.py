@@ -32,7 +32,7 @@ _ADVISORY_LOCK = 0x1ED6E3
 
 
 async def renew_epochs(dsn: str) -> int:
-    """Gives every ledger an epoch of its own that it never had; returns how many there are.
+    """Gives every ledger, and the registry of them, an epoch that it never had; returns how many ledgers there are.
 
     May be interrupted and run again, also while servers run: their streams end with EPOCH_CHANGED.
     """
@@ -141,5 +141,5 @@ async def _renew(connection: Connection) -> int:
     while rows := await connection.fetch(sql.list_ledger_ids, last_id, BITE_LEDGERS):
         ids = [row["ledger_id"] for row in rows]
         await connection.execute(sql.renew_epochs, ids, [new_id() for _ in ids])
-        count, last_id = count + len(ids), ids[-1]
+        count, last_id = count + len(ids) - ids.count(NIL_ID), ids[-1]
     return count

@@ -112,7 +112,9 @@ def _os_error_message(data_directory: Path, error: OSError) -> str:
     place = error.filename or data_directory
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"No space left on the disk for {place}. Free some, or choose another data directory."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno == errno.EROFS:
+        return f"{place} is on a read-only file system. Mount it for writing, or choose another data directory."
+    if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"No permission to use {place} as user {user_name(os.geteuid())} ({error.strerror}). "
             "Start the service as the user who owns it, or choose another data directory."
