@@ -250,7 +250,7 @@ def mask_of(problems: Problems, request: Any, allowed: Sequence[str]) -> tuple[s
         return changed, MetadataPatch(replaces=True, set=given)
     if keys:
         pairs = {key: given[key] for key in keys if key in given}
-        return changed, MetadataPatch(False, pairs, tuple(key for key in keys if key not in given))
+        return changed, MetadataPatch(False, pairs, frozenset(keys) - given.keys())
     return changed, None
 
 

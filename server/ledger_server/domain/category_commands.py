@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger_server.domain.commands import Command
 from ledger_server.domain.ids import new_id
-from ledger_server.domain.inputs import MetadataPatch, Ref, Values, items_value, patch_value
+from ledger_server.domain.inputs import MetadataPatch, Ref
 from ledger_server.domain.model import Metadata, SummedOverlaps
 from ledger_server.domain.money import NormalBalance
 
@@ -25,19 +25,7 @@ class CreateCategory(Command):
     external_id: str | None
     metadata: Metadata
     category_ids: tuple[str, ...] = ()
-    category_id: str = field(default_factory=new_id)
-
-    def values(self) -> Values:
-        return (
-            ("name", self.name),
-            ("description", self.description),
-            ("normal_balance", int(self.normal_balance)),
-            ("currency", self.currency),
-            ("currency_exponent", self.currency_exponent),
-            ("external_id", self.external_id),
-            ("metadata", items_value(self.metadata)),
-            ("category_ids", self.category_ids),
-        )
+    category_id: str = field(default_factory=new_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,15 +40,6 @@ class UpdateCategory(Command):
     external_id: str | None
     metadata: MetadataPatch | None
 
-    def values(self) -> Values:
-        return (
-            *self.category.values("category"),
-            ("name", self.name),
-            ("description", self.description),
-            ("external_id", self.external_id),
-            ("metadata", patch_value(self.metadata)),
-        )
-
 
 @dataclass(slots=True, kw_only=True)
 class DeleteCategory(Command):
@@ -68,10 +47,7 @@ class DeleteCategory(Command):
 
     category: Ref
     # Large overlaps, if there are any, summed before it came into its lane.
-    summed: SummedOverlaps | None = field(default=None, init=False)
-
-    def values(self) -> Values:
-        return (*self.category.values("category"),)
+    summed: SummedOverlaps | None = field(default=None, init=False, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,22 +60,13 @@ class AddCategoryMember(Command):
     account: Ref | None
     member_category: Ref | None
     # As of DeleteCategory.
-    summed: SummedOverlaps | None = field(default=None, init=False)
-
-    def values(self) -> Values:
-        return (
-            *self.category.values("category"),
-            *(self.account or _NOBODY).values("account"),
-            *(self.member_category or _NOBODY).values("member_category"),
-        )
+    summed: SummedOverlaps | None = field(default=None, init=False, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
 class RemoveCategoryMember(AddCategoryMember):
     method = "RemoveCategoryMember"
 
-
-_NOBODY = Ref(None, None)
 
 CategoryCommand = CreateCategory | UpdateCategory | DeleteCategory | AddCategoryMember
 # Those of them that may nest categories, or take them apart.

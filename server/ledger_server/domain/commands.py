@@ -1,7 +1,8 @@
 """What callers ask for: one class per mutation, made by the edge, already free of malformed fields.
 
-`values()` of a command is what makes two requests "the same": its domain values as plain tuples, by the field
-names of the request message. Ids that the edge made up are not among them.
+Commands that are equal are the same request: what the edge made up, and who asks, is not compared. Fields are named as
+those of the request message, and told by their names (fingerprint.py). So that requests of before stay what they were,
+a new field comes last in its class and has a default, which means what its absence meant.
 """
 
 from __future__ import annotations
@@ -19,15 +20,6 @@ from ledger_server.domain.inputs import (
     PartialEntry,
     Ref,
     TimePatch,
-    Values,
-    account_conditions_value,
-    category_conditions_value,
-    entries_value,
-    items_value,
-    limits_value,
-    partial_entries_value,
-    patch_value,
-    time_value,
 )
 from ledger_server.domain.model import AccountStatus, BalanceLimits, Metadata, TransactionStatus
 from ledger_server.domain.money import NormalBalance
@@ -39,19 +31,17 @@ class Command:
 
     method: ClassVar[str]
 
-    ledger_id: str
-    request_id: str = ""
-    actor: str = "anonymous"
+    # Within it the request_id names one request.
+    ledger_id: str = field(compare=False)
+    request_id: str = field(default="", compare=False)
+    actor: str = field(default="anonymous", compare=False)
     # Made when it is submitted: by then another batch is being written, and there is time.
-    fingerprint: bytes = field(default=b"", init=False)
+    fingerprint: bytes = field(default=b"", init=False, compare=False)
     # Whether whole transactions are answered. It changes nothing that is written, so a repeat may ask otherwise.
-    full_results: bool = True
-
-    def values(self) -> Values:
-        raise NotImplementedError
+    full_results: bool = field(default=True, compare=False)
 
     def set_actor(self, actor: str) -> None:
-        """Says who asks; the actor is not among the values that make a request the same."""
+        """Says who asks."""
         self.actor = actor
 
 
@@ -62,11 +52,8 @@ class CreateLedger(Command):
     name: str
     description: str
     metadata: Metadata
-    new_ledger_id: str = field(default_factory=new_id)
-    new_epoch: str = field(default_factory=new_id)
-
-    def values(self) -> Values:
-        return (("name", self.name), ("description", self.description), ("metadata", items_value(self.metadata)))
+    new_ledger_id: str = field(default_factory=new_id, compare=False)
+    new_epoch: str = field(default_factory=new_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,14 +64,6 @@ class UpdateLedger(Command):
     description: str | None
     metadata: MetadataPatch | None
     closed_before: TimePatch = None
-
-    def values(self) -> Values:
-        return (
-            ("name", self.name),
-            ("description", self.description),
-            ("metadata", patch_value(self.metadata)),
-            ("closed_before", self.closed_before and ("to", time_value(self.closed_before[0]))),
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,20 +79,7 @@ class CreateAccount(Command):
     metadata: Metadata
     limits: BalanceLimits = ()
     category_ids: tuple[str, ...] = ()
-    account_id: str = field(default_factory=new_id)
-
-    def values(self) -> Values:
-        return (
-            ("name", self.name),
-            ("description", self.description),
-            ("normal_balance", int(self.normal_balance)),
-            ("currency", self.currency),
-            ("currency_exponent", self.currency_exponent),
-            ("external_id", self.external_id),
-            ("metadata", items_value(self.metadata)),
-            ("limits", limits_value(self.limits)),
-            ("category_ids", self.category_ids),
-        )
+    account_id: str = field(default_factory=new_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,24 +96,10 @@ class UpdateAccount(Command):
     status: AccountStatus | None = None
     limits: BalanceLimits | None = None
 
-    def values(self) -> Values:
-        return (
-            *self.account.values("account"),
-            ("name", self.name),
-            ("description", self.description),
-            ("external_id", self.external_id),
-            ("metadata", patch_value(self.metadata)),
-            ("status", self.status and int(self.status)),
-            ("limits", None if self.limits is None else limits_value(self.limits)),
-        )
-
 
 @dataclass(slots=True, kw_only=True)
 class DeleteLedger(Command):
     method = "DeleteLedger"
-
-    def values(self) -> Values:
-        return ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,9 +108,6 @@ class DeleteAccount(Command):
 
     account: Ref
 
-    def values(self) -> Values:
-        return self.account.values("account")
-
 
 @dataclass(slots=True, kw_only=True)
 class UpdateEntry(Command):
@@ -166,9 +115,6 @@ class UpdateEntry(Command):
 
     entry_id: str
     metadata: MetadataPatch
-
-    def values(self) -> Values:
-        return (("entry_id", self.entry_id), ("metadata", patch_value(self.metadata)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,21 +130,8 @@ class CreateTransaction(Command):
     archive_on_condition_failure: bool = False
     expires_at: datetime | None = None
     category_conditions: tuple[CategoryCondition, ...] = ()
-    transaction_id: str = field(default_factory=new_id)
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            ("status", int(self.status)),
-            ("description", self.description),
-            ("effective_at", time_value(self.effective_at)),
-            ("external_id", self.external_id),
-            ("metadata", items_value(self.metadata)),
-            ("entries", entries_value(self.entries)),
-            ("archive_on_condition_failure", self.archive_on_condition_failure),
-            ("expires_at", time_value(self.expires_at)),
-            ("category_conditions", category_conditions_value(self.category_conditions)),
-        )
+    transaction_id: str = field(default_factory=new_id, compare=False)
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,20 +149,7 @@ class UpdateTransaction(Command):
     entries: tuple[EntryInput, ...] | None
     expires_at: TimePatch = None
     category_conditions: tuple[CategoryCondition, ...] = ()
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            *self.transaction.values("transaction"),
-            ("version", self.version),
-            ("description", self.description),
-            ("effective_at", time_value(self.effective_at)),
-            ("external_id", self.external_id),
-            ("metadata", patch_value(self.metadata)),
-            ("entries", None if self.entries is None else entries_value(self.entries)),
-            ("expires_at", self.expires_at and ("to", time_value(self.expires_at[0]))),
-            ("category_conditions", category_conditions_value(self.category_conditions)),
-        )
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -243,18 +163,7 @@ class PostTransaction(Command):
     metadata: MetadataPatch | None
     conditions: tuple[AccountCondition, ...] = ()
     category_conditions: tuple[CategoryCondition, ...] = ()
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            *self.transaction.values("transaction"),
-            ("version", self.version),
-            ("entries", None if self.entries is None else entries_value(self.entries)),
-            ("effective_at", time_value(self.effective_at)),
-            ("metadata", patch_value(self.metadata)),
-            ("conditions", account_conditions_value(self.conditions)),
-            ("category_conditions", category_conditions_value(self.category_conditions)),
-        )
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -264,14 +173,7 @@ class ArchiveTransaction(Command):
     transaction: Ref
     version: int | None
     metadata: MetadataPatch | None
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            *self.transaction.values("transaction"),
-            ("version", self.version),
-            ("metadata", patch_value(self.metadata)),
-        )
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -288,21 +190,9 @@ class PartialPostTransaction(Command):
     external_id: str | None
     metadata: Metadata
     category_conditions: tuple[CategoryCondition, ...] = ()
-    transaction_id: str = field(default_factory=new_id)
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-    remainder_first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            *self.transaction.values("transaction"),
-            ("version", self.version),
-            ("entries", partial_entries_value(self.entries)),
-            ("effective_at", time_value(self.effective_at)),
-            ("description", self.description),
-            ("external_id", self.external_id),
-            ("metadata", items_value(self.metadata)),
-            ("category_conditions", category_conditions_value(self.category_conditions)),
-        )
+    transaction_id: str = field(default_factory=new_id, compare=False)
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
+    remainder_first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -321,22 +211,8 @@ class ReverseTransaction(Command):
     metadata: Metadata
     conditions: tuple[AccountCondition, ...] = ()
     category_conditions: tuple[CategoryCondition, ...] = ()
-    transaction_id: str = field(default_factory=new_id)
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (
-            *self.transaction.values("transaction"),
-            ("version", self.version),
-            ("status", int(self.status)),
-            ("entries", None if self.entries is None else partial_entries_value(self.entries)),
-            ("effective_at", time_value(self.effective_at)),
-            ("description", self.description),
-            ("external_id", self.external_id),
-            ("metadata", items_value(self.metadata)),
-            ("conditions", account_conditions_value(self.conditions)),
-            ("category_conditions", category_conditions_value(self.category_conditions)),
-        )
+    transaction_id: str = field(default_factory=new_id, compare=False)
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -346,10 +222,7 @@ class ExpireTransaction(Command):
     method = "ExpireTransaction"
 
     transaction: Ref
-    first_entry_id: str = field(default_factory=new_first_entry_id)
-
-    def values(self) -> Values:
-        return (*self.transaction.values("transaction"),)
+    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 TransactionCommand = (
@@ -367,9 +240,6 @@ class Batch(Command):
     """Commands under one request_id: accepted together or not at all, or, as a chunk of an import, one by one."""
 
     commands: tuple[Command, ...]
-
-    def values(self) -> Values:
-        return (("commands", tuple((command.method, command.values()) for command in self.commands)),)
 
     def set_actor(self, actor: str) -> None:
         self.actor = actor

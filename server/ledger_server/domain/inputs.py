@@ -1,6 +1,6 @@
 """What commands are made of: names of objects, lines to write, conditions, changes of metadata.
 
-`…_value` functions turn them into the plain tuples by which two requests are "the same".
+They are told by the names of their fields, as commands are: a new one has a default.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from ledger_server.domain.errors import InvalidField, Violation
-from ledger_server.domain.model import BalanceLimits, Metadata
+from ledger_server.domain.model import Metadata
 from ledger_server.domain.money import BalanceKind, Direction, Operator
 
 METADATA_KEYS_MAX = 50
 METADATA_BYTES_MAX = 16 * 1024
 
-Value = object
 # A change of an optional time: None leaves it, (None,) removes it, (time,) sets it.
 TimePatch = tuple[datetime | None] | None
-Values = tuple[tuple[str, Value], ...]
 
 _T = TypeVar("_T")
 
@@ -32,10 +30,6 @@ class Ref(NamedTuple):
     def describe(self, noun: str) -> dict[str, str]:
         """The name as error metadata: `{"account_id": …}` or `{"account_external_id": …}`."""
         return {f"{noun}_id": self.id} if self.id is not None else {f"{noun}_external_id": str(self.external_id)}
-
-    def values(self, noun: str) -> Values:
-        """The name as a command's values."""
-        return ((f"{noun}_id", self.id), (f"{noun}_external_id", self.external_id))
 
 
 class BalanceCondition(NamedTuple):
@@ -89,7 +83,7 @@ class MetadataPatch(NamedTuple):
 
     replaces: bool
     set: Metadata
-    removed: tuple[str, ...] = ()
+    removed: frozenset[str] = frozenset()
 
     def apply(self, metadata: Metadata) -> Metadata:
         """The metadata after the change; InvalidField if it would outgrow its limits."""
@@ -98,9 +92,6 @@ class MetadataPatch(NamedTuple):
         merged = {key: value for key, value in metadata.items() if key not in self.removed} | dict(self.set)
         check_metadata_size(merged)
         return merged
-
-    def values(self) -> Value:
-        return (self.replaces, tuple(sorted(self.set.items())), tuple(sorted(self.removed)))
 
 
 def either(value: _T | None, default: _T) -> _T:
@@ -122,61 +113,3 @@ def check_metadata_size(metadata: Metadata) -> None:
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise InvalidField.of([Violation("metadata", f"has {size} bytes; at most {METADATA_BYTES_MAX} are allowed")])
-
-
-def items_value(metadata: Metadata | None) -> Value:
-    return tuple(sorted(metadata.items())) if metadata else ()
-
-
-def patch_value(patch: MetadataPatch | None) -> Value:
-    return patch and patch.values()
-
-
-def time_value(time: datetime | None) -> Value:
-    return time and time.isoformat()
-
-
-def limits_value(limits: BalanceLimits) -> Value:
-    return tuple((int(limit.kind), limit.min, limit.max) for limit in limits)
-
-
-def account_conditions_value(conditions: tuple[AccountCondition, ...]) -> Value:
-    return tuple((tuple(c.account), c.lock_version, conditions_value(c.conditions)) for c in conditions)
-
-
-def category_conditions_value(conditions: tuple[CategoryCondition, ...]) -> Value:
-    return tuple((tuple(c.category), conditions_value(c.conditions)) for c in conditions)
-
-
-def partial_entries_value(entries: tuple[PartialEntry, ...]) -> Value:
-    return tuple(
-        (
-            entry.entry_id,
-            entry.account and tuple(entry.account),
-            entry.direction and int(entry.direction),
-            entry.amount,
-            items_value(entry.metadata),
-            entry.lock_version,
-            conditions_value(entry.conditions),
-        )
-        for entry in entries
-    )
-
-
-def conditions_value(conditions: tuple[BalanceCondition, ...]) -> Value:
-    return tuple((int(c.balance), int(c.operator), c.amount) for c in conditions)
-
-
-def entries_value(entries: tuple[EntryInput, ...]) -> Value:
-    return tuple(
-        (
-            account.id,
-            account.external_id,
-            int(direction),
-            amount,
-            items_value(metadata),
-            lock_version,
-            conditions_value(conditions) if conditions else (),
-        )
-        for account, direction, amount, metadata, lock_version, conditions in entries
-    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger_server.domain.commands import Command
 from ledger_server.domain.ids import new_id
-from ledger_server.domain.inputs import MetadataPatch, Ref, Value, Values, items_value, patch_value
+from ledger_server.domain.inputs import MetadataPatch, Ref
 from ledger_server.domain.model import Metadata, MonitorCondition
 
 
@@ -21,16 +21,7 @@ class CreateBalanceMonitor(Command):
     condition: MonitorCondition
     description: str
     metadata: Metadata
-    monitor_id: str = field(default_factory=new_id)
-
-    def values(self) -> Values:
-        return (
-            *(self.account or _NOTHING).values("account"),
-            *(self.category or _NOTHING).values("category"),
-            ("condition", _condition_value(self.condition)),
-            ("description", self.description),
-            ("metadata", items_value(self.metadata)),
-        )
+    monitor_id: str = field(default_factory=new_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,15 +36,6 @@ class UpdateBalanceMonitor(Command):
     description: str | None
     metadata: MetadataPatch | None
 
-    def values(self) -> Values:
-        return (
-            ("monitor_id", self.monitor_id),
-            ("version", self.version),
-            ("condition", self.condition and _condition_value(self.condition)),
-            ("description", self.description),
-            ("metadata", patch_value(self.metadata)),
-        )
-
 
 @dataclass(slots=True, kw_only=True)
 class DeleteBalanceMonitor(Command):
@@ -61,14 +43,3 @@ class DeleteBalanceMonitor(Command):
 
     monitor_id: str
     version: int | None
-
-    def values(self) -> Values:
-        return (("monitor_id", self.monitor_id), ("version", self.version))
-
-
-_NOTHING = Ref(None, None)
-
-
-def _condition_value(condition: MonitorCondition) -> Value:
-    field, operator, value, resolve_value = condition
-    return (int(field), int(operator), value, resolve_value)
