@@ -90,10 +90,15 @@ def error_from_record(record: Mapping[str, Any]) -> LedgerError:
     error = ERRORS[record["reason"]](
         record["message"],
         metadata=record["metadata"],
-        violations=[Violation(**violation) for violation in record["violations"]],
+        violations=[_violation_from(violation) for violation in record["violations"]],
     )
     error.replayed = True
     return error
+
+
+def _violation_from(record: Mapping[str, Any]) -> Violation:
+    """Also of another version of this service, which may know fewer fields, or more."""
+    return Violation(**{name: value for name, value in record.items() if name in Violation.__dataclass_fields__})
 
 
 class InvalidArgument(LedgerError):

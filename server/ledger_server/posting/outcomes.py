@@ -3,36 +3,40 @@
 A transaction is rebuilt from the version that was written and its entries; an account or a ledger, whose rows
 change in place, is stored as it was; a refusal is stored as it was. The epoch is not stored: what survived a restore
 has its position in the new history, so the epoch beside it is that of now.
+
+Records are read by other versions of this service, too: what one does not tell is at its default, and what it tells
+beyond the fields of its class is passed over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from enum import IntEnum
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from ledger_server.domain.book import Effect
 from ledger_server.domain.commands import CreateLedger
 from ledger_server.domain.errors import LedgerError, error_from_record
 from ledger_server.domain.model import (
     Account,
-    AccountStatus,
     AccountVersion,
-    BalanceLimit,
     Category,
     CategoryVersion,
     Ledger,
     ListedEntry,
     Monitor,
-    MonitorCondition,
-    MonitorField,
     MonitorReading,
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, Operator
+from ledger_server.domain.money import Counters
 
 REFUSALS_KEPT_MAX = 100
-_TIMES = ("created_at", "updated_at", "closed_before", "since", "deleted_at", "discarded_at")
+
+_T = TypeVar("_T")
 
 
 class LeanTransaction(NamedTuple):
@@ -117,45 +121,23 @@ def record_of(answer: Written) -> dict[str, Any]:
 def written_from(record: dict[str, Any], epoch: str) -> Written:
     """What `record_of` stored, as the answer to a repetition."""
     if "ledger" in record:
-        return Written(Ledger(**_with_times(record["ledger"])), record["position"], epoch, replayed=True)
-    subject = _category_from(record) if "category" in record else _account_from(record)
-    reading = MonitorReading(_monitor_from(record["monitor"]), subject) if "monitor" in record else None
+        return Written(_object_from(Ledger, record["ledger"]), record["position"], epoch, replayed=True)
+    subject = _subject_from(record)
+    reading = MonitorReading(_object_from(Monitor, record["monitor"]), subject) if "monitor" in record else None
     return Written(reading or subject, record["position"], epoch, replayed=True)
 
 
 def discarded_at_from(record: dict[str, Any]) -> datetime | None:
     """When the entry of which an edit was stored had been discarded; None if it stood, or this is of before."""
-    discarded_at: datetime | None = _with_times(record).get("discarded_at")
-    return discarded_at
+    discarded_at = record.get("discarded_at")
+    return None if discarded_at is None else datetime.fromisoformat(discarded_at)
 
 
-def _account_from(record: dict[str, Any]) -> AccountVersion:
-    fields = record["account"]
-    account = Account(
-        **_with_times(fields)
-        | {
-            "normal_balance": NormalBalance(fields["normal_balance"]),
-            "status": AccountStatus(fields["status"]),
-            "limits": tuple(BalanceLimit(BalanceKind(kind), low, high) for kind, low, high in fields["limits"]),
-        }
-    )
-    return AccountVersion(account, record["lock_version"], _counters_from(record), record["balance_position"])
-
-
-def _monitor_from(fields: dict[str, Any]) -> Monitor:
-    field, operator, value, resolve_value = fields["condition"]
-    condition = MonitorCondition(MonitorField(field), Operator(operator), value, resolve_value)
-    return Monitor(**_with_times(fields) | {"condition": condition})
-
-
-def _category_from(record: dict[str, Any]) -> CategoryVersion:
-    fields = _with_times(record["category"])
-    category = Category(**fields | {"normal_balance": NormalBalance(fields["normal_balance"])})
-    return CategoryVersion(category, _counters_from(record), record["balance_position"])
-
-
-def _counters_from(record: dict[str, Any]) -> Counters:
-    return Counters(*(int(counter) for counter in record["counters"]))
+def _subject_from(record: dict[str, Any]) -> AccountVersion | CategoryVersion:
+    counters, position = Counters(*map(int, record["counters"])), record["balance_position"]
+    if "category" in record:
+        return CategoryVersion(_object_from(Category, record["category"]), counters, position)
+    return AccountVersion(_object_from(Account, record["account"]), record["lock_version"], counters, position)
 
 
 def batch_record(answers: list[Written]) -> dict[str, Any]:
@@ -200,8 +182,37 @@ def _fields_of(value: Account | Category | Ledger | Monitor) -> dict[str, Any]:
 
 
 def _storable(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        told = [_storable(part) for part in value]
+        return dict(zip(value._fields, told, strict=True)) if hasattr(value, "_fields") else told
+    return value
 
 
-def _with_times(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: datetime.fromisoformat(value) if value and key in _TIMES else value for key, value in values.items()}
+def _object_from(kind: Callable[..., _T], told: dict[str, Any]) -> _T:
+    """What `_fields_of` told."""
+    return kind(**{name: read(told[name]) for name, read in _readings(kind) if name in told})
+
+
+@cache
+def _readings(kind: Callable[..., Any]) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(name, _reading(hint)) for name, hint in get_type_hints(kind).items()]
+
+
+def _reading(hint: Any) -> Callable[[Any], Any]:
+    """How values of a type are had from JSON."""
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind is UnionType:
+        (some,) = (_reading(argument) for argument in arguments if argument is not NoneType)
+        return lambda value: None if value is None else some(value)
+    if kind is tuple:
+        read = _reading(arguments[0])
+        return lambda values: tuple(read(value) for value in values)
+    if issubclass(kind, datetime):
+        return datetime.fromisoformat
+    if issubclass(kind, IntEnum):
+        return lambda value: kind(value)
+    if hasattr(kind, "_fields"):
+        return partial(_object_from, kind)
+    return lambda value: value
