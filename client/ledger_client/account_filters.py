@@ -17,6 +17,7 @@ from ledger_client.inputs import (
     timestamp,
     version_interval_value,
 )
+from ledger_client.messages import message
 from ledger_client.names import (
     AccountRef,
     name_account,
@@ -91,7 +92,8 @@ class AccountVersionFilters(TypedDict, total=False):
 
 def list_accounts_request(ledger_id: str, filters: AccountFilters, page_token: str = "") -> ListAccountsRequest:
     """A page's request."""
-    return ListAccountsRequest(
+    return message(
+        ListAccountsRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),
@@ -122,7 +124,8 @@ def list_account_versions_request(
     """A page's request."""
     refuse_unknown(filters, AccountVersionFilters)
     newest_first = filters.get("newest_first", False)
-    request = ListAccountVersionsRequest(
+    request = message(
+        ListAccountVersionsRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),

@@ -21,9 +21,11 @@ from ledger_client.inputs import (
     metadata_changes,
     time_fields,
 )
+from ledger_client.messages import message
 from ledger_client.names import (
     AccountRef,
     name_account,
+    name_ledger,
 )
 from ledger_client.v1.accounts_pb2 import (
     Account,
@@ -99,7 +101,7 @@ class AccountCalls(Connection):
             limits=limits,
             categories=categories,
         )
-        request.ledger_id = ledger_id
+        name_ledger(request, ledger_id)
         request.request_id = request_id or new_request_id()
         return await self._call(self.stub.CreateAccount, request, timeout, outcome)
 
@@ -125,8 +127,11 @@ class AccountCalls(Connection):
             LedgerError: what ``create_account`` raises, with the index of the first refused account in
                 ``metadata["command_index"]``.
         """
-        request = BatchCreateAccountsRequest(
-            ledger_id=ledger_id, request_id=request_id or new_request_id(), accounts=accounts
+        request = message(
+            BatchCreateAccountsRequest,
+            ledger_id=ledger_id,
+            request_id=request_id or new_request_id(),
+            accounts=accounts,
         )
         return await self._call(self.stub.BatchCreateAccounts, request, timeout, outcome)
 
@@ -157,7 +162,8 @@ class AccountCalls(Connection):
             AccountNotFound: no such account in this ledger.
             LockVersionInFuture, PositionInFuture: there is no such version, or position, yet.
         """
-        request = GetAccountRequest(
+        request = message(
+            GetAccountRequest,
             ledger_id=ledger_id,
             as_of_lock_version=as_of_lock_version,
             min_position=min_position,
@@ -181,8 +187,12 @@ class AccountCalls(Connection):
             AccountNotFound: one of them is not in this ledger.
             PositionInFuture: there is no such position yet.
         """
-        request = BatchGetAccountsRequest(
-            ledger_id=ledger_id, account_ids=account_ids, min_position=min_position, **time_fields(time)
+        request = message(
+            BatchGetAccountsRequest,
+            ledger_id=ledger_id,
+            account_ids=account_ids,
+            min_position=min_position,
+            **time_fields(time),
         )
         return await self._call(self.stub.BatchGetAccounts, request, timeout)
 
@@ -278,7 +288,8 @@ class AccountCalls(Connection):
             "status": status,
             "limits": limits,
         }
-        request = UpdateAccountRequest(
+        request = message(
+            UpdateAccountRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name or "",
@@ -310,6 +321,6 @@ class AccountCalls(Connection):
             AccountNotEmpty: its posted amount is not zero, or something is pending on it.
             AccountDeleted: it was deleted before, by another request.
         """
-        request = DeleteAccountRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        request = message(DeleteAccountRequest, ledger_id=ledger_id, request_id=request_id or new_request_id())
         name_account(request, account)
         return await self._call(self.stub.DeleteAccount, request, timeout, outcome)

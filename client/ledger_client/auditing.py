@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from ledger_client.channel import Connection
 from ledger_client.errors import Unavailable
+from ledger_client.messages import message
 from ledger_client.statuses import error_from_rpc, told_if_closed
 from ledger_client.v1.admin_service_pb2 import (
     GetLogDigestRequest,
@@ -87,7 +88,9 @@ class AuditCalls(Connection):
             PositionPruned: the digest is of an event that is pruned by now.
             Unavailable: the server went away; verify again.
         """
-        request = VerifyLedgerRequest(ledger_id=ledger_id, known_digest=known_digest, findings_max=findings_max)
+        request = message(
+            VerifyLedgerRequest, ledger_id=ledger_id, known_digest=known_digest, findings_max=findings_max
+        )
         result = Verification()
         try:
             with told_if_closed():
@@ -125,7 +128,8 @@ class AuditCalls(Connection):
         Raises:
             LedgerNotFound: no such ledger.
         """
-        return await self._call(self.admin_stub.GetLogDigest, GetLogDigestRequest(ledger_id=ledger_id), timeout)
+        request = message(GetLogDigestRequest, ledger_id=ledger_id)
+        return await self._call(self.admin_stub.GetLogDigest, request, timeout)
 
     async def prune_events(
         self, ledger_id: str, *, older_than: dt.timedelta, timeout: float | None = None
@@ -146,7 +150,7 @@ class AuditCalls(Connection):
         """
         duration = Duration()
         duration.FromTimedelta(older_than)
-        request = PruneEventsRequest(ledger_id=ledger_id, older_than=duration)
+        request = message(PruneEventsRequest, ledger_id=ledger_id, older_than=duration)
         response = await self._call(self.admin_stub.PruneEvents, request, timeout)
         return response.pruned_count, response.more
 

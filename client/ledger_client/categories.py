@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from ledger_client.category_filters import CategoryFilters, list_categories_request
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import BalanceTime, NormalBalanceWord, metadata_changes, normal_balance_value, time_fields
+from ledger_client.messages import message
 from ledger_client.names import AccountRef, CategoryRef, ExternalId, category_ids, name_account, name_category
 from ledger_client.v1.balances_pb2 import NormalBalance
 from ledger_client.v1.categories_pb2 import (
@@ -64,7 +65,8 @@ class CategoryCalls(Connection):
             CategoryCurrencyMismatch: a parent is of another currency.
             CategoryTooDeep: it would be the sixth level.
         """
-        request = CreateCategoryRequest(
+        request = message(
+            CreateCategoryRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name,
@@ -97,7 +99,7 @@ class CategoryCalls(Connection):
             PositionInFuture: the ledger is not at ``as_of_position`` yet.
             PositionPruned: the log does not reach back to ``known_at``.
         """
-        request = GetCategoryRequest(ledger_id=ledger_id, min_position=min_position, **time_fields(time))
+        request = message(GetCategoryRequest, ledger_id=ledger_id, min_position=min_position, **time_fields(time))
         name_category(request, category)
         return await self._call(self.stub.GetCategory, request, timeout)
 
@@ -154,7 +156,8 @@ class CategoryCalls(Connection):
         """
         values, paths = metadata_changes(metadata, metadata_patch)
         changes = {"name": name, "description": description, "external_id": external_id}
-        request = UpdateCategoryRequest(
+        request = message(
+            UpdateCategoryRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name or "",
@@ -180,7 +183,7 @@ class CategoryCalls(Connection):
         Raises:
             CategoryNotFound: no such category in this ledger, or it is deleted already.
         """
-        request = DeleteCategoryRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        request = message(DeleteCategoryRequest, ledger_id=ledger_id, request_id=request_id or new_request_id())
         name_category(request, category)
         return await self._call(self.stub.DeleteCategory, request, timeout, outcome)
 
@@ -215,7 +218,7 @@ class CategoryCalls(Connection):
             CategoryCycle: the category would be above itself.
             CategoryTooDeep: more than five levels would arise.
         """
-        request = AddCategoryMemberRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        request = message(AddCategoryMemberRequest, ledger_id=ledger_id, request_id=request_id or new_request_id())
         _name_both(request, category, account, member_category)
         return await self._call(self.stub.AddCategoryMember, request, timeout, outcome)
 
@@ -238,7 +241,7 @@ class CategoryCalls(Connection):
             CategoryNotFound, AccountNotFound: one of them is not in this ledger.
             CategoryMemberNotFound: it is not directly in the category.
         """
-        request = RemoveCategoryMemberRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        request = message(RemoveCategoryMemberRequest, ledger_id=ledger_id, request_id=request_id or new_request_id())
         _name_both(request, category, account, member_category)
         return await self._call(self.stub.RemoveCategoryMember, request, timeout, outcome)
 

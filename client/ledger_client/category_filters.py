@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ledger_client.inputs import BalanceTime, NormalBalanceWord, normal_balance_value, time_fields
+from ledger_client.messages import message
 from ledger_client.v1.balances_pb2 import BalanceCondition, NormalBalance
 from ledger_client.v1.categories_pb2 import ListCategoriesRequest
 from ledger_client.v1.filters_pb2 import MetadataFilter
@@ -41,7 +42,8 @@ class CategoryFilters(BalanceTime, total=False):
 
 def list_categories_request(ledger_id: str, filters: CategoryFilters, page_token: str = "") -> ListCategoriesRequest:
     """A page's request."""
-    return ListCategoriesRequest(
+    return message(
+        ListCategoriesRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),

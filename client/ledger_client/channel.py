@@ -13,6 +13,7 @@ import grpc.aio
 
 from ledger_client.batching import Batches, CallMetadata
 from ledger_client.commands import TransactionWrite
+from ledger_client.names import name_ledger
 from ledger_client.retries import RETRY_POLICY
 from ledger_client.statuses import error_from_rpc, told_if_closed, written
 from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
@@ -198,7 +199,7 @@ class Connection:
         outcome: Outcome | None,
     ) -> Transaction:
         """A call of its own, or a place in a batch with what else is being written to the ledger."""
-        request.ledger_id = ledger_id
+        name_ledger(request, ledger_id)
         request.request_id = request.request_id or new_request_id()
         if self._batches is None or request.validate_only:
             return await self._call(method, request, timeout, outcome)

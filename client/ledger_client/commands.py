@@ -14,6 +14,7 @@ from ledger_client.inputs import (
     EntryPart,
     NormalBalanceWord,
     StatusWord,
+    entry_lines,
     entry_parts,
     metadata_changes,
     normal_balance_value,
@@ -22,6 +23,7 @@ from ledger_client.inputs import (
     status_value,
     timestamp,
 )
+from ledger_client.messages import message
 from ledger_client.names import (
     TransactionRef,
     category_ids,
@@ -175,7 +177,8 @@ class ArchiveFields(TypedDict, total=False):
 def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFields]) -> CreateTransactionRequest:
     """A transaction of 2..1,000 entries, at least one debit and one credit, balanced in every currency."""
     refuse_unknown(fields, CreateFields)
-    return CreateTransactionRequest(
+    return message(
+        CreateTransactionRequest,
         request_id=fields.get("request_id", ""),
         description=fields.get("description", ""),
         status=status_value(fields.get("status")),
@@ -183,7 +186,7 @@ def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFie
         expires_at=timestamp(fields.get("expires_at")),
         external_id=fields.get("external_id", ""),
         metadata=fields.get("metadata"),
-        entries=entries,
+        entries=entry_lines(entries),
         archive_on_condition_failure=fields.get("archive_on_condition_failure", False),
         category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
@@ -197,7 +200,8 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
     """A change of those fields that are given."""
     refuse_unknown(fields, UpdateFields)
     metadata, paths = metadata_changes(fields.get("metadata"), fields.get("metadata_patch"))
-    request = UpdateTransactionRequest(
+    request = message(
+        UpdateTransactionRequest,
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
         description=fields.get("description", ""),
@@ -205,7 +209,7 @@ def update_transaction(transaction: TransactionRef, **fields: Unpack[UpdateField
         expires_at=timestamp(fields.get("expires_at")),
         external_id=fields.get("external_id", ""),
         metadata=metadata,
-        entries=fields.get("entries"),
+        entries=entry_lines(fields.get("entries")),
         update_mask=FieldMask(paths=[name for name in _MASKED if name in fields] + paths),
         category_conditions=fields.get("category_conditions"),
         validate_only=fields.get("validate_only", False),
@@ -221,10 +225,11 @@ def post_transaction(transaction: TransactionRef, **fields: Unpack[PostFields]) 
         ValueError: ``entries`` are given and empty.
     """
     refuse_unknown(fields, PostFields)
-    request = PostTransactionRequest(
+    request = message(
+        PostTransactionRequest,
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
-        entries=some_or_all(fields.get("entries")),
+        entries=entry_lines(some_or_all(fields.get("entries"))),
         effective_at=timestamp(fields.get("effective_at")),
         metadata=fields.get("metadata"),
         conditions=fields.get("conditions"),
@@ -240,7 +245,8 @@ def partial_post_transaction(
 ) -> PartialPostTransactionRequest:
     """The posting of a part of a pending transaction; entries that are left out post nothing."""
     refuse_unknown(fields, PartFields)
-    request = PartialPostTransactionRequest(
+    request = message(
+        PartialPostTransactionRequest,
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
         entries=entry_parts(entries),
@@ -262,7 +268,8 @@ def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFie
         ValueError: ``entries`` are given and empty.
     """
     refuse_unknown(fields, ReverseFields)
-    request = ReverseTransactionRequest(
+    request = message(
+        ReverseTransactionRequest,
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
         status=status_value(fields.get("status")),
@@ -282,7 +289,8 @@ def reverse_transaction(transaction: TransactionRef, **fields: Unpack[ReverseFie
 def archive_transaction(transaction: TransactionRef, **fields: Unpack[ArchiveFields]) -> ArchiveTransactionRequest:
     """The archiving of a pending transaction: its amounts leave all balances."""
     refuse_unknown(fields, ArchiveFields)
-    request = ArchiveTransactionRequest(
+    request = message(
+        ArchiveTransactionRequest,
         request_id=fields.get("request_id", ""),
         version=fields.get("version"),
         metadata=fields.get("metadata"),
@@ -305,7 +313,8 @@ def create_account(
     categories: Iterable[str | Category] = (),
 ) -> CreateAccountRequest:
     """A new account with zero balances; the fields are those of ``LedgerClient.create_account``."""
-    return CreateAccountRequest(
+    return message(
+        CreateAccountRequest,
         name=name,
         description=description,
         normal_balance=normal_balance_value(normal_balance),

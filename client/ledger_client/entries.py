@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.entry_filters import EntryFilters, list_entries_request
 from ledger_client.inputs import metadata_changes
+from ledger_client.messages import message
 from ledger_client.v1.entries_pb2 import GetEntryRequest, ListEntriesResponse, UpdateEntryRequest
 from ledger_client.v1.transactions_pb2 import Entry
 
@@ -28,7 +29,7 @@ class EntryCalls(Connection):
         Raises:
             EntryNotFound: no such entry in this ledger.
         """
-        request = GetEntryRequest(ledger_id=ledger_id, entry_id=entry_id, min_position=min_position)
+        request = message(GetEntryRequest, ledger_id=ledger_id, entry_id=entry_id, min_position=min_position)
         return await self._call(self.stub.GetEntry, request, timeout)
 
     async def update_entry(
@@ -57,7 +58,8 @@ class EntryCalls(Connection):
             EntryNotFound: no such entry in this ledger.
         """
         values, paths = metadata_changes(metadata, metadata_patch)
-        request = UpdateEntryRequest(
+        request = message(
+            UpdateEntryRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             entry_id=entry_id,

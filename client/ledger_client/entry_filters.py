@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import DirectionWord, StatusWord, direction_value, refuse_unknown, status_values, timestamp
+from ledger_client.messages import message
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.balances_pb2 import Direction
 from ledger_client.v1.entries_pb2 import ListEntriesRequest
@@ -69,7 +70,8 @@ def list_entries_request(ledger_id: str, filters: EntryFilters, page_token: str 
         ValueError: an account and a transaction are given.
     """
     refuse_unknown(filters, EntryFilters)
-    request = ListEntriesRequest(
+    request = message(
+        ListEntriesRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),

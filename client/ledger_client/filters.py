@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ledger_client.inputs import OperatorSign, operator_value, units
+from ledger_client.messages import enum_value, message
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, MetadataTerm, MetadataValues
 
 OrderWord = Literal["created_asc", "created_desc", "effective_asc", "effective_desc"]
@@ -41,29 +42,29 @@ def key(
     if sum(test is not None for test in (equals, present, prefix, one_of)) != 1:
         raise ValueError("give one of equals, present, prefix, one_of")
     if equals is not None:
-        return MetadataTerm(key=name, equals=equals)
+        return message(MetadataTerm, key=name, equals=equals)
     if present is not None:
-        return MetadataTerm(key=name, present=present)
+        return message(MetadataTerm, key=name, present=present)
     if prefix is not None:
-        return MetadataTerm(key=name, prefix=prefix)
-    return MetadataTerm(key=name, one_of=MetadataValues(values=one_of))
+        return message(MetadataTerm, key=name, prefix=prefix)
+    return message(MetadataTerm, key=name, one_of=MetadataValues(values=one_of))
 
 
 def all_of(*terms: MetadataTerm | MetadataFilter) -> MetadataFilter:
     """All of these must hold."""
-    return MetadataFilter(all=[_term(term) for term in terms])
+    return message(MetadataFilter, all=[_term(term) for term in terms])
 
 
 def any_of(*terms: MetadataTerm | MetadataFilter) -> MetadataFilter:
     """One of these must hold."""
-    return MetadataFilter(any=[_term(term) for term in terms])
+    return message(MetadataFilter, any=[_term(term) for term in terms])
 
 
 def order_value(word: OrderWord | ListOrder.ValueType | None) -> ListOrder.ValueType:
     """The enum's value for a word; a value passes through, None is unspecified."""
     if word is None:
         return ListOrder.LIST_ORDER_UNSPECIFIED
-    return _ORDERS[word] if isinstance(word, str) else word
+    return enum_value("order", word, _ORDERS)
 
 
 def _term(term: MetadataTerm | MetadataFilter) -> MetadataTerm:

@@ -28,6 +28,7 @@ import grpc.aio
 from ledger_client.channel import Connection, new_request_id
 from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Contention, DeadlineExceeded, Internal, LedgerError, Unavailable, is_lost_connection
+from ledger_client.messages import message
 from ledger_client.retries import backoff_seconds
 from ledger_client.statuses import error_from_rpc, error_from_status, told_if_closed
 from ledger_client.v1.transactions_pb2 import ImportTransactionsRequest, ImportTransactionsResponse
@@ -132,9 +133,8 @@ async def chunks(ledger_id: str, import_id: str, writes: Commands, chunk_size: i
 def _empty_chunk(ledger_id: str, import_id: str, before: Chunk | None = None) -> Chunk:
     number = 0 if before is None else before.number + 1
     first_index = 0 if before is None else before.first_index + len(before.request.commands)
-    return Chunk(
-        number, first_index, ImportTransactionsRequest(ledger_id=ledger_id, request_id=f"{import_id}:{number}")
-    )
+    request = message(ImportTransactionsRequest, ledger_id=ledger_id, request_id=f"{import_id}:{number}")
+    return Chunk(number, first_index, request)
 
 
 async def _each(writes: Commands) -> AsyncIterator[TransactionWrite]:

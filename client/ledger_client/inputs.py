@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger_client.names import AccountRef, CategoryRef, name_account, name_category
+from ledger_client.messages import demand, enum_value, message
+from ledger_client.names import AccountRef, CategoryRef, id_of, name_account, name_category
 from ledger_client.v1.accounts_pb2 import AccountStatus, BalanceLimit, BalanceLimits, VersionInterval
 from ledger_client.v1.balances_pb2 import BalanceCondition, BalanceKind, Direction, NormalBalance, Operator
 from ledger_client.v1.categories_pb2 import CategoryCondition
@@ -31,7 +32,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 EntryPart = EntryInput | PartialEntryInput
 """What is posted or reversed of an entry: ``debit`` and ``credit`` name it by its account, ``part_of`` by its id."""
 
-_Line = TypeVar("_Line")
+_Line = TypeVar("_Line", bound=EntryPart)
 
 NormalBalanceWord = Literal["debit", "credit"]
 DirectionWord = Literal["debit", "credit"]
@@ -139,7 +140,8 @@ def _entry(
     lock_version: int | None,
     conditions: Iterable[BalanceCondition],
 ) -> EntryInput:
-    entry = EntryInput(
+    entry = message(
+        EntryInput,
         direction=direction,
         amount=units(amount),
         metadata=metadata,
@@ -167,8 +169,9 @@ def part_of(
         lock_version: of the account before the command.
         conditions: on the account right after the command.
     """
-    return PartialEntryInput(
-        entry_id=entry if isinstance(entry, str) else entry.id,
+    return message(
+        PartialEntryInput,
+        entry_id=id_of("entry", entry, Entry),
         amount=units(amount),
         metadata=metadata,
         lock_version=lock_version,
@@ -190,9 +193,27 @@ def some_or_all(lines: Iterable[_Line] | None) -> list[_Line]:
     return some
 
 
+def entry_lines(lines: Iterable[EntryInput] | None) -> list[EntryInput]:
+    """Entries as the wire carries them; None is none.
+
+    Raises:
+        TypeError: one of them was not made by ``debit`` or ``credit``.
+    """
+    return _each_made("debit() and credit()", lines or (), EntryInput)
+
+
+def _each_made(makers: str, entries: Iterable[_Line], *kinds: type) -> list[_Line]:
+    made = list(entries)
+    for n, entry in enumerate(made):
+        if not isinstance(entry, kinds):
+            raise TypeError(f"entries[{n}] must be what {makers} make, not {type(entry).__name__}")
+    return made
+
+
 def entry_parts(parts: Iterable[EntryPart]) -> list[PartialEntryInput]:
     """Parts as the wire carries them: a line that ``debit`` or ``credit`` made names an entry by account and side."""
-    return [part if isinstance(part, PartialEntryInput) else _part_by_account(part) for part in parts]
+    made = _each_made("part_of(), debit() and credit()", parts, EntryInput, PartialEntryInput)
+    return [part if isinstance(part, PartialEntryInput) else _part_by_account(part) for part in made]
 
 
 def _part_by_account(line: EntryInput) -> PartialEntryInput:
@@ -235,21 +256,23 @@ def _limit(least: int | str | None, most: int | str | None) -> BalanceLimit | No
 
 def condition(balance: BalanceWord, operator: OperatorSign, amount: int | str) -> BalanceCondition:
     """``condition("available", ">=", 0)``: what must hold on the account right after the command."""
-    return BalanceCondition(balance=_BALANCE_KINDS[balance], operator=operator_value(operator), amount=units(amount))
+    return BalanceCondition(
+        balance=balance_kind_value(balance), operator=operator_value(operator), amount=units(amount)
+    )
 
 
 def account_condition(
     account: AccountRef, *conditions: BalanceCondition, lock_version: int | None = None
 ) -> AccountCondition:
     """Conditions on an account that the command need not touch; see ``post_transaction``."""
-    demanded = AccountCondition(lock_version=lock_version, conditions=conditions)
+    demanded = message(AccountCondition, lock_version=lock_version, conditions=conditions)
     name_account(demanded, account)
     return demanded
 
 
 def category_condition(category: CategoryRef, *conditions: BalanceCondition) -> CategoryCondition:
     """Conditions on any category of the ledger; see ``create_transaction``'s category_conditions."""
-    demanded = CategoryCondition(conditions=conditions)
+    demanded = message(CategoryCondition, conditions=conditions)
     name_category(demanded, category)
     return demanded
 
@@ -272,9 +295,11 @@ def timestamp(time: dt.datetime | None) -> Timestamp | None:
 
     Raises:
         ValueError: the time has no time zone, so it names no instant.
+        TypeError: it is no datetime.
     """
     if time is None:
         return None
+    demand("a time", time, dt.datetime)
     if time.tzinfo is None:
         raise ValueError(f"a time needs a time zone, such as datetime.UTC: {time!r}")
     stamp = Timestamp()
@@ -305,47 +330,47 @@ def normal_balance_value(word: NormalBalanceWord | NormalBalance.ValueType | Non
     """The enum's value for a word; a value passes through, None is unspecified; and so below."""
     if word is None:
         return NormalBalance.NORMAL_BALANCE_UNSPECIFIED
-    return _NORMAL_BALANCES[word] if isinstance(word, str) else word
+    return enum_value("normal_balance", word, _NORMAL_BALANCES)
 
 
 def direction_value(word: DirectionWord | Direction.ValueType | None) -> Direction.ValueType:
     """See normal_balance_value."""
     if word is None:
         return Direction.DIRECTION_UNSPECIFIED
-    return _DIRECTIONS[word] if isinstance(word, str) else word
+    return enum_value("direction", word, _DIRECTIONS)
 
 
 def status_value(word: StatusWord | TransactionStatus.ValueType | None) -> TransactionStatus.ValueType:
     """See normal_balance_value."""
     if word is None:
         return TransactionStatus.TRANSACTION_STATUS_UNSPECIFIED
-    return _STATUSES[word] if isinstance(word, str) else word
+    return enum_value("status", word, _STATUSES)
 
 
 def status_values(
     words: Iterable[StatusWord | TransactionStatus.ValueType],
 ) -> list[TransactionStatus.ValueType]:
     """See normal_balance_value."""
-    return [_STATUSES[word] if isinstance(word, str) else word for word in words]
+    return [enum_value("status", word, _STATUSES) for word in words]
 
 
 def version_interval_value(word: VersionIntervalWord | VersionInterval.ValueType | None) -> VersionInterval.ValueType:
     """See normal_balance_value."""
     if word is None:
         return VersionInterval.VERSION_INTERVAL_UNSPECIFIED
-    return _VERSION_INTERVALS[word] if isinstance(word, str) else word
+    return enum_value("interval", word, _VERSION_INTERVALS)
 
 
 def account_status_value(word: AccountStatusWord | AccountStatus.ValueType | None) -> AccountStatus.ValueType:
     """See normal_balance_value."""
     if word is None:
         return AccountStatus.ACCOUNT_STATUS_UNSPECIFIED
-    return _ACCOUNT_STATUSES[word] if isinstance(word, str) else word
+    return enum_value("status", word, _ACCOUNT_STATUSES)
 
 
 def balance_kind_value(word: BalanceWord | BalanceKind.ValueType) -> BalanceKind.ValueType:
     """A balance by its word, or as the enum has it."""
-    return _BALANCE_KINDS[word] if isinstance(word, str) else word
+    return enum_value("balance", word, _BALANCE_KINDS)
 
 
 def balance_word(kind: BalanceKind.ValueType) -> BalanceWord | None:
@@ -360,7 +385,7 @@ def operator_sign(operator: Operator.ValueType) -> OperatorSign | None:
 
 def operator_value(sign: OperatorSign) -> Operator.ValueType:
     """See normal_balance_value."""
-    return _OPERATORS[sign]
+    return enum_value("operator", sign, _OPERATORS)
 
 
 def metadata_changes(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.inputs import refuse_unknown, timestamp
+from ledger_client.messages import message
 from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.ledgers_pb2 import ListLedgersRequest
 
@@ -35,7 +36,8 @@ class LedgerFilters(TypedDict, total=False):
 def list_ledgers_request(filters: LedgerFilters, page_token: str = "") -> ListLedgersRequest:
     """A page's request."""
     refuse_unknown(filters, LedgerFilters)
-    return ListLedgersRequest(
+    return message(
+        ListLedgersRequest,
         page_size=filters.get("page_size", 0),
         page_token=page_token,
         metadata=filters.get("metadata"),

@@ -9,6 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import UNCHANGED, Unchanged, metadata_changes, timestamp
 from ledger_client.ledger_filters import LedgerFilters, list_ledgers_request
+from ledger_client.messages import message
 from ledger_client.v1.ledgers_pb2 import (
     CreateLedgerRequest,
     DeleteLedgerRequest,
@@ -42,8 +43,12 @@ class LedgerCalls(Connection):
             timeout: deadline in seconds; None: the client's.
             outcome: is told whether the answer or refusal is that of an earlier call.
         """
-        request = CreateLedgerRequest(
-            request_id=request_id or new_request_id(), name=name, description=description, metadata=metadata
+        request = message(
+            CreateLedgerRequest,
+            request_id=request_id or new_request_id(),
+            name=name,
+            description=description,
+            metadata=metadata,
         )
         return await self._call(self.stub.CreateLedger, request, timeout, outcome)
 
@@ -60,7 +65,7 @@ class LedgerCalls(Connection):
         Raises:
             LedgerNotFound: no such ledger.
         """
-        request = GetLedgerRequest(ledger_id=ledger_id, min_position=min_position)
+        request = message(GetLedgerRequest, ledger_id=ledger_id, min_position=min_position)
         return await self._call(self.stub.GetLedger, request, timeout)
 
     async def list_ledgers(
@@ -112,7 +117,8 @@ class LedgerCalls(Connection):
         paths += [field for field, new in changes.items() if new is not None]
         if closed_before is not UNCHANGED:
             paths.append("closed_before")
-        request = UpdateLedgerRequest(
+        request = message(
+            UpdateLedgerRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             name=name or "",
@@ -137,5 +143,5 @@ class LedgerCalls(Connection):
             LedgerNotFound: no such ledger.
             LedgerNotEmpty: a balance is not zero, or something is pending.
         """
-        request = DeleteLedgerRequest(ledger_id=ledger_id, request_id=request_id or new_request_id())
+        request = message(DeleteLedgerRequest, ledger_id=ledger_id, request_id=request_id or new_request_id())
         return await self._call(self.stub.DeleteLedger, request, timeout, outcome)

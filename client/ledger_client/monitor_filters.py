@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.inputs import refuse_unknown
+from ledger_client.messages import message
 from ledger_client.names import AccountRef, CategoryRef, name_subject
 from ledger_client.v1.filters_pb2 import MetadataFilter
 from ledger_client.v1.monitors_pb2 import ListBalanceMonitorsRequest
@@ -39,7 +40,8 @@ def list_balance_monitors_request(
         ValueError: an account and a category are given.
     """
     refuse_unknown(filters, MonitorFilters)
-    request = ListBalanceMonitorsRequest(
+    request = message(
+        ListBalanceMonitorsRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),

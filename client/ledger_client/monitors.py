@@ -7,8 +7,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import OperatorSign, metadata_changes, operator_value, units
+from ledger_client.messages import enum_value, message
 from ledger_client.monitor_filters import MonitorFilters, list_balance_monitors_request
-from ledger_client.names import AccountRef, CategoryRef, name_subject
+from ledger_client.names import AccountRef, CategoryRef, id_of, name_subject
 from ledger_client.v1.monitors_pb2 import (
     BalanceMonitor,
     CreateBalanceMonitorRequest,
@@ -45,7 +46,7 @@ def monitor_condition(
             value for ``<`` and ``<=``, not greater for ``>`` and ``>=``, none for ``==``.
     """
     return MonitorCondition(
-        field=_FIELDS[field],
+        field=enum_value("field", field, _FIELDS),
         operator=operator_value(operator),
         value=units(value),
         resolve_value=None if resolve_value is None else units(resolve_value),
@@ -86,7 +87,8 @@ class MonitorCalls(Connection):
             AccountDeleted: the account is deleted.
             TooManyMonitors: 100 are on it already.
         """
-        request = CreateBalanceMonitorRequest(
+        request = message(
+            CreateBalanceMonitorRequest,
             ledger_id=ledger_id,
             request_id=request_id or new_request_id(),
             condition=condition,
@@ -111,7 +113,12 @@ class MonitorCalls(Connection):
         Raises:
             MonitorNotFound: no such monitor in this ledger, or it was deleted.
         """
-        request = GetBalanceMonitorRequest(ledger_id=ledger_id, monitor_id=_id_of(monitor), min_position=min_position)
+        request = message(
+            GetBalanceMonitorRequest,
+            ledger_id=ledger_id,
+            monitor_id=id_of("monitor", monitor, BalanceMonitor),
+            min_position=min_position,
+        )
         return await self._call(self.stub.GetBalanceMonitor, request, timeout)
 
     async def list_balance_monitors(
@@ -173,9 +180,10 @@ class MonitorCalls(Connection):
         """
         values, paths = metadata_changes(metadata, metadata_patch)
         changes = {"condition": condition, "description": description}
-        request = UpdateBalanceMonitorRequest(
+        request = message(
+            UpdateBalanceMonitorRequest,
             ledger_id=ledger_id,
-            monitor_id=_id_of(monitor),
+            monitor_id=id_of("monitor", monitor, BalanceMonitor),
             request_id=request_id or new_request_id(),
             version=version,
             condition=condition,
@@ -201,14 +209,11 @@ class MonitorCalls(Connection):
             MonitorNotFound: no such monitor in this ledger, or it was deleted.
             VersionMismatch: it is at another version.
         """
-        request = DeleteBalanceMonitorRequest(
+        request = message(
+            DeleteBalanceMonitorRequest,
             ledger_id=ledger_id,
-            monitor_id=_id_of(monitor),
+            monitor_id=id_of("monitor", monitor, BalanceMonitor),
             request_id=request_id or new_request_id(),
             version=version,
         )
         return await self._call(self.stub.DeleteBalanceMonitor, request, timeout, outcome)
-
-
-def _id_of(monitor: MonitorRef) -> str:
-    return monitor if isinstance(monitor, str) else monitor.id

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from ledger_client.channel import Connection
 from ledger_client.inputs import BalanceTime, BalanceWord, balance_kind_value, time_fields
+from ledger_client.messages import message
 from ledger_client.names import AccountRef, name_account
 from ledger_client.v1.balances_pb2 import BalanceKind
 from ledger_client.v1.reports_pb2 import (
@@ -44,7 +45,8 @@ class ReportCalls(Connection):
             LedgerNotFound: no such ledger.
             PositionInFuture: there is no such position yet.
         """
-        request = GetTrialBalanceRequest(
+        request = message(
+            GetTrialBalanceRequest,
             ledger_id=ledger_id,
             page_size=page_size,
             page_token=page_token,
@@ -57,7 +59,7 @@ class ReportCalls(Connection):
         self, ledger_id: str, *, page_size: int = 0, **time: Unpack[BalanceTime]
     ) -> AsyncIterator[TrialBalanceRow]:
         """All accounts of the trial balance, at one position, page by page."""
-        query = GetTrialBalanceRequest(ledger_id=ledger_id, page_size=page_size, **time_fields(time))
+        query = message(GetTrialBalanceRequest, ledger_id=ledger_id, page_size=page_size, **time_fields(time))
         async for page in self._pages(self.stub.GetTrialBalance, query):
             for row in page.rows:
                 yield row
@@ -92,7 +94,8 @@ class ReportCalls(Connection):
             AccountNotFound: no such account in this ledger.
             LockVersionInFuture, PositionInFuture: there is no such version, or position, yet.
         """
-        request = ExplainBalanceRequest(
+        request = message(
+            ExplainBalanceRequest,
             ledger_id=ledger_id,
             balance=balance_kind_value(balance),
             as_of_lock_version=as_of_lock_version,
@@ -115,7 +118,8 @@ class ReportCalls(Connection):
         **time: Unpack[BalanceTime],
     ) -> AsyncIterator[ExplainedEntry]:
         """All entries behind a balance, page by page."""
-        query = ExplainBalanceRequest(
+        query = message(
+            ExplainBalanceRequest,
             ledger_id=ledger_id,
             balance=balance_kind_value(balance),
             as_of_lock_version=as_of_lock_version,

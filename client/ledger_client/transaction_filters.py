@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
 from ledger_client.inputs import StatusWord, refuse_unknown, status_values, timestamp
+from ledger_client.messages import message
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, VersionOrder
 from ledger_client.v1.transactions_pb2 import (
@@ -89,7 +90,8 @@ def list_transactions_request(
 ) -> ListTransactionsRequest:
     """A page's request."""
     refuse_unknown(filters, TransactionFilters)
-    request = ListTransactionsRequest(
+    request = message(
+        ListTransactionsRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),
@@ -125,7 +127,8 @@ def list_transaction_versions_request(
     """A page's request."""
     refuse_unknown(filters, TransactionVersionFilters)
     newest_first = filters.get("newest_first", False)
-    request = ListTransactionVersionsRequest(
+    request = message(
+        ListTransactionVersionsRequest,
         ledger_id=ledger_id,
         page_token=page_token,
         page_size=filters.get("page_size", 0),

@@ -6,6 +6,7 @@ from typing import Unpack
 from ledger_client import commands
 from ledger_client.channel import Connection, Outcome, new_request_id
 from ledger_client.inputs import EntryPart
+from ledger_client.messages import message
 from ledger_client.names import TransactionRef, name_transaction
 from ledger_client.transaction_filters import (
     TransactionFilters,
@@ -84,7 +85,8 @@ class TransactionCalls(Connection):
             LedgerError: an atomic batch was refused, with the first refused command's reason and its index in
                 ``metadata["command_index"]``.
         """
-        request = BatchWriteTransactionsRequest(
+        request = message(
+            BatchWriteTransactionsRequest,
             ledger_id=ledger_id,
             request_id=(request_id or new_request_id()) if atomic else request_id or "",
             atomic=atomic,
@@ -212,7 +214,7 @@ class TransactionCalls(Connection):
         Raises:
             TransactionNotFound: no such transaction; an external id finds the non-archived one only.
         """
-        request = GetTransactionRequest(ledger_id=ledger_id, min_position=min_position)
+        request = message(GetTransactionRequest, ledger_id=ledger_id, min_position=min_position)
         name_transaction(request, transaction)
         return await self._call(self.stub.GetTransaction, request, timeout)
 
@@ -229,8 +231,8 @@ class TransactionCalls(Connection):
         Raises:
             TransactionNotFound: one of them is not in this ledger.
         """
-        request = BatchGetTransactionsRequest(
-            ledger_id=ledger_id, transaction_ids=transaction_ids, min_position=min_position
+        request = message(
+            BatchGetTransactionsRequest, ledger_id=ledger_id, transaction_ids=transaction_ids, min_position=min_position
         )
         return await self._call(self.stub.BatchGetTransactions, request, timeout)
 

@@ -28,6 +28,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from ledger_client.channel import Connection
 from ledger_client.errors import StreamGap
+from ledger_client.messages import message
 from ledger_client.streaming import Stream
 from ledger_client.v1.streams_pb2 import (
     AccountBalances,
@@ -214,7 +215,8 @@ class WatchCalls(Connection):
             PositionInFuture, PositionPruned, EpochChanged: there is no way to go on from the position.
             StreamGap: the stream left a change out.
         """
-        request = WatchBalancesRequest(
+        request = message(
+            WatchBalancesRequest,
             ledger_id=ledger_id,
             account_ids=account_ids,
             category_ids=category_ids,
@@ -257,7 +259,8 @@ class WatchCalls(Connection):
 
         Raises: what ``watch_balances`` raises.
         """
-        request = WatchEventsRequest(
+        request = message(
+            WatchEventsRequest,
             ledger_id=ledger_id,
             account_ids=account_ids,
             category_ids=category_ids,
