@@ -26,6 +26,7 @@ from ledger_client import (
     LedgerError,
     ShuttingDown,
     Unavailable,
+    commands,
     credit,
     debit,
 )
@@ -220,17 +221,21 @@ async def test_each_call_is_one_line_of_json_without_amounts_metadata_and_creden
             writers = await Writers.on_new_ledger(client)
             entries = [debit(writers.accounts[0], 918273645), credit(writers.accounts[1], 918273645)]
             await client.create_transaction(writers.ledger_id, entries, metadata={"guest": "hush-hush"})
+            await client.import_transactions(writers.ledger_id, [commands.create_transaction(entries)])
+            assert (await client.verify_ledger(writers.ledger_id)).sound
             with pytest.raises(LedgerError):
                 await client.get_ledger("0198a6a5-0000-7000-8000-000000000000")
             service.interrupt()
             assert await service.stopped() == 0
-        rpcs = [(line["rpc"], line["code"]) for line in service.logged() if line["event"] == "rpc"]
+        rpcs = [(line["rpc"], line["code"], line["ledger"]) for line in service.logged() if line["event"] == "rpc"]
     assert rpcs == [
-        ("CreateLedger", "OK"),
-        ("CreateAccount", "OK"),
-        ("CreateAccount", "OK"),
-        ("CreateTransaction", "OK"),
-        ("GetLedger", "NOT_FOUND"),
+        ("CreateLedger", "OK", ""),
+        ("CreateAccount", "OK", writers.ledger_id),
+        ("CreateAccount", "OK", writers.ledger_id),
+        ("CreateTransaction", "OK", writers.ledger_id),
+        ("ImportTransactions", "OK", writers.ledger_id),
+        ("VerifyLedger", "OK", writers.ledger_id),
+        ("GetLedger", "NOT_FOUND", "0198a6a5-0000-7000-8000-000000000000"),
     ]
     output = service.output.read_text()
     assert "918273645" not in output

@@ -1007,6 +1007,40 @@ async def test_a_server_whose_role_may_not_prune_says_so(postgres: EmbeddedPostg
         assert (await client.verify_ledger(ledger.id)).sound
 
 
+@pytest.mark.parametrize("end", ["never", "cut"])
+async def test_a_verdict_stands_however_its_stream_ends(end: str) -> None:
+    """It is waited for, so that the server's log says OK; here it does not come."""
+    left = asyncio.Event()
+
+    async def verify(request: pb.VerifyLedgerRequest, context: Any) -> AsyncIterator[pb.VerifyLedgerResponse]:
+        yield pb.VerifyLedgerResponse(verdict=pb.VerifyVerdict(sound=True, complete=True, rows=7))
+        if end == "cut":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    server = grpc.aio.server()
+    handler = grpc.unary_stream_rpc_method_handler(
+        verify,
+        request_deserializer=pb.VerifyLedgerRequest.FromString,
+        response_serializer=pb.VerifyLedgerResponse.SerializeToString,
+    )
+    handlers = grpc.method_handlers_generic_handler("ledger.v1.LedgerAdminService", {"VerifyLedger": handler})
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with LedgerClient(f"127.0.0.1:{port}") as client, asyncio.timeout(30):
+            result = await client.verify_ledger(UNKNOWN_ID)
+            assert (result.sound, result.rows) == (True, 7)
+            if end == "never":
+                await left.wait()
+    finally:
+        await server.stop(None)
+
+
 async def ctl(server: Server, *words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         LEDGERCTL,

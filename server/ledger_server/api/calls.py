@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -97,18 +97,21 @@ def _stream(method: MethodDescriptor, implementation: Callable[[Any, Context], A
     """For one request or a stream of them; the implementation writes serialized messages to the context."""
     parse = _parser(method)
     rpc = method.name
-
-    async def parsed(messages: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for data in door.admitted(messages):
-            yield parse(data)
+    is_stream = method.client_streaming
 
     async def call(data: Any, context: Context) -> None:
         started = time.perf_counter()
         ledger_id = ""
+
+        def parsed(message: bytes) -> Message:
+            nonlocal ledger_id
+            request = parse(message)
+            ledger_id = ledger_id or getattr(request, "ledger_id", "")[:36]
+            return request
+
         try:
             door.enter()
-            request = parsed(data) if method.client_streaming else parse(data)
-            ledger_id = getattr(request, "ledger_id", "")[:36]
+            request = (parsed(message) async for message in door.admitted(data)) if is_stream else parsed(data)
             await implementation(request, context)
         except BaseException as error:
             await _fail(rpc, ledger_id, started, error, context)
