@@ -41,9 +41,19 @@ def transaction_from_json(line: str | bytes) -> CreateTransactionRequest:
     Raises:
         ValueError: the line is not JSON of this form; the message says where.
     """
-    record = _object(json.loads(line), "the line", _FIELDS)
+    record = _object(json.loads(line, object_pairs_hook=_unrepeated), "the line", _FIELDS)
     fields = {name: _FIELDS[name](value, name) for name, value in record.items() if name != "entries"}
     return create_transaction(_entries(_required(record, "entries", ""), "entries"), **cast(CreateFields, fields))
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """JSON's own reader would take the last of two amounts."""
+    record: dict[str, object] = {}
+    for name, value in pairs:
+        if name in record:
+            raise ValueError(f"{name} is given twice")
+        record[name] = value
+    return record
 
 
 def _entries(value: object, path: str) -> list[EntryInput]:

@@ -351,6 +351,16 @@ def test_a_line_is_what_the_functions_make() -> None:
         ("{", "Expecting"),
         ("[]", "the line is not a JSON object"),
         ("{}", "entries is missing"),
+        ('{"entries": [], "entries": []}', "entries is given twice"),
+        ('{"entries": [], "metadata": {"k": "1", "k": "1"}}', "k is given twice"),
+        (
+            '{"entries": [{"account_id": "a", "direction": "debit", "amount": 5, "amount": 777}]}',
+            "amount is given twice",
+        ),
+        (
+            '{"entries": [{"conditions": [{"balance": "posted", "operator": ">", "operator": "<", "amount": 1}]}]}',
+            "operator is given twice",
+        ),
         ('{"entries": [], "statuss": "posted"}', "unknown field: statuss"),
         ('{"entries": [], "status": "archived"}', "status is one of pending, posted"),
         ('{"entries": [], "description": 5}', "description is not a string"),
