@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import math
 import os
 import shlex
 import signal
+import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -16,7 +18,7 @@ import grpc
 from ledger_client import cli_verify, jsonlines
 from ledger_client.channel import new_request_id
 from ledger_client.client import LedgerClient
-from ledger_client.errors import LedgerError
+from ledger_client.errors import LedgerError, LedgerNotFound, RequestIdReused
 from ledger_client.importing import (
     CHUNK_COMMANDS_MAX,
     DEFAULT_CHUNK_SIZE,
@@ -43,6 +45,8 @@ FILE and the same --chunk-size, within a week.
 
 """
 
+_REUSED = "Under this --import-id another FILE, or another --chunk-size, was imported: use another one."
+
 Progress = Callable[[Acknowledgement], object]
 
 
@@ -59,21 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     try:
-        authority = options.tls_ca.read_bytes() if options.tls_ca else None
         file = _opened(options.file) if options.command == "import" else None
     except OSError as error:
         parser.error(str(error))
     # A shell starts background jobs with SIGINT ignored; what runs for long is meant to be stoppable all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if file is None:
-        return _verify(options, authority)
+        return _verify(options)
     with file:
-        return _import_file(options, words, file, authority)
+        return _import_file(options, words, file)
 
 
-def _verify(options: argparse.Namespace, authority: bytes | None) -> int:
+def _verify(options: argparse.Namespace) -> int:
     async def run() -> int:
-        async with _client(options, authority) as ledger:
+        async with _client(options) as ledger:
             return await cli_verify.verify(ledger, options)
 
     try:
@@ -85,14 +88,19 @@ def _verify(options: argparse.Namespace, authority: bytes | None) -> int:
         return STOPPED
 
 
-def _import_file(options: argparse.Namespace, words: list[str], file: IO[bytes], authority: bytes | None) -> int:
+def _import_file(options: argparse.Namespace, words: list[str], file: IO[bytes]) -> int:
     if options.import_id is None:
         options.import_id = new_request_id()
         words += ["--import-id", options.import_id]
     try:
-        summary = asyncio.run(_import(options, file, authority))
+        summary = asyncio.run(_import(options, file))
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except (RequestIdReused, LedgerNotFound) as error:  # the same again would be refused again
+        print(f"ledgerctl: {error}", file=sys.stderr)
+        if isinstance(error, RequestIdReused):
+            print(_REUSED, file=sys.stderr)
+        return STOPPED
     except (LedgerError, LineError, OSError) as error:
         print(f"ledgerctl: {_said(error)}", file=sys.stderr)
         status = STOPPED
@@ -107,8 +115,8 @@ def _opened(name: str) -> IO[bytes]:
     return sys.stdin.buffer if name == "-" else Path(name).open("rb")
 
 
-def _client(options: argparse.Namespace, authority: bytes | None) -> LedgerClient:
-    credentials = None if authority is None else grpc.ssl_channel_credentials(authority)
+def _client(options: argparse.Namespace) -> LedgerClient:
+    credentials = None if options.tls_ca is None else grpc.ssl_channel_credentials(options.tls_ca)
     return LedgerClient(options.address, credentials=credentials, actor=options.actor)
 
 
@@ -119,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("LEDGER_ADDRESS") or _DEFAULT_ADDRESS,
         help="host:port of the service (default: LEDGER_ADDRESS, else %(default)s)",
     )
-    parser.add_argument("--tls-ca", type=Path, metavar="PEM", help="speak TLS, and trust this authority")
+    parser.add_argument("--tls-ca", type=_authority, metavar="PEM", help="speak TLS, and trust this authority")
     parser.add_argument("--actor", help="who writes, recorded with every transaction (default: anonymous)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_verify.add_parser(commands)
@@ -147,12 +155,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--patience",
-        type=float,
+        type=_patience,
         default=60.0,
         metavar="SECONDS",
         help="how long to try to reach a service that is away (default: %(default)g)",
     )
     return parser
+
+
+def _authority(name: str) -> bytes:
+    try:
+        certificates = Path(name).read_bytes()
+        # Authorities have their names in comments, in any language.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        raise argparse.ArgumentTypeError(f"no certificate in {name}") from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return certificates
 
 
 def _import_id(text: str) -> str:
@@ -167,9 +187,19 @@ def _chunk_size(text: str) -> int:
     return int(text)
 
 
-async def _import(options: argparse.Namespace, file: IO[bytes], authority: bytes | None) -> ImportSummary:
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
+    return seconds
+
+
+async def _import(options: argparse.Namespace, file: IO[bytes]) -> ImportSummary:
     print(f"import {options.import_id}", file=sys.stderr)
-    async with _client(options, authority) as ledger:
+    async with _client(options) as ledger:
         with _progress(_line_count(file)) as progress:
             return await ledger.import_transactions(
                 options.ledger,

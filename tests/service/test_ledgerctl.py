@@ -215,6 +215,32 @@ async def test_an_import_that_was_interrupted_goes_on_where_it_was(
     await books.have(2_000)
 
 
+async def test_what_can_never_succeed_is_not_advised(books: Books, tmp_path: Path) -> None:
+    first = written(tmp_path / "a.jsonl", [line(0)])
+    other = written(tmp_path / "b.jsonl", [line(1)])
+    assert (await books.ctl(first, "--import-id", "i")).status == ALL_ACCEPTED
+    reused = await books.ctl(other, "--import-id", "i")
+    assert reused.status == STOPPED
+    refused, advice = reused.err.splitlines()[1:]
+    assert refused.startswith("ledgerctl: REQUEST_ID_REUSED: ")
+    assert advice == "Under this --import-id another FILE, or another --chunk-size, was imported: use another one."
+    unknown = await books._replace(ledger_id="01234567-89ab-7def-8123-456789abcdef").ctl(first)
+    assert unknown.status == STOPPED
+    assert "To go on" not in unknown.err
+
+
+async def test_an_authority_that_is_no_certificate_is_a_matter_of_usage(books: Books, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    key = Path(__file__).with_name("localhost.key").read_bytes()
+    for content in (b"", b"\xff", b"no certificate", key):
+        file.write_bytes(content)
+        words = ("--address", books.address, "--tls-ca", file, "verify", "--ledger", books.ledger_id)
+        process = await asyncio.create_subprocess_exec(LEDGERCTL, *words, stdout=PIPE, stderr=PIPE)
+        _, err = await process.communicate()
+        assert process.returncode == USAGE
+        assert f"ledgerctl: error: argument --tls-ca: no certificate in {file}" in err.decode()
+
+
 @contextmanager
 def terminal() -> Iterator[tuple[int, bytearray]]:
     """A terminal, and what was drawn on it."""
@@ -265,6 +291,9 @@ async def test_a_service_that_is_away_is_waited_for_no_longer_than_asked(books: 
         (["/"], "Is a directory"),
         (["-", "--chunk-size", "10001"], "must be 1 to 10000"),
         (["-", "--import-id", ""], "must have 1 to 100 characters"),
+        (["-", "--patience", "nan"], "must be a number of seconds, 0 or more"),
+        (["-", "--patience", "-5"], "must be a number of seconds, 0 or more"),
+        (["-", "--patience", "long"], "must be a number of seconds, 0 or more"),
     ],
 )
 async def test_what_cannot_be_meant_is_a_matter_of_usage(books: Books, words: list[str], message: str) -> None:
