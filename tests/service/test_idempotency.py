@@ -784,6 +784,7 @@ async def test_the_first_field_that_differs_is_named(field: str, stub: LedgerSer
     answer = await ask(stub, "CreateTransaction", request)
     assert answer.refusal is not None
     assert (answer.refusal.reason, answer.refusal.metadata["field"]) == ("REQUEST_ID_REUSED", field)
+    assert answer.refusal.message.endswith(f"with other values; the first field that differs is {field}")
 
 
 async def test_one_request_id_serves_each_ledger(stub: LedgerServiceStub, client: LedgerClient, books: Books) -> None:

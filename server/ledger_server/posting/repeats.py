@@ -38,7 +38,7 @@ def repeat(known: Known, command: Command) -> Answer:
     field = first_difference(known.fingerprint, command.fingerprint, command)
     if field is not None:
         return RequestIdReused(
-            f"the request_id was used with another {field}",
+            f"the request_id was used with other values; the first field that differs is {field}",
             metadata={"request_id": command.request_id, "field": field},
         )
     match known.answer:
