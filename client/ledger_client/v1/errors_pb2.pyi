@@ -185,7 +185,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "CONTENTION"}. Do: repeat with the same request_id, after the RetryInfo's delay.
     """
     ERROR_REASON_POSITION_IN_FUTURE: _ErrorReason.ValueType  # 50
-    """OUT_OF_RANGE. The position is ahead of the ledger's.
+    """OUT_OF_RANGE. The position asked for is ahead of the ledger's, which is `position`.
     Example: {"reason": "POSITION_IN_FUTURE", "metadata": {"position": "17"}}. Do: check which ledger the position is of.
     """
     ERROR_REASON_POSITION_PRUNED: _ErrorReason.ValueType  # 51
@@ -194,7 +194,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     snapshot; of a category by `known_at`, ask by `as_of_position`, which needs no events.
     """
     ERROR_REASON_LOCK_VERSION_IN_FUTURE: _ErrorReason.ValueType  # 52
-    """OUT_OF_RANGE. The account has not got to this lock_version.
+    """OUT_OF_RANGE. The account has not got to the lock_version asked for; `lock_version` is the one it is at.
     Example: {"reason": "LOCK_VERSION_IN_FUTURE", "metadata": {"account_id": "…", "lock_version": "7"}}. Do: check which
     account the version is of.
     """
@@ -384,7 +384,7 @@ ERROR_REASON_CONTENTION: ErrorReason.ValueType  # 42
 Example: {"reason": "CONTENTION"}. Do: repeat with the same request_id, after the RetryInfo's delay.
 """
 ERROR_REASON_POSITION_IN_FUTURE: ErrorReason.ValueType  # 50
-"""OUT_OF_RANGE. The position is ahead of the ledger's.
+"""OUT_OF_RANGE. The position asked for is ahead of the ledger's, which is `position`.
 Example: {"reason": "POSITION_IN_FUTURE", "metadata": {"position": "17"}}. Do: check which ledger the position is of.
 """
 ERROR_REASON_POSITION_PRUNED: ErrorReason.ValueType  # 51
@@ -393,7 +393,7 @@ Example: {"reason": "POSITION_PRUNED", "metadata": {"oldest_position": "1001"}}.
 snapshot; of a category by `known_at`, ask by `as_of_position`, which needs no events.
 """
 ERROR_REASON_LOCK_VERSION_IN_FUTURE: ErrorReason.ValueType  # 52
-"""OUT_OF_RANGE. The account has not got to this lock_version.
+"""OUT_OF_RANGE. The account has not got to the lock_version asked for; `lock_version` is the one it is at.
 Example: {"reason": "LOCK_VERSION_IN_FUTURE", "metadata": {"account_id": "…", "lock_version": "7"}}. Do: check which
 account the version is of.
 """

@@ -210,7 +210,9 @@ class Event(_message.Message):
     MONITOR_FIELD_NUMBER: _builtins.int
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """Its number in the ledger: 1, 2, 3 … without gaps."""
+    """Its number in the ledger: 1, 2, 3 … without gaps. Its epoch is the stream's: the first message, a heartbeat or a part
+    of the snapshot, says it, and a stream whose ledger gets another one ends with EPOCH_CHANGED.
+    """
     transaction_id: _builtins.str
     """The transaction it wrote; empty if it wrote none."""
     kind: Global___EventKind.ValueType
@@ -658,7 +660,7 @@ class ConflatedChanges(_message.Message):
     FOLDED_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """The last of the events; a position to resume from."""
+    """The last of the events; a position to resume from, of the stream's epoch, as that of Event is."""
     first_position: _builtins.int
     """The first of the events."""
     folded: _builtins.int
