@@ -23,6 +23,7 @@ class Wants:
 
     def __init__(self, *watches: Watch) -> None:
         self._categories: Counter[str] = Counter()
+        self._with_joining: Counter[str] = Counter()
         self._with_members_events = 0
         self._with_metadata: Counter[str] = Counter()
         self._with_metadata_of_all = 0
@@ -32,6 +33,8 @@ class Wants:
     def add(self, watch: Watch, times: int = 1) -> None:
         """One watch more; with -1, one less."""
         _count(self._categories, watch.category_ids, times)
+        if not watch.whole_events:
+            _count(self._with_joining, watch.category_ids, times)
         if watch.tells_of_members:
             self._with_members_events += times
         if watch.transaction_metadata and watch.subject_ids:
@@ -60,7 +63,7 @@ class Wants:
         return (
             event.kind in JOINING_KINDS
             and event.joining is None
-            and _any_of(self._categories, event.joined_category_ids)
+            and _any_of(self._with_joining, event.joined_category_ids)
         )
 
 

@@ -1,0 +1,96 @@
+"""What a stream costs that is resumed from an old position: what its pages say, not what has become of it since."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from ledger_client import Account, Category, Ledger, LedgerClient, commands, credit, debit
+from ledger_client.v1.streams_pb2 import WatchBalancesResponse
+from ledger_server.events.hub import Hub
+from ledger_server.events.subscription import Watch
+from ledger_server.storage.pool import read_pool
+from tests.conftest import new_server
+from tests.service.raw import connected
+
+# So often an account joins a category and leaves it, or a transaction is edited, and so often something is posted.
+TIMES, POSTINGS = 60, 900
+# What finding one of so many versions takes, with room: some twenty.
+STEPS = 30
+ROWS = "SELECT coalesce(sum(idx_tup_read), 0)::int FROM pg_stat_user_indexes WHERE relname = ANY ($1)"
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+async def read_rows(dsn: str, tables: list[str]) -> int:
+    """How many rows of these tables were read so far, once nobody else uses the database."""
+    # A connection tells what it counted when it ends.
+    async with connected(dsn) as owner, asyncio.timeout(20):
+        while await owner.fetchval(OTHERS):
+            await asyncio.sleep(0.02)
+        return int(await owner.fetchval(ROWS, tables))
+
+
+async def read_to(dsn: str, watch: Watch, last_position: int) -> list[WatchBalancesResponse]:
+    """A stream's messages up to a position, of a hub of its own."""
+    messages: list[WatchBalancesResponse] = []
+    async with (
+        read_pool(dsn, size_max=2) as pool,
+        Hub(dsn, pool, with_doorbell=False).running() as hub,
+        aclosing(hub.watch(watch)) as stream,
+        asyncio.timeout(30),
+    ):
+        async for serialized in stream:
+            message = WatchBalancesResponse.FromString(serialized)
+            messages.append(message)
+            told = (message.heartbeat, message.changes, *message.further_changes)
+            if max(each.position for each in told) >= last_position:
+                break
+    return messages
+
+
+async def join_and_leave(client: LedgerClient, ledger: Ledger, watched: Category, member: Account) -> None:
+    for _ in range(TIMES):
+        await client.add_category_member(ledger.id, watched, account=member)
+        await client.remove_category_member(ledger.id, watched, account=member)
+
+
+async def post(client: LedgerClient, source: Account, target: Account) -> int:
+    """Many transactions between the two; the last one's position."""
+    written = [commands.create_transaction([debit(source, 1), credit(target, 1)], status="posted")] * POSTINGS
+    response = await client.batch_write_transactions(source.ledger_id, written)
+    return response.results[-1].transaction.position
+
+
+async def new_account(client: LedgerClient, ledger: Ledger) -> Account:
+    return await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD")
+
+
+@pytest.mark.parametrize("whole_events", [False, True], ids=["balances", "events"])
+async def test_who_joined_long_ago_is_announced_without_a_walk_through_all_versions_since(
+    database: str, whole_events: bool
+) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        watched = await client.create_category(ledger.id, "c", normal_balance="credit", currency="USD")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        first = await post(client, other, member)
+        await join_and_leave(client, ledger, watched, member)
+        last = await post(client, other, member)
+    before = await read_rows(database, ["account_lines"])
+    watch = Watch(
+        ledger.id,
+        category_ids=frozenset([watched.id]),
+        whole_events=whole_events,
+        after_position=0,
+        heartbeat_seconds=0.1,
+    )
+    messages = await read_to(database, watch, last)
+    assert await read_rows(database, ["account_lines"]) - before <= (0 if whole_events else STEPS * TIMES)
+    if not whole_events:
+        announced = [account for each in messages for account in each.snapshot.accounts]
+        assert [account.lock_version for account in announced] == [POSTINGS] * TIMES
+        assert {account.balances.posted.amount for account in announced} == {str(POSTINGS)}
+        ends = [each.snapshot_complete.position for each in messages if each.HasField("snapshot_complete")]
+        assert ends == list(range(first, first + 2 * TIMES, 2))
