@@ -94,3 +94,18 @@ async def test_who_joined_long_ago_is_announced_without_a_walk_through_all_versi
         assert {account.balances.posted.amount for account in announced} == {str(POSTINGS)}
         ends = [each.snapshot_complete.position for each in messages if each.HasField("snapshot_complete")]
         assert ends == list(range(first, first + 2 * TIMES, 2))
+
+
+async def test_what_an_account_was_under_is_read_once_a_page_not_once_an_event(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        watched = await client.create_category(ledger.id, "c", normal_balance="credit", currency="USD")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        await join_and_leave(client, ledger, watched, member)
+        await client.add_category_member(ledger.id, watched, account=member)
+        last = await post(client, other, member)
+    before = await read_rows(database, ["category_accounts"])
+    watch = Watch(ledger.id, category_ids=frozenset([watched.id]), after_position=0, heartbeat_seconds=0.1)
+    await read_to(database, watch, last)
+    # Pages hold what is in 256 KiB.
+    assert await read_rows(database, ["category_accounts"]) - before <= 10 * TIMES

@@ -7,7 +7,7 @@ a stream that is resumed is filtered as the first one was.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 
 from ledger_server.events.log import answering
@@ -68,7 +68,7 @@ class Wants:
 
 
 async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wants: Wants) -> None:
-    """Adds to these events what is lacking: at most one statement for each kind of thing."""
+    """Adds to these events, in their order, what is lacking: at most one statement for each kind of thing."""
     lacking = [event for event in events if wants.lack(event)]
     if under := [event for event in lacking if wants.lack_categories(event)]:
         await _find_categories(pool, ledger_id, under)
@@ -79,15 +79,17 @@ async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wan
 
 
 async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
-    account_ids = [account_id for event in events for account_id in event.account_ids]
-    positions = [str(event.position) for event in events for _ in event.account_ids]
+    account_ids = {account_id for event in events for account_id in event.account_ids}
+    first, last = events[0].position, events[-1].position
     async with answering(pool) as connection:
-        rows = await connection.fetch(sql.find_categories_above_at, ledger_id, account_ids, positions)
-    found: dict[int, dict[str, list[str]]] = defaultdict(dict)
-    for row in rows:
-        found[row["position"]].setdefault(row["account_id"], []).append(row["category_id"])
+        rows = await connection.fetch(sql.find_categories_above_between, ledger_id, list(account_ids), first, last)
+    above: dict[str, Counter[str]] = defaultdict(Counter)
+    following = deque(rows)
     for event in events:
-        event.under = found.get(event.position, {})
+        while following and following[0]["position"] <= event.position:
+            row = following.popleft()
+            _count(above[row["account_id"]], [row["category_id"]], row["times"])
+        event.under = {id_: list(categories) for id_ in event.account_ids if (categories := above.get(id_))}
 
 
 async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
