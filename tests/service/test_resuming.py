@@ -109,3 +109,30 @@ async def test_what_an_account_was_under_is_read_once_a_page_not_once_an_event(d
     await read_to(database, watch, last)
     # Pages hold what is in 256 KiB.
     assert await read_rows(database, ["category_accounts"]) - before <= 10 * TIMES
+
+
+async def test_the_metadata_of_a_transaction_that_is_edited_often_is_read_once(database: str) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        paid = await client.create_transaction(
+            ledger.id, [debit(other, 1), credit(member, 1)], status="posted", metadata={"of": "all"}
+        )
+        edits = [
+            commands.update_transaction(paid, metadata={"of": "all" if n % 2 else "some"}) for n in range(POSTINGS)
+        ]
+        edited = await client.batch_write_transactions(ledger.id, edits)
+        last = edited.results[-1].transaction.position
+    tables = ["transactions", "transaction_versions"]
+    before = await read_rows(database, tables)
+    watch = Watch(
+        ledger.id,
+        transaction_metadata={"of": "all"},
+        whole_events=True,
+        after_position=0,
+        heartbeat_seconds=0.1,
+    )
+    messages = await read_to(database, watch, last)
+    events = [event for each in messages for event in (each.changes, *each.further_changes) if event.position]
+    assert [event.position for event in events] == [*range(paid.position, last + 1, 2)]
+    assert await read_rows(database, tables) - before < 2 * POSTINGS

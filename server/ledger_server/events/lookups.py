@@ -8,7 +8,7 @@ a stream that is resumed is filtered as the first one was.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ledger_server.events.log import answering
 from ledger_server.events.messages import JOINING_KINDS, Joining, LoggedEvent
@@ -93,13 +93,21 @@ async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEv
 
 
 async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
-    transaction_ids = [event.transaction_id for event in events]
-    positions = [event.position for event in events]
+    # What was written between a transaction's first event here and its last was written by events of the same page.
+    first = {event.transaction_id: event.position for event in reversed(events)}
+    last = {event.transaction_id: event.position for event in events}
+    asked = {*first.items(), *last.items()}
+    transaction_ids = [transaction_id for transaction_id, _ in asked]
+    positions = [str(position) for _, position in asked]
     async with answering(pool) as connection:
-        rows = await connection.fetch(sql.read_metadata_at, ledger_id, transaction_ids, positions)
-    found = {row["position"]: row["metadata"] for row in rows}
+        rows = await connection.fetch(sql.read_metadata_between, ledger_id, transaction_ids, positions)
+    written: dict[str, Mapping[str, str]] = {}
+    following = deque(rows)
     for event in events:
-        event.metadata = found.get(event.position, {})
+        while following and following[0]["position"] <= event.position:
+            row = following.popleft()
+            written[row["transaction_id"]] = row["metadata"]
+        event.metadata = written.get(event.transaction_id, {})
 
 
 async def _load_joining(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
