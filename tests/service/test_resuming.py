@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
+import asyncpg
 import pytest
 
 from ledger_client import Account, Category, Ledger, LedgerClient, commands, credit, debit
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse
+from ledger_server.domain.book import Committed
+from ledger_server.events import hub as hub_module
+from ledger_server.events import log as log_module
 from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
@@ -32,20 +39,20 @@ async def read_rows(dsn: str, tables: list[str]) -> int:
         return int(await owner.fetchval(ROWS, tables))
 
 
-async def read_to(dsn: str, watch: Watch, last_position: int) -> list[WatchBalancesResponse]:
-    """A stream's messages up to a position, of a hub of its own."""
+async def read_to(dsn: str, watch: Watch, last_position: int, *, count_min: int = 1) -> list[WatchBalancesResponse]:
+    """A stream's messages up to a position, and so many at least, of a hub of its own."""
     messages: list[WatchBalancesResponse] = []
     async with (
         read_pool(dsn, size_max=2) as pool,
         Hub(dsn, pool, with_doorbell=False).running() as hub,
         aclosing(hub.watch(watch)) as stream,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         async for serialized in stream:
             message = WatchBalancesResponse.FromString(serialized)
             messages.append(message)
-            told = (message.heartbeat, message.changes, *message.further_changes)
-            if max(each.position for each in told) >= last_position:
+            positions = [each.position for each in (message.changes, *message.further_changes)]
+            if max(message.heartbeat.position, *positions) >= last_position and len(messages) >= count_min:
                 break
     return messages
 
@@ -56,15 +63,32 @@ async def join_and_leave(client: LedgerClient, ledger: Ledger, watched: Category
         await client.remove_category_member(ledger.id, watched, account=member)
 
 
-async def post(client: LedgerClient, source: Account, target: Account) -> int:
+async def post(client: LedgerClient, source: Account, target: Account, times: int = POSTINGS, **fields: Any) -> int:
     """Many transactions between the two; the last one's position."""
-    written = [commands.create_transaction([debit(source, 1), credit(target, 1)], status="posted")] * POSTINGS
-    response = await client.batch_write_transactions(source.ledger_id, written)
+    written = commands.create_transaction([debit(source, 1), credit(target, 1)], status="posted", **fields)
+    response = await client.batch_write_transactions(source.ledger_id, [written] * times)
     return response.results[-1].transaction.position
 
 
 async def new_account(client: LedgerClient, ledger: Ledger) -> Account:
     return await client.create_account(ledger.id, "a", normal_balance="credit", currency="USD")
+
+
+def all_of(ledger: Ledger) -> Watch:
+    """The events of transactions with some metadata, from the first on."""
+    return Watch(
+        ledger.id,
+        transaction_metadata={"of": "all"},
+        whole_events=True,
+        after_position=0,
+        heartbeat_seconds=0.1,
+    )
+
+
+async def slow_down(owner: asyncpg.Connection[asyncpg.Record]) -> None:
+    """To look up the metadata of two hundred transactions will take almost a second."""
+    await owner.execute("ALTER TABLE transactions RENAME TO slow_transactions")
+    await owner.execute("CREATE VIEW transactions AS SELECT * FROM slow_transactions WHERE pg_sleep(0.002)::text = ''")
 
 
 @pytest.mark.parametrize("whole_events", [False, True], ids=["balances", "events"])
@@ -125,14 +149,72 @@ async def test_the_metadata_of_a_transaction_that_is_edited_often_is_read_once(d
         last = edited.results[-1].transaction.position
     tables = ["transactions", "transaction_versions"]
     before = await read_rows(database, tables)
-    watch = Watch(
-        ledger.id,
-        transaction_metadata={"of": "all"},
-        whole_events=True,
-        after_position=0,
-        heartbeat_seconds=0.1,
-    )
-    messages = await read_to(database, watch, last)
+    messages = await read_to(database, all_of(ledger), last)
     events = [event for each in messages for event in (each.changes, *each.further_changes) if event.position]
     assert [event.position for event in events] == [*range(paid.position, last + 1, 2)]
     assert await read_rows(database, tables) - before < 2 * POSTINGS
+
+
+@pytest.mark.parametrize("whose", ["ours", "the database's"])
+async def test_who_asks_for_more_than_can_be_answered_in_time_gets_it_in_smaller_pages(
+    database: str, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        posted = await post(client, other, member, times=200, metadata={"of": "all"})
+    async with connected(database) as owner:
+        await slow_down(owner)
+        if whose == "ours":
+            monkeypatch.setattr(log_module, "ANSWER_SECONDS", 0.5)
+        else:
+            name = await owner.fetchval("SELECT quote_ident(current_database())")
+            await owner.execute(f"ALTER DATABASE {name} SET statement_timeout = 500")
+    messages = await read_to(database, all_of(ledger), posted)
+    events = [event for each in messages for event in (each.changes, *each.further_changes) if event.position]
+    assert [event.position for event in events] == [*range(posted - 199, posted + 1)]
+
+
+async def test_the_tailer_takes_smaller_pages_too(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(log_module, "ANSWER_SECONDS", 0.5)
+    async with (
+        new_server(database) as server,
+        LedgerClient(server.address) as client,
+        read_pool(database, size_max=2) as pool,
+        Hub(database, pool, with_doorbell=False).running() as hub,
+        connected(database) as owner,
+        asyncio.timeout(60),
+    ):
+        ledger = await client.create_ledger("Test")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        async with aclosing(hub.watch(replace(all_of(ledger), after_position=None))) as stream:
+            start = WatchBalancesResponse.FromString(await anext(stream)).heartbeat.position
+            posted = await post(client, other, member, times=200, metadata={"of": "all"})
+            await slow_down(owner)
+            hub.committed(ledger.id, Committed(ledger.epoch, posted, datetime.now(UTC), []))
+            positions = list[int]()
+            while not positions or positions[-1] < posted:
+                message = WatchBalancesResponse.FromString(await anext(stream))
+                positions += [each.position for each in (message.changes, *message.further_changes) if each.position]
+    assert positions == [*range(start + 1, posted + 1)]
+
+
+async def test_a_statement_that_nobody_waits_for_any_more_is_ended(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledger = await client.create_ledger("Test")
+        member, other = await new_account(client, ledger), await new_account(client, ledger)
+        await post(client, other, member, metadata={"of": "all"})
+    monkeypatch.setattr(log_module, "ANSWER_SECONDS", 0.3)
+    async with connected(database) as owner, connected(database) as watcher, asyncio.timeout(60):
+        held = owner.transaction()
+        await held.start()
+        await owner.execute("LOCK TABLE transactions")
+        # An answer that does not come in time does not end the stream, as the log itself can be read.
+        messages = await read_to(database, all_of(ledger), 0, count_min=4)
+        assert {each.heartbeat.position for each in messages} == {0}
+        while await watcher.fetchval(OTHERS) > 1:
+            await asyncio.sleep(0.02)
+        await held.rollback()

@@ -30,6 +30,7 @@ from ledger_server.events.log import (
     DATABASE_AWAY,
     Head,
     LogBrokenError,
+    Page,
     epoch_changed,
     read_heads,
     read_page,
@@ -37,7 +38,7 @@ from ledger_server.events.log import (
     seen_at,
 )
 from ledger_server.events.lookups import Wants, look_up
-from ledger_server.events.subscription import Subscription, Watch
+from ledger_server.events.subscription import PAGE_EVENTS_MAX, Subscription, Watch
 from ledger_server.events.tailer import Tailer
 from ledger_server.events.under import Part, read_joining, read_watched_at
 from ledger_server.storage.pool import Pool, read_pool
@@ -50,7 +51,6 @@ POLL_SECONDS_MAX = 1.0
 POLL_INTERVAL_SECONDS = 0.005
 # Streams that read tables share the pool with other reads, and leave most of it to them.
 CATCH_UPS_MAX = 3
-CATCH_UP_EVENTS_MAX = 1_000
 CATCH_UP_BYTES_MAX = 256 * 1024
 # How long a message on its way may still take when the server is told to stop.
 DRAIN_SECONDS = 0.5
@@ -272,24 +272,27 @@ class Hub:
         yield messages.snapshot_complete(position, epoch)
 
     async def _catch_up(self, tailer: Tailer, subscription: Subscription) -> list[messages.Delivery]:
-        """What passes the filter of the log's next page; live from there on if that is near enough to its end."""
+        """What passes the filter of the log's next page; live from there on if that is near enough to its end.
+
+        Nothing, if that took too long though the database answers others: the next page has half as many events.
+        """
         async with self._reading():
             if subscription.error is not None:
                 raise subscription.error
-            page = await read_page(
-                self._pool, tailer.ledger_id, subscription.cursor, CATCH_UP_EVENTS_MAX, CATCH_UP_BYTES_MAX
-            )
-            first = page.last_position - len(page.payloads) + 1
-            # Reading an event costs as much as making it, and who filters nothing does without.
-            found = [
-                messages.Delivery(position, payload)
-                if of_moves and subscription.filters_nothing
-                else messages.LoggedEvent(payload)
-                for position, payload, of_moves in zip(count(first), page.payloads, page.of_moves, strict=False)
-                if subscription.may_want(payload)
-            ]
-            events = [each for each in found if isinstance(each, messages.LoggedEvent)]
-            await look_up(self._pool, tailer.ledger_id, events, Wants(subscription.watch))
+            size = subscription.page_events_max
+            try:
+                page = await read_page(self._pool, tailer.ledger_id, subscription.cursor, size, CATCH_UP_BYTES_MAX)
+                size = len(page.payloads)
+                found = _parse(page, subscription)
+                events = [each for each in found if isinstance(each, messages.LoggedEvent)]
+                await look_up(self._pool, tailer.ledger_id, events, Wants(subscription.watch))
+            except TimeoutError:
+                if size < 2 or not tailer.hears_of_database:
+                    raise
+                log.warning("page_took_too_long", ledger_id=tailer.ledger_id, position=subscription.cursor, events=size)
+                subscription.page_events_max = size // 2
+                return []
+        subscription.page_events_max = min(2 * subscription.page_events_max, PAGE_EVENTS_MAX)
         if page.head.epoch != tailer.epoch:
             raise epoch_changed(page.head.epoch)
         subscription.cursor, subscription.time = page.last_position, seen_at(page)
@@ -309,7 +312,8 @@ class Hub:
             try:
                 yield
             except DATABASE_AWAY as error:
-                raise DatabaseUnavailable("the database is unavailable; watch again", retry_seconds=1.0) from error
+                what = "does not answer in time" if isinstance(error, TimeoutError) else "is unavailable"
+                raise DatabaseUnavailable(f"the database {what}; watch again", retry_seconds=1.0) from error
             except LogBrokenError:
                 log.exception("log_broken")
                 raise Internal("internal error; watch again from the last position") from None
@@ -348,6 +352,20 @@ class Hub:
                 else:
                     tailer.end(ledger_not_found(tailer.ledger_id))
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _parse(page: Page, subscription: Subscription) -> list[messages.Delivery | messages.LoggedEvent]:
+    """What a subscription may want of a page. Reading an event costs as much as making it, and who filters nothing does
+    without.
+    """
+    first = page.last_position - len(page.payloads) + 1
+    return [
+        messages.Delivery(position, payload)
+        if of_moves and subscription.filters_nothing
+        else messages.LoggedEvent(payload)
+        for position, payload, of_moves in zip(count(first), page.payloads, page.of_moves, strict=False)
+        if subscription.may_want(payload)
+    ]
 
 
 def _heartbeat(tailer: Tailer, subscription: Subscription) -> bytes:

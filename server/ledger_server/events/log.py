@@ -60,8 +60,8 @@ class LogBrokenError(Exception):
 async def answering(pool: Pool) -> AsyncIterator[AnyConnection]:
     """A connection that answers in time, or TimeoutError.
 
-    One that does not is dropped without a word. The pool would first wait until PostgreSQL confirms that it stopped
-    working on the statement, and behind a link that swallows packets that is for ever.
+    One that does not is dropped without a word, by which PostgreSQL stops working on the statement. The pool would
+    first wait until PostgreSQL confirms that, and behind a link that swallows packets that is for ever.
     """
     async with pool.acquire(timeout=ANSWER_SECONDS) as connection:
         try:
@@ -70,6 +70,8 @@ async def answering(pool: Pool) -> AsyncIterator[AnyConnection]:
         except (TimeoutError, asyncio.CancelledError):
             connection.terminate()
             raise
+        except asyncpg.QueryCanceledError as error:
+            raise TimeoutError("a database that is set to answer sooner has given up") from error
 
 
 async def read_start(pool: Pool, watch: Watch) -> Head:

@@ -19,6 +19,8 @@ from ledger_server.events.messages import Delivery, LoggedEvent
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
 BUFFER_EVENTS_MAX = 1_000
 BUFFER_BYTES_MAX = 256 * 1024
+# So many events it takes from the log at once, or fewer where that takes too long.
+PAGE_EVENTS_MAX = 1_000
 # A filter of so few ids is first looked for in an event's bytes, which is cheaper than parsing them.
 _NEEDLES_MAX = 8
 
@@ -62,6 +64,7 @@ class Subscription:
     position: everything up to here that passes the filter was handed to the reader.
     cursor: everything up to here was taken from the log by the subscription itself, or did not pass; what is live is
         not counted. The ledger stood there at `time`.
+    page_events_max: as many events it takes from the log next time.
     """
 
     def __init__(self, watch: Watch, position: int, time: datetime) -> None:
@@ -70,6 +73,7 @@ class Subscription:
         self.position = position
         self.cursor = position
         self.time = time
+        self.page_events_max = PAGE_EVENTS_MAX
         self.is_behind = True
         self.error: LedgerError | None = None
         self.filters_nothing = not (self.subject_ids or watch.kinds or watch.transaction_metadata)

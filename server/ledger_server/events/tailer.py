@@ -89,10 +89,14 @@ class Tailer:
                 self._committed.clear()
         self._news.set()
 
+    @property
+    def hears_of_database(self) -> bool:
+        """Whether the database has said of late where the log ends."""
+        return time.monotonic() - self._seen_at < SEEN_SECONDS
+
     def lag(self, position: int) -> int | None:
         """How many events there are behind a position; None if the database has not said so of late."""
-        is_known = time.monotonic() - self._seen_at < SEEN_SECONDS
-        return max(0, self.head_position - position) if is_known else None
+        return max(0, self.head_position - position) if self.hears_of_database else None
 
     def saw(self, head: Head) -> None:
         """The database says where the log ends."""
@@ -174,23 +178,29 @@ class Tailer:
     async def _read_on(self) -> None:
         """Hands out all there is after `position`."""
         backoff_seconds = 0.05
+        events_max = PAGE_EVENTS_MAX
         while True:
+            size = events_max
             try:
                 page = self._take_committed() or await read_page(
-                    self._pool, self.ledger_id, self.position, PAGE_EVENTS_MAX, PAGE_BYTES_MAX
+                    self._pool, self.ledger_id, self.position, events_max, PAGE_BYTES_MAX
                 )
+                size = len(page.payloads)
                 events = [LoggedEvent(payload) for payload in page.payloads]
                 # Again, if somebody came in between who may be live by now and wants more.
                 while any(self._wants.lack(event) for event in events):
                     await look_up(self._pool, self.ledger_id, events, self._wants)
             except DATABASE_AWAY as error:
                 log.warning("tailer_waits", ledger_id=self.ledger_id, error=type(error).__name__)
+                if isinstance(error, TimeoutError):
+                    events_max = max(1, size // 2)
                 await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))
                 backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
                 continue
             if page.head.epoch != self.epoch:
                 raise epoch_changed(page.head.epoch)
             self._hand_out(page, events)
+            events_max = min(2 * events_max, PAGE_EVENTS_MAX)
             if self.position == page.head.position:
                 return
             # Whoever writes to the network gets a turn between pages.

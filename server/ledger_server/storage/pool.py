@@ -53,7 +53,9 @@ _COMMON_SETTINGS = {
     # may be the wrong one, where a ledger is taken for a single row. So plans are made anew every PLAN_SECONDS.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
-    # So that the link's death is noticed on both sides.
+    # So that the link's death is noticed on both sides, and by PostgreSQL also while it works on a statement: one that
+    # nobody waits for any more does not run on.
+    "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
