@@ -326,6 +326,7 @@ class ImportCalls(Connection):
             import_id: up to 100 characters, your own for this import among the request_ids of the ledger. None: a
                 new one, which the summary, and a note on the exception if there is one, name.
             chunk_size: commands of a chunk, 1..10,000; fewer if they have 20,000 entries or 3.5 MiB before.
+                A chunk that writes more than 20,000, as posting large transactions may, is refused.
             in_flight: how many chunks may be on their way; they are what is held in memory.
             progress: is told every acknowledgement, in order.
             reconnect_timeout: seconds without a chunk acknowledged after which a lost connection is raised; None:

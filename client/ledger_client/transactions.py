@@ -73,7 +73,8 @@ class TransactionCalls(Connection):
         Args:
             ledger_id: the ledger of them all.
             writes: what the functions of ``ledger_client.commands`` make.
-            atomic: all or nothing; else each is accepted or refused by itself, see ``written``.
+            atomic: all or nothing, and at most 20,000 entries written, those of posted or archived transactions
+                included; else each is accepted or refused by itself, see ``written``.
             full_results: answer with whole transactions, for at most 500 commands.
             validate_only: only say what would happen.
             request_id: of an atomic batch. Otherwise each command has its own; those without one get one, so

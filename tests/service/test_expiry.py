@@ -106,6 +106,22 @@ async def test_much_that_is_overdue_in_one_ledger_leaves_others_their_turn(
     await are_archived(own_server, much, 10 * MANY, within_seconds=20)
 
 
+async def test_a_bite_of_large_transactions_is_few_of_them(own_server: Server, own_client: LedgerClient) -> None:
+    """As many as there are small ones at a time would keep the ledger for seconds."""
+    large, (a, b) = 20, await two_accounts(own_client)
+    expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2.0)
+    entries = [debit(a, 1), credit(b, 1)] * (expiry.LEDGER_BITE_ENTRIES // 10)
+    await own_client.batch_write_transactions(
+        a.ledger_id, [commands.create_transaction(entries, expires_at=expires_at) for _ in range(large)]
+    )
+    await are_archived(own_server, (a, b), large, within_seconds=20)
+    async with connected(own_server.dsn) as owner:
+        bites = await owner.fetch(
+            "SELECT count(*) FROM transactions WHERE ledger_id = $1 AND status = 3 GROUP BY updated_at", a.ledger_id
+        )
+    assert [row["count"] for row in bites] == [5] * 4
+
+
 async def test_what_one_bite_leaves_in_a_ledger_does_not_wait_for_the_next_look(
     own_server: Server, own_client: LedgerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1724,7 +1724,11 @@ class BatchWriteTransactionsRequest(_message.Message):
     """Only say what would happen; see CreateTransactionRequest.validate_only."""
     @_builtins.property
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransactionCommand]:
-        """1..10,000 commands with at most 20,000 entries together, 4 MiB."""
+        """1..10,000 commands with at most 20,000 entries together, 4 MiB. Posting, archiving, reversing or moving a transaction
+        in time writes all its entries anew, and a partial post those of both transactions. An atomic batch, or one with
+        validate_only, that would write more than 20,000 entries in all, or whose commands name transactions of more than
+        50,000, is refused with INVALID_FIELD; the commands of any other are then written in several commits.
+        """
 
     def __init__(
         self,
@@ -1833,7 +1837,9 @@ class ImportTransactionsRequest(_message.Message):
     """
     @_builtins.property
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransactionCommand]:
-        """As in an atomic BatchWriteTransactions: 1..10,000 commands without request_ids, at most 20,000 entries, 4 MiB."""
+        """As in an atomic BatchWriteTransactions: 1..10,000 commands without request_ids, at most 20,000 entries sent and
+        written, 4 MiB.
+        """
 
     def __init__(
         self,

@@ -9,11 +9,16 @@ from ledger_client.v1 import accounts_pb2, transactions_pb2
 from ledger_server.api import fields
 from ledger_server.api.commands import create_account, transaction_command, well_formed
 from ledger_server.api.fields import Problems
-from ledger_server.domain.commands import AtomicBatch, BatchCreateAccounts, Command, ImportChunk
+from ledger_server.domain.commands import (
+    BATCH_ENTRIES_MAX,
+    AtomicBatch,
+    BatchCreateAccounts,
+    Command,
+    ImportChunk,
+)
 from ledger_server.domain.errors import InvalidField, LedgerError, Violation
 
 BATCH_COMMANDS_MAX = 10_000
-BATCH_ENTRIES_MAX = 20_000
 FULL_RESULTS_MAX = 500
 
 

@@ -84,6 +84,11 @@ class Effect:
         return self.transactions[0].transaction if self.transactions else None
 
     @property
+    def entry_count(self) -> int:
+        """How many entries it writes."""
+        return sum([len(new.entry_set.entries) for new, _, wrote_entries in self.transactions if wrote_entries])
+
+    @property
     def last_position(self) -> int:
         """That of the last of its events."""
         return self.position + len(self.edges)

@@ -225,6 +225,9 @@ class ExpireTransaction(Command):
     first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
+# What a batch may write, if it is one commit. A partial post writes both its part and what remains.
+BATCH_ENTRIES_MAX = 20_000
+
 TransactionCommand = (
     CreateTransaction
     | UpdateTransaction

@@ -118,6 +118,10 @@ class InvalidField(InvalidArgument):
         return cls(f"{first.subject}: {first.description}", metadata={"field": first.subject}, violations=violations)
 
 
+class TooManyEntries(InvalidField):
+    """More than one commit should load or write. Several commands are divided; callers are told of one, if it is."""
+
+
 class Unbalanced(InvalidArgument):
     reason = "UNBALANCED"
 

@@ -24,7 +24,6 @@ class Wants:
     def __init__(self, *watches: Watch) -> None:
         self._categories: Counter[str] = Counter()
         self._with_joining: Counter[str] = Counter()
-        self._with_members_events = 0
         self._with_metadata: Counter[str] = Counter()
         self._with_metadata_of_all = 0
         for watch in watches:
@@ -35,8 +34,6 @@ class Wants:
         _count(self._categories, watch.category_ids, times)
         if not watch.whole_events:
             _count(self._with_joining, watch.category_ids, times)
-        if watch.tells_of_members:
-            self._with_members_events += times
         if watch.transaction_metadata and watch.subject_ids:
             _count(self._with_metadata, watch.subject_ids, times)
         elif watch.transaction_metadata:
@@ -51,8 +48,7 @@ class Wants:
     def lack_categories(self, event: LoggedEvent) -> bool:
         if event.under is not None or not event.account_ids:
             return False
-        is_about_account = self._with_members_events > 0 and not event.subject_ids
-        return is_about_account or _any_of(self._categories, event.subject_ids)
+        return _any_of(self._categories, event.subject_ids)
 
     def lack_metadata(self, event: LoggedEvent) -> bool:
         if event.metadata is not None or not event.transaction_id:

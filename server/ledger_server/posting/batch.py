@@ -20,10 +20,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Committed, Effect
-from ledger_server.domain.commands import AtomicBatch, Command, DeleteLedger, ImportChunk
+from ledger_server.domain.commands import BATCH_ENTRIES_MAX, AtomicBatch, Command, DeleteLedger, ImportChunk
 from ledger_server.domain.deciding import decide
-from ledger_server.domain.errors import LedgerError, OverlapNotSummed
+from ledger_server.domain.errors import LedgerError, OverlapNotSummed, TooManyEntries, Violation
 from ledger_server.domain.refusals import ledger_not_found, refuse_unequal_sides
+from ledger_server.posting.bites import Bites
 from ledger_server.posting.columns import quoted_literal
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.nesting import load_nesting, nests_categories
@@ -42,9 +43,8 @@ from ledger_server.storage.pool import Connection, Pool, roll_back, snapshot
 
 # How many commands are decided while the ones before are written.
 CHUNK_COMMANDS = 250
-# So many items of an atomic batch, a chunk or a validation are decided until others of the event loop have a turn. A
-# lane's own batches have smaller bites, see drafts.py.
-BITE_ITEMS = 100
+# A commit is closed once so many entries are written; the commands that are left are those of another.
+COMMIT_ENTRIES_MAX = 20_000
 
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
@@ -65,7 +65,10 @@ async def write_batch(
 ) -> tuple[list[Answer], Book | None]:
     """Applies the commands in one transaction; returns their answers and the book to remember.
 
-    Raises what the database raises; nothing is written then, unless it was raised by COMMIT itself.
+    If it would become too large, only the first of them: those that there are answers to.
+
+    Raises what the database raises, and TooManyEntries if there are fewer commands to be tried, with which it may be
+    possible; nothing is written then, unless it was raised by COMMIT itself.
     The book passed in is spoilt by a failure: forget it.
     """
     items = flatten(commands)
@@ -80,11 +83,13 @@ async def write_batch(
         if locked["deleted_at"] is not None:
             known = await known_requests(connection, book, locked["known_request_ids"], commands)
             await connection.execute(frame.commit)
-            rows = Rows(book, locked["now"])
-            return [await answer_to(book, command, locked["now"], rows, known) for command in commands], None
+            rows, bites = Rows(book, locked["now"]), Bites()
+            return [await answer_to(book, command, locked["now"], rows, known, bites) for command in commands], None
         try:
             known = await load_names(connection, book, locked, commands, items)
-        except OverlapNotSummed as error:
+        except (OverlapNotSummed, TooManyEntries) as error:
+            if len(commands) > 1:
+                raise
             await connection.execute(frame.commit)
             return [error], book
         answers = await _decide_and_write(connection, book, commands, locked["now"], known)
@@ -96,7 +101,10 @@ async def write_batch(
 
 
 async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
-    """What the commands would be answered, on one snapshot, which is let go of before they are decided."""
+    """What the commands would be answered, on one snapshot, which is let go of before they are decided.
+
+    Raises TooManyEntries if they would write more than an atomic batch may.
+    """
     items = flatten(commands)
     async with snapshot(pool) as connection:
         row = await look_up(connection, sql.read_ledger, ledger_id, commands, items)
@@ -105,13 +113,13 @@ async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> l
         book = new_book(ledger_id, row)
         known = await load_names(connection, book, row, commands, items)
     now = max(row["now"], book.time)
-    rows = Rows(book, now)
+    rows, bites = Rows(book, now), Bites()
     answers: list[Answer] = []
     # Nothing of it is written, so no refusal may name what an earlier one would have made.
     with book.all_or_nothing():
-        for n, command in enumerate(commands):
-            await pause(n)
-            answers.append(await answer_to(book, command, now, rows, known))
+        for command in commands:
+            _refuse_too_many_entries(rows.line_count)
+            answers.append(await answer_to(book, command, now, rows, known, bites))
     return answers
 
 
@@ -120,6 +128,8 @@ async def load_names(
 ) -> dict[str, Known]:
     """Loads what the commands need, `items` being they with batches opened; what their request ids came to."""
     known = await known_requests(connection, book, row["known_request_ids"], commands)
+    if known:
+        items = flatten(command for command in commands if command.request_id not in known)
     await load(connection, book, items, row["known_external_ids"], row["has_categories"])
     if nests_categories(commands[0]) and commands[0].request_id not in known:
         await load_nesting(connection, book, commands[0], row["now"])
@@ -129,29 +139,37 @@ async def load_names(
 async def _decide_and_write(
     connection: Connection, book: Book, commands: Sequence[Command], now: datetime, known: dict[str, Known]
 ) -> list[Answer]:
-    """The answers to the commands, in order, and their rows in the tables.
+    """The answers to the commands, in order, and their rows in the tables; to the first only if the rest is too much.
 
     A long batch goes in chunks: while PostgreSQL writes the rows of one, the next is decided.
     """
     answers: list[Answer] = []
     logged: list[bytes] = []
+    bites = Bites()
+    room = COMMIT_ENTRIES_MAX
     writing: asyncio.Task[None] | None = None
     try:
         for start in range(0, len(commands), CHUNK_COMMANDS):
             rows = Rows(book, now)
-            chunk = commands[start : start + CHUNK_COMMANDS]
-            answers += [await answer_to(book, command, now, rows, known) for command in chunk]
+            for command in commands[start : start + CHUNK_COMMANDS]:
+                answers.append(await answer_to(book, command, now, rows, known, bites))
+                if rows.line_count >= room:
+                    break
+            room -= rows.line_count
+            is_last = room <= 0 or start + CHUNK_COMMANDS >= len(commands)
             book.digest = rows.digest
             rows.close()
             logged += rows.logged
             if writing is not None:
                 await writing
-            if rows and start + CHUNK_COMMANDS < len(commands):
+            if rows and not is_last:
                 writing = asyncio.create_task(rows.write(connection))
                 # The statement is on its way before the next chunk takes the processor.
                 await asyncio.sleep(0)
             elif rows:
                 await rows.write(connection)
+            if is_last:
+                break
     except BaseException:
         if writing is not None:
             await asyncio.wait([writing])
@@ -161,11 +179,11 @@ async def _decide_and_write(
     return answers
 
 
-async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, Known]) -> Answer:
-    """Decides one command, or repeats what its request_id came to.
-
-    Others have a turn only within a batch of many; the book is the caller's until it is through.
-    """
+async def answer_to(
+    book: Book, command: Command, now: datetime, rows: Rows, known: dict[str, Known], bites: Bites
+) -> Answer:
+    """Decides one command, or repeats what its request_id came to; the book is the caller's until it is through."""
+    await bites.next()
     earlier = known.get(command.request_id)
     # A deleted ledger is not found, but its deletion may be repeated.
     if book.ledger.deleted_at is not None and not (earlier is not None and isinstance(command, DeleteLedger)):
@@ -174,7 +192,7 @@ async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, kno
         return repeat(earlier, command)
     answer: Answer
     try:
-        answer, outcome = await _decide(book, command, now, rows)
+        answer, outcome = await _decide(book, command, now, rows, bites)
     except LedgerError as error:
         answer, outcome = error, (None, None, json.dumps({"refusal": error.to_record()}))
         if not error.stored:
@@ -186,17 +204,18 @@ async def answer_to(book: Book, command: Command, now: datetime, rows: Rows, kno
     return answer
 
 
-async def _decide(book: Book, command: Command, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+async def _decide(book: Book, command: Command, now: datetime, rows: Rows, bites: Bites) -> tuple[Answer, Outcome]:
     """Decides a command and gathers its rows; its answer, and its outcome as it is stored."""
     match command:
         case ImportChunk():
-            return await _decide_one_by_one(book, command, now, rows)
+            return await _decide_one_by_one(book, command, now, rows, bites)
         case AtomicBatch():
-            return await _decide_together(book, command, now, rows)
+            return await _decide_together(book, command, now, rows, bites)
         case _:
             effect = decide(book, command, now)
             book.apply(effect)
     rows.add_effect(effect, command.request_id)
+    bites.taken += effect.entry_count
     answer = written(effect, book.epoch)
     transaction = effect.transaction
     if transaction is not None:
@@ -204,49 +223,64 @@ async def _decide(book: Book, command: Command, now: datetime, rows: Rows) -> tu
     return answer, (None, None, json.dumps(record_of(answer)))
 
 
-async def _decide_together(book: Book, batch: AtomicBatch, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+async def _decide_together(
+    book: Book, batch: AtomicBatch, now: datetime, rows: Rows, bites: Bites
+) -> tuple[Answer, Outcome]:
     effects: list[Effect] = []
+    entry_count = 0
     with book.all_or_nothing():
         for index, item in enumerate(batch.commands):
-            await pause(index)
+            await bites.next()
             try:
                 effect = decide(book, item, now)
             except LedgerError as error:
                 raise error.with_metadata(command_index=str(index)) from None
             book.apply(effect)
             effects.append(effect)
-    for index, effect in enumerate(effects):
-        await pause(index)
-        rows.add_effect(effect, batch.request_id)
+            bites.taken += effect.entry_count
+            _refuse_too_many_entries(entry_count := entry_count + effect.entry_count)
+    await _add_effects(rows, effects, batch.request_id, bites)
     answers = [written(effect, book.epoch) for effect in effects]
     return answers, (None, None, json.dumps(batch_record(answers)))
 
 
-async def _decide_one_by_one(book: Book, chunk: ImportChunk, now: datetime, rows: Rows) -> tuple[Answer, Outcome]:
+async def _decide_one_by_one(
+    book: Book, chunk: ImportChunk, now: datetime, rows: Rows, bites: Bites
+) -> tuple[Answer, Outcome]:
+    effects: list[Effect] = []
     refusals: list[tuple[int, LedgerError]] = []
-    for index, item in enumerate(chunk.commands):
-        await pause(index)
-        try:
-            # Of other commands the edge does it, but there it would refuse the whole chunk.
-            refuse_unequal_sides(item)
-            effect = decide(book, item, now)
-        except LedgerError as error:
-            refusals.append((index, error))
-        else:
+    entry_count = 0
+    # Refused as a whole it leaves nothing.
+    with book.all_or_nothing():
+        for index, item in enumerate(chunk.commands):
+            await bites.next()
+            try:
+                # Of other commands the edge does it, but there it would refuse the whole chunk.
+                refuse_unequal_sides(item)
+                effect = decide(book, item, now)
+            except LedgerError as error:
+                refusals.append((index, error))
+                continue
             book.apply(effect)
-            rows.add_effect(effect, chunk.request_id)
-    accepted = len(chunk.commands) - len(refusals)
-    answer = Acknowledgement(accepted, len(refusals), refusals[:REFUSALS_KEPT_MAX], book.position, book.epoch)
+            effects.append(effect)
+            bites.taken += effect.entry_count
+            _refuse_too_many_entries(entry_count := entry_count + effect.entry_count)
+    await _add_effects(rows, effects, chunk.request_id, bites)
+    answer = Acknowledgement(len(effects), len(refusals), refusals[:REFUSALS_KEPT_MAX], book.position, book.epoch)
     return answer, (None, None, json.dumps(acknowledgement_record(answer)))
 
 
-async def pause(index: int) -> None:
-    """Lets others of the event loop have a turn before some of the items of a long batch.
+async def _add_effects(rows: Rows, effects: Sequence[Effect], request_id: str, bites: Bites) -> None:
+    for effect in effects:
+        await bites.next()
+        rows.add_effect(effect, request_id)
+        bites.taken += effect.entry_count
 
-    Nobody else touches its book meanwhile: the worker that drafts or writes has it for itself.
-    """
-    if index and index % BITE_ITEMS == 0:
-        await asyncio.sleep(0)
+
+def _refuse_too_many_entries(count: int) -> None:
+    """Of what is one commit or none. What the request has is judged at the edge; posts and others write more."""
+    if count > BATCH_ENTRIES_MAX:
+        raise TooManyEntries.of([Violation("commands", f"must write at most {BATCH_ENTRIES_MAX} entries together")])
 
 
 async def look_up(

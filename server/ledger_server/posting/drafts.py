@@ -44,7 +44,8 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
-from ledger_server.posting.batch import ALONE, answer_to, load_names, look_up
+from ledger_server.posting.batch import ALONE, COMMIT_ENTRIES_MAX, answer_to, load_names, look_up
+from ledger_server.posting.bites import BITE, MANY_COMMANDS, SMALL_BITE, Bites
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.loading import flatten, is_in_memory, new_book
 from ledger_server.posting.outcomes import Written
@@ -57,10 +58,6 @@ COMMANDS_MAX = 1_000
 # How long it may take to read what a draft needs; if longer, that is done under the lock, which has time. Deciding has
 # as long as it takes: others have their turns meanwhile, and it is not the link that is slow then.
 READ_SECONDS = 4.0
-# Of a long batch so many are decided until others of the event loop have a turn. gRPC hands over one call a turn: with
-# long turns, calls would wait for seconds where admission cannot see them. A short batch is not split; that is faster.
-BITE_COMMANDS = 20
-LONG_COMMANDS = 100
 
 _KINDS = frozenset(
     {
@@ -79,7 +76,7 @@ _KINDS = frozenset(
 
 
 class Draft(NamedTuple):
-    """A decided batch; nothing of it is written yet."""
+    """A decided batch, or the first commands of one that would be too large; nothing of it is written yet."""
 
     answers: list[Answer]
     # What it leaves behind.
@@ -132,11 +129,11 @@ async def draft(
     now = book.time = max(time, book.time)
     rows = Rows(book, now)
     answers: list[Answer] = []
-    bite = BITE_COMMANDS if len(commands) > LONG_COMMANDS else LONG_COMMANDS
-    for start in range(0, len(commands), bite):
-        if start:
-            await asyncio.sleep(0)
-        answers += [await answer_to(book, command, now, rows, known) for command in commands[start : start + bite]]
+    bites = Bites(SMALL_BITE if len(commands) > MANY_COMMANDS else BITE)
+    for command in commands:
+        answers.append(await answer_to(book, command, now, rows, known, bites))
+        if rows.line_count >= COMMIT_ENTRIES_MAX:
+            break
     book.digest = rows.digest
     if is_granted and not (rows and all(map(_is_guarded, answers))):
         async with asyncio.timeout(READ_SECONDS):

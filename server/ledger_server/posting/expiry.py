@@ -22,6 +22,7 @@ from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.lanes import Lanes
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Pool
+from ledger_server.storage.rows import Row
 
 log = structlog.get_logger()
 
@@ -29,9 +30,10 @@ INTERVAL_SECONDS = 0.25
 # While the database is away.
 INTERVAL_SECONDS_MAX = 5.0
 BITE_TRANSACTIONS = 500
-# Of a ledger at a time, and of so many ledgers, or callers would wait behind all that is overdue. One that takes long
-# hands its turn on.
+# Of a ledger at a time, at least one transaction, and of so many ledgers, or callers would wait behind all that is
+# overdue. One that takes long hands its turn on.
 LEDGER_BITE = 100
+LEDGER_BITE_ENTRIES = 2_000
 LEDGERS_AT_A_TIME = 2
 # Once so many ledgers are under way no others are looked for; the last bite may have found more.
 LEDGERS_MAX = 64
@@ -98,13 +100,13 @@ class _Sweep:
                 await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
             rows = await self._pool.fetch(sql.find_expired, BITE_TRANSACTIONS, [*self._under_way, *self._resting])
             is_more = len(rows) == BITE_TRANSACTIONS
-            by_ledger: dict[str, list[str]] = {}
+            by_ledger: dict[str, list[Row]] = {}
             for row in rows:
-                by_ledger.setdefault(row["ledger_id"], []).append(row["transaction_id"])
-            for ledger_id, transaction_ids in by_ledger.items():
-                expiring = self._expire(ledger_id, transaction_ids[:LEDGER_BITE])
-                task = self._under_way[ledger_id] = asyncio.create_task(expiring, name="expiry")
-                if is_more or len(transaction_ids) > LEDGER_BITE:
+                by_ledger.setdefault(row["ledger_id"], []).append(row)
+            for ledger_id, found in by_ledger.items():
+                bite = _bite(found)
+                task = self._under_way[ledger_id] = asyncio.create_task(self._expire(ledger_id, bite), name="expiry")
+                if is_more or len(bite) < len(found):
                     task.add_done_callback(lambda _: self._look_now.set())
 
     async def _expire(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
@@ -145,3 +147,15 @@ class _Sweep:
         self._resting.add(ledger_id)
         rest_seconds = REST_SECONDS * random.uniform(0.5, 1.0)
         asyncio.get_running_loop().call_later(rest_seconds, self._resting.discard, ledger_id)
+
+
+def _bite(found: Sequence[Row]) -> list[str]:
+    """The first of the transactions that were found in a ledger, as many as are archived at a time."""
+    bite: list[str] = []
+    entries = 0
+    for row in found[:LEDGER_BITE]:
+        entries += row["entry_count"]
+        if bite and entries > LEDGER_BITE_ENTRIES:
+            break
+        bite.append(row["transaction_id"])
+    return bite

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from ledger_server.domain.book import Book
 from ledger_server.domain.commands import Command
 from ledger_server.posting.admission import Crowd
+from ledger_server.posting.batch import COMMIT_ENTRIES_MAX
 from ledger_server.posting.drafts import Draft
 from ledger_server.posting.repeats import Answer
 
-# Of one commit, together.
+# Of several calls in one commit.
 COMMIT_COMMANDS_MAX = 1_000
-COMMIT_ENTRIES_MAX = 20_000
 # A batch is drafted beside the one that is being written only if so many commands wait for it: for fewer, the gain is
 # less than the commit that it costs.
 BESIDE_COMMANDS_MIN = 16
@@ -38,9 +38,12 @@ class Ticket(NamedTuple):
     commands: Sequence[Command]
     answers: asyncio.Future[list[Answer]]
     arrived: float
+    # In the request; what is written of it may be more.
     entry_count: int
     # A batch of its own.
     is_alone: bool
+    # To the call's earlier commands, which other commits had room for.
+    answered: list[Answer]
 
 
 class Flight:
@@ -100,6 +103,24 @@ class Lane:
         if batch and self.lost_at is None:
             self.crowd.is_served(batch[0].arrived, time.monotonic())
         return batch
+
+    def put_back(self, batch: Sequence[Ticket], count: int) -> None:
+        """What is left of a batch once so many of its commands are taken waits again.
+
+        Calls of which nothing was taken are where they were, in front. A call that was begun comes again, behind those
+        who wait: they would wait for all of it otherwise.
+        """
+        left: list[Ticket] = []
+        for ticket in batch:
+            taken, count = min(count, len(ticket.commands)), max(count - len(ticket.commands), 0)
+            if not taken:
+                left.append(ticket)
+            elif taken < len(ticket.commands):
+                rest = ticket._replace(commands=ticket.commands[taken:], arrived=time.monotonic())
+                self.tickets.append(rest)
+                self.waiting += len(rest.commands)
+        self.tickets.extendleft(reversed(left))
+        self.waiting += sum(len(ticket.commands) for ticket in left)
 
     @property
     def is_ready(self) -> bool:

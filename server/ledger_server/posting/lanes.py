@@ -33,6 +33,7 @@ from ledger_server.posting.batch import validate
 from ledger_server.posting.idle import IdleLanes
 from ledger_server.posting.lane import Flight, Lane, Ticket
 from ledger_server.posting.nesting import nests_categories
+from ledger_server.posting.outcomes import Written, lean
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
 from ledger_server.posting.turns import Turns
@@ -106,7 +107,7 @@ class Lanes:
         arrived = time.monotonic()
         lane.admit(arrived)
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        lane.tickets.append(Ticket(commands, answers, arrived, entry_count, _is_alone(commands[0])))
+        lane.tickets.append(Ticket(commands, answers, arrived, entry_count, _is_alone(commands[0]), []))
         lane.waiting += len(commands)
         self._unanswered += len(commands)
         self._unanswered_entries += entry_count
@@ -195,9 +196,13 @@ class Lanes:
         """Writes one batch and hands out the answers."""
         commands = [command for ticket in tickets for command in ticket.commands]
         own: Flight | None = None
+        count: int | None = None
 
         def share(flight: Flight) -> None:
-            nonlocal own
+            nonlocal own, count
+            count = flight.count
+            if count < len(commands):
+                lane.put_back(tickets, count)
             if not lane.is_heavy:
                 own = lane.flight = flight
                 self._schedule(lane)
@@ -210,6 +215,8 @@ class Lanes:
         if lane.workers == 1:
             # Nobody is drafting on it.
             lane.remember(lane.book)
+        if count is None and len(result.answers) < len(commands):
+            lane.put_back(tickets, len(result.answers))
         for committed in result.committed:
             self._committed(lane.ledger_id, committed)
         if result.grown:
@@ -217,8 +224,10 @@ class Lanes:
         answers = iter(result.answers)
         for ticket in tickets:
             own_answers = list(islice(answers, len(ticket.commands)))
-            if not ticket.answers.done():
-                ticket.answers.set_result(own_answers)
+            if len(own_answers) < len(ticket.commands):
+                ticket.answered.extend(map(_kept, ticket.commands, own_answers))
+            elif not ticket.answers.done():
+                ticket.answers.set_result(ticket.answered + own_answers)
 
 
 async def _gathered(lane: Lane) -> None:
@@ -245,12 +254,18 @@ def _is_alone(command: Command) -> bool:
     return isinstance(command, DeleteLedger) or nests_categories(command)
 
 
+def _kept(command: Command, answer: Answer) -> Answer:
+    """What is kept of an answer until the others of its call are there: entries only if they are asked for."""
+    return lean(answer) if isinstance(answer, Written) and not command.full_results else answer
+
+
 def _take_fingerprints(commands: Sequence[Command]) -> None:
     for command in commands:
         command.fingerprint = fingerprint(command)
 
 
 def _entry_count(command: Command) -> int:
+    """How many entries it has with it, which is what it takes of memory while it waits."""
     match command:
         case CreateTransaction():
             return len(command.entries)

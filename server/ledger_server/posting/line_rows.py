@@ -36,6 +36,9 @@ class LineRows:
         position = str(account.created_position)
         self._rows.append((account.id, account.id, *counters, position, *_NO_ENTRY, *_NOTHING_DISCARDED))
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add_effect(self, effect: Effect) -> None:
         """The entries that were written, and the versions of the accounts that were moved.
 

@@ -32,6 +32,7 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
+from ledger_server.domain.errors import TooManyEntries, Violation
 from ledger_server.domain.inputs import CategoryCondition, Ref
 from ledger_server.domain.model import AccountStatus, AccountVersion, CategoryVersion, Monitor
 from ledger_server.domain.money import ISO_4217
@@ -42,6 +43,8 @@ from ledger_server.storage.load import find_entries, listed_entries, transaction
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.rows import Row, account_version_from, category_version_from, ledger_from, monitor_from
 
+# Of the transactions that commands name, together; a single command may name one of any size.
+LOADED_ENTRIES_MAX = 50_000
 # Commands that give a transaction an external id.
 _NAMING = (CreateTransaction, UpdateTransaction, PartialPostTransaction, ReverseTransaction)
 
@@ -81,7 +84,8 @@ async def load(
 ) -> None:
     """Loads what the commands name and the book has not got; `held` are external ids of transactions that are taken.
 
-    `has_categories`: whether the ledger has ever had any; else nobody is in one.
+    `has_categories`: whether the ledger has ever had any; else nobody is in one. Raises TooManyEntries if there is more
+    than should be loaded at once.
     """
     names = _Names(book)
     for command in commands:
@@ -95,7 +99,7 @@ async def load(
         )
         for row in await connection.fetch(sql.find_pending_zeroes, book.ledger.id, ids, external_ids):
             names.add_transaction(Ref(row["transaction_id"], None))
-    await _load_transactions(connection, book, names)
+    await _load_transactions(connection, book, names, LOADED_ENTRIES_MAX if len(commands) > 1 else None)
     if names.monitor_ids:
         rows = await connection.fetch(sql.load_monitors_by_id, book.ledger.id, list(names.monitor_ids))
         for row in rows:
@@ -264,7 +268,7 @@ class _Names:
             self.transaction_external_ids.add(external_id)
 
 
-async def _load_transactions(connection: Connection, book: Book, names: _Names) -> None:
+async def _load_transactions(connection: Connection, book: Book, names: _Names, entries_max: int | None) -> None:
     heads = []
     if names.transaction_ids:
         heads += await connection.fetch(sql.load_transactions, book.ledger.id, list(names.transaction_ids))
@@ -274,6 +278,10 @@ async def _load_transactions(connection: Connection, book: Book, names: _Names) 
         )
         known = {head["transaction_id"] for head in heads} | book.transactions.keys()
         heads += [head for head in found if head["transaction_id"] not in known]
+    if entries_max is not None and sum(head["entry_count"] for head in heads) > entries_max:
+        raise TooManyEntries.of(
+            [Violation("commands", f"must name transactions of at most {entries_max} entries together")]
+        )
     for transaction in await transactions_with_entries(connection, book.ledger.id, heads):
         book.transactions[transaction.id] = transaction
         if transaction.external_id is not None and transaction.holds_external_id:

@@ -90,6 +90,13 @@ def written(effect: Effect, epoch: str) -> Written:
     return Written(effect.ledger, effect.position, epoch)
 
 
+def lean(answer: Written) -> Written:
+    """The same answer without a transaction's entries."""
+    if not isinstance(t := answer.object, Transaction):
+        return answer
+    return answer._replace(object=LeanTransaction(t.id, t.version, t.status, answer.position))
+
+
 def record_of(answer: Written) -> dict[str, Any]:
     """What was written, as it is stored: of an entry what may change, of a monitor also what it is on."""
     head = {"position": answer.position}

@@ -12,7 +12,8 @@ seen lately, it is decided and written under the ledger's lock (batch.py), and t
 |                                             | happened; in the end DATABASE_UNAVAILABLE                      |
 | disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
 | no connection is free                       | another worker takes the batch, if one has a connection        |
-| anything else: one command's fault or a bug | the batch in halves, so that its neighbours are not harmed     |
+| anything else: one command's fault, a bug,  | its first half, and so on, so that neighbours are not harmed;  |
+| or more entries than should be loaded       | the rest comes with the next batch                             |
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import structlog
 
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
-from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal
+from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal, TooManyEntries
 from ledger_server.posting.batch import ALONE, Frame, write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.concurrency import ConcurrencyLimit
@@ -81,7 +82,7 @@ _FULL = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError, asyncpg
 
 
 class Result(NamedTuple):
-    """What became of a batch."""
+    """What became of a batch, or of its first commands, to which there are answers; the rest is to come again."""
 
     answers: list[Answer]
     # What was added to the log, and the accounts that have many new versions by it; nothing, if nothing was committed.
@@ -127,6 +128,7 @@ class Worker:
             draft = None
         if draft is None:
             return await self._write_locked(lane, commands)
+        commands = commands[: len(draft.answers)]
         flight = Flight(draft, len(commands))
         try:
             lane.book = draft.book
@@ -143,7 +145,7 @@ class Worker:
             if isinstance(error, asyncpg.UniqueViolationError):
                 lane.repeated_until = time.monotonic() + REPEATED_SECONDS
             self._log_failure(lane, commands, error)
-            return await self._write_locked(lane, commands)
+            return await self._write_all_locked(lane, commands)
         finally:
             if not flight.landed.done():
                 flight.landed.set_result(False)
@@ -166,8 +168,8 @@ class Worker:
             async with asyncio.timeout(DRAFT_SECONDS):
                 reads = await self._reads.get()
             return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
-        except (OutOfDate, asyncpg.TooManyConnectionsError):
-            # Under the lock one connection is enough.
+        except (OutOfDate, TooManyEntries, asyncpg.TooManyConnectionsError):
+            # Under the lock one connection is enough, and fewer commands may do.
             pass
         except CONNECTION_ERRORS:
             # If one link is gone, so is the other, most likely; asking it would only take as long again.
@@ -178,8 +180,16 @@ class Worker:
         lane.book = None
         return None
 
+    async def _write_all_locked(self, lane: Lane, commands: Sequence[Command]) -> Result:
+        """All of a batch, in as many commits as it takes: others may have been told already what comes behind it."""
+        whole = Result([])
+        while len(whole.answers) < len(commands):
+            part = await self._write_locked(lane, commands[len(whole.answers) :])
+            whole = Result(whole.answers + part.answers, [*whole.committed, *part.committed], whole.grown | part.grown)
+        return whole
+
     async def _write_locked(self, lane: Lane, commands: Sequence[Command]) -> Result:
-        """Decides and writes a batch under the ledger's lock, as often as it takes."""
+        """Decides and writes a batch, or the first of it, under the ledger's lock, as often as it takes."""
         give_up_at = time.monotonic() + RETRY_SECONDS
         backoff_seconds = 0.001
         conflicts = 0
@@ -261,14 +271,11 @@ class Worker:
         return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
 
     async def _halve(self, lane: Lane, commands: Sequence[Command], error: Exception) -> Result:
-        """The batch in two halves, in order; an atomic one is a single command and is never split."""
-        if len(commands) == 1:
-            log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
-            return Result([Internal("internal error; the call may be repeated with the same request_id")])
-        middle = len(commands) // 2
-        first = await self._write_locked(lane, commands[:middle])
-        second = await self._write_locked(lane, commands[middle:])
-        return Result(first.answers + second.answers, [*first.committed, *second.committed], first.grown | second.grown)
+        """The first half of a batch; an atomic one is a single command and is never split."""
+        if len(commands) > 1:
+            return await self._write_locked(lane, commands[: len(commands) // 2])
+        log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
+        return Result([Internal("internal error; the call may be repeated with the same request_id")])
 
 
 class _Link:

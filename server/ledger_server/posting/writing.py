@@ -61,6 +61,11 @@ class Rows:
         return bool(self._events or self._requests)
 
     @property
+    def line_count(self) -> int:
+        """How many lines there are: entries nearly all."""
+        return len(self._lines)
+
+    @property
     def is_one_statement(self) -> bool:
         """Whether one statement writes them all."""
         return not (
