@@ -9,15 +9,25 @@ import pytest
 
 from ledger_client import LedgerClient, credit, debit
 from ledger_server.domain.book import Committed
-from ledger_server.domain.commands import BatchCreateAccounts, CreateAccount, CreateLedger
+from ledger_server.domain.commands import (
+    BatchCreateAccounts,
+    CreateAccount,
+    CreateLedger,
+    CreateTransaction,
+    ImportChunk,
+)
 from ledger_server.domain.errors import LedgerNotFound
 from ledger_server.domain.ids import NIL_ID, new_id
-from ledger_server.domain.money import NormalBalance
-from ledger_server.posting import lanes
+from ledger_server.domain.inputs import EntryInput, Ref
+from ledger_server.domain.model import TransactionStatus
+from ledger_server.domain.money import Direction, NormalBalance
+from ledger_server.posting import bites, drafts, lanes
+from ledger_server.posting.bites import BITE
 from ledger_server.posting.lane import LANE_SIZE
 from ledger_server.posting.lanes import Lanes
-from ledger_server.posting.outcomes import Written
+from ledger_server.posting.outcomes import Acknowledgement, Written
 from ledger_server.posting.worker import Worker
+from ledger_server.storage import pool
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests import audit
@@ -112,6 +122,48 @@ async def test_others_have_their_turns_while_a_long_batch_is_decided(own_server:
     assert isinstance(answers, list)
     assert len(answers) == len(items)
     assert longest_seconds < SHARE * took_seconds
+
+
+async def test_who_takes_long_to_decide_is_not_taken_for_dead(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the ledger's lock go with the connection. Others have their turns meanwhile, and theirs are long."""
+    monkeypatch.setattr(pool, "LANE_SILENCE", "700ms")
+    monkeypatch.setattr(bites, "ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
+    async with LedgerClient(own_server.address) as client:
+        ledger = await client.create_ledger("Long")
+    # All of them are refused, so that there is little to write.
+    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(20 * BITE))
+    chunk = ImportChunk(ledger_id=ledger.id, request_id="all", commands=items)
+
+    async def take_long_turns() -> None:
+        while True:
+            time.sleep(0.1)  # noqa: ASYNC251 - everybody is to be held up
+            await asyncio.sleep(0)
+
+    async with (
+        read_pool(own_server.dsn, size_max=1) as reads,
+        Lanes([Worker(own_server.dsn)], reads, lambda _ledger_id, _committed: None).running() as queue,
+    ):
+        await queue.submit([_account(ledger.id)])
+        others = asyncio.create_task(take_long_turns())
+        (answer,) = await queue.submit([chunk])
+        others.cancel()
+    assert isinstance(answer, Acknowledgement), answer
+    assert answer.refused_count == len(items)
+
+
+def _transaction_of_one_side(ledger_id: str) -> CreateTransaction:
+    return CreateTransaction(
+        ledger_id=ledger_id,
+        status=TransactionStatus.POSTED,
+        description="",
+        effective_at=None,
+        external_id=None,
+        metadata={},
+        entries=(EntryInput(Ref(NIL_ID, None), Direction.DEBIT, 1),),
+    )
 
 
 def _account(ledger_id: str | None = None, request_id: str | None = None) -> CreateAccount:

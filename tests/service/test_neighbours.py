@@ -9,8 +9,10 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Contention, LedgerClient, commands, credit, debit
+from ledger_server.posting import drafts, worker
 from tests import audit
 from tests.conftest import new_server
+from tests.service.raw import held, lane_is_waiting
 
 BATCHES = 2
 COMMANDS = 1_000
@@ -53,6 +55,28 @@ async def test_long_batches_are_written_beside_ledgers_that_are_never_idle(datab
             )
         over.set()
         assert min(await asyncio.gather(*tasks)) > 0
+    assert await audit.own_findings(database) == []
+
+
+async def test_a_long_batch_that_lost_once_is_not_given_up_before_it_was_written_alone(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that took: among others it would lose again."""
+    monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
+    # What takes any time is long.
+    monkeypatch.setattr(worker, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        a, b = await two_accounts(client)
+        async with held(database, a.ledger_id) as holder:
+            writing = asyncio.create_task(
+                client.create_transaction(a.ledger_id, [debit(a, 1), credit(b, 1)], status="posted")
+            )
+            await lane_is_waiting(holder)
+            # Longer than a batch is tried again.
+            await holder.execute("SELECT pg_sleep(0.1)")
+            await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", a.ledger_id)
+        await writing
     assert await audit.own_findings(database) == []
 
 

@@ -17,6 +17,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Committed, Effect
@@ -128,9 +129,11 @@ async def load_names(
 ) -> dict[str, Known]:
     """Loads what the commands need, `items` being they with batches opened; what their request ids came to."""
     known = await known_requests(connection, book, row["known_request_ids"], commands)
+    held = row["known_external_ids"]
     if known:
         items = flatten(command for command in commands if command.request_id not in known)
-    await load(connection, book, items, row["known_external_ids"], row["has_categories"])
+        held = set(held).intersection(transaction_external_ids(items))
+    await load(connection, book, items, held, row["has_categories"])
     if nests_categories(commands[0]) and commands[0].request_id not in known:
         await load_nesting(connection, book, commands[0], row["now"])
     return known
@@ -145,9 +148,9 @@ async def _decide_and_write(
     """
     answers: list[Answer] = []
     logged: list[bytes] = []
-    bites = Bites()
-    room = COMMIT_ENTRIES_MAX
     writing: asyncio.Task[None] | None = None
+    room = COMMIT_ENTRIES_MAX
+    bites = Bites(keep_alive=partial(_keep_alive, connection, writing))
     try:
         for start in range(0, len(commands), CHUNK_COMMANDS):
             rows = Rows(book, now)
@@ -164,6 +167,7 @@ async def _decide_and_write(
                 await writing
             if rows and not is_last:
                 writing = asyncio.create_task(rows.write(connection))
+                bites.keep_alive = partial(_keep_alive, connection, writing)
                 # The statement is on its way before the next chunk takes the processor.
                 await asyncio.sleep(0)
             elif rows:
@@ -177,6 +181,15 @@ async def _decide_and_write(
     book.time = now
     book.committed = Committed(book.epoch, book.position, now, logged)
     return answers
+
+
+async def _keep_alive(connection: Connection, writing: asyncio.Task[None] | None) -> None:
+    """Says something, unless more is being said. Raises what that came to."""
+    if writing is not None:
+        if not writing.done():
+            return
+        writing.result()
+    await connection.execute("SELECT")
 
 
 async def answer_to(

@@ -80,7 +80,7 @@ def new_book(ledger_id: str, row: Any) -> Book:
 
 
 async def load(
-    connection: Connection, book: Book, commands: Sequence[Command], held: Sequence[str], has_categories: bool
+    connection: Connection, book: Book, commands: Sequence[Command], held: Iterable[str], has_categories: bool
 ) -> None:
     """Loads what the commands name and the book has not got; `held` are external ids of transactions that are taken.
 

@@ -5,9 +5,9 @@ seen lately, it is decided and written under the ledger's lock (batch.py), and t
 
 | what goes wrong                             | what is done                                                   |
 |---------------------------------------------|----------------------------------------------------------------|
-| serialization failure, deadlock,            | the same batch again, with jitter, after a few losses alone in |
-| predicate locks overflow                    | the database; in the end CONTENTION, or                        |
-|                                             | at once, if all lanes together repeated too much (retries.py)  |
+| serialization failure, deadlock,            | the same batch again, with jitter; after a few losses, a long  |
+| predicate locks overflow                    | batch after one, alone in the database; in the end CONTENTION, |
+|                                             | or at once, if all lanes repeated too much (retries.py)        |
 | the connection is lost, COMMIT included     | the whole batch on a new one: stored outcomes tell what        |
 |                                             | happened; in the end DATABASE_UNAVAILABLE                      |
 | disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
@@ -58,8 +58,9 @@ BACKOFF_SECONDS_MAX = 0.1
 # How long a draft may take to be connected for, and to be written; what takes longer is done under the lock, which has
 # time. So a link that swallows all packets is noticed while callers still wait.
 DRAFT_SECONDS = 4.0
-# A batch that lost so often is written alone.
+# A batch that lost so often is written alone, or that lost once after so long, which is more than LOCK_WAIT.
 CONFLICTS_MAX = 3
+LONG_SECONDS = 1.5
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
 # A lane that met a request_id or an external_id again looks them up for this long, before it decides.
@@ -193,9 +194,11 @@ class Worker:
         give_up_at = time.monotonic() + RETRY_SECONDS
         backoff_seconds = 0.001
         conflicts = 0
+        is_long = False
         while True:
             try:
                 async with self._concurrency.turn():
+                    began = time.monotonic()
                     result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
                 self._concurrency.committed()
                 lane.lost_at = None
@@ -207,9 +210,16 @@ class Worker:
                 if verdict is None:
                     return await self._halve(lane, commands, error)
                 if isinstance(error, _CONFLICTS):
-                    # Who could not be alone tries it among others again.
-                    conflicts = 0 if isinstance(error, asyncpg.LockNotAvailableError) else conflicts + 1
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
+                    if not isinstance(error, asyncpg.LockNotAvailableError):
+                        conflicts += 1
+                        if not is_long and time.monotonic() - began > LONG_SECONDS:
+                            # Among others it would lose again, and nobody gives it up before it was alone.
+                            is_long, conflicts = True, CONFLICTS_MAX
+                            give_up_at = time.monotonic() + RETRY_SECONDS
+                    elif not is_long:
+                        # Who could not be alone tries it among others again.
+                        conflicts = 0
                 if self._writes.is_lost:
                     lane.lost_at = lane.lost_at or time.monotonic()
                     give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)

@@ -26,6 +26,8 @@ ROLL_BACK_SECONDS = 2.0
 # A snapshot keeps dead rows from being cleared away, so none is held longer.
 SNAPSHOT_SECONDS = 1.0
 LOCK_WAIT = "1s"
+# Who holds a ledger and is silent for so long has died, or cannot be reached; while it decides a lane is heard from.
+LANE_SILENCE = "10s"
 # Longer than the pauses that an owner of such a connection makes.
 SILENCE = "20s"
 # The longest that a statement's plan is kept, see _COMMON_SETTINGS.
@@ -79,7 +81,7 @@ async def connect_lane(dsn: str) -> Connection:
     # nothing of those of other ledgers that were committed, and after a thousand it refuses them all.
     own = {
         "default_transaction_isolation": "serializable",
-        "idle_in_transaction_session_timeout": "10s",
+        "idle_in_transaction_session_timeout": LANE_SILENCE,
         "lock_timeout": LOCK_WAIT,
     }
     return await _connect_worker(dsn, {"application_name": "ledger-lane", **own})
