@@ -52,11 +52,6 @@ class Watch:
         """The accounts and categories that are watched; none: the whole ledger."""
         return self.account_ids | self.category_ids
 
-    @property
-    def tells_of_members(self) -> bool:
-        """Whether it has what is about an account under a category but moves no balance."""
-        return bool(self.category_ids) and (self.whole_events or not self.kinds.isdisjoint(MONITOR_KINDS))
-
 
 class Subscription:
     """A reader's place in the log.
