@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import DirectionWord, StatusWord, direction_value, refuse_unknown, status_values, timestamp
+from ledger_client.inputs import DirectionWord, StatusWord, direction_value, refuse_unknown, status_value, timestamp
 from ledger_client.messages import message
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.balances_pb2 import Direction
@@ -76,7 +76,7 @@ def list_entries_request(ledger_id: str, filters: EntryFilters, page_token: str 
         page_token=page_token,
         page_size=filters.get("page_size", 0),
         direction=direction_value(filters.get("direction")),
-        statuses=status_values(filters.get("statuses", ())),
+        statuses=[status_value(status) for status in filters.get("statuses", ())],
         include_discarded=filters.get("include_discarded", False),
         effective_at_lower_bound=timestamp(filters.get("effective_at_lower_bound")),
         effective_at_upper_bound=timestamp(filters.get("effective_at_upper_bound")),

@@ -347,13 +347,6 @@ def status_value(word: StatusWord | TransactionStatus.ValueType | None) -> Trans
     return enum_value("status", word, _STATUSES)
 
 
-def status_values(
-    words: Iterable[StatusWord | TransactionStatus.ValueType],
-) -> list[TransactionStatus.ValueType]:
-    """See normal_balance_value."""
-    return [enum_value("status", word, _STATUSES) for word in words]
-
-
 def version_interval_value(word: VersionIntervalWord | VersionInterval.ValueType | None) -> VersionInterval.ValueType:
     """See normal_balance_value."""
     if word is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from ledger_client.filters import OrderWord, order_value
-from ledger_client.inputs import StatusWord, refuse_unknown, status_values, timestamp
+from ledger_client.inputs import StatusWord, refuse_unknown, status_value, timestamp
 from ledger_client.messages import message
 from ledger_client.names import AccountRef, TransactionRef, name_account, name_transaction
 from ledger_client.v1.filters_pb2 import AmountCondition, ListOrder, MetadataFilter, VersionOrder
@@ -96,7 +96,7 @@ def list_transactions_request(
         page_token=page_token,
         page_size=filters.get("page_size", 0),
         external_id=filters.get("external_id", ""),
-        statuses=status_values(filters.get("statuses", ())),
+        statuses=[status_value(status) for status in filters.get("statuses", ())],
         metadata=filters.get("metadata"),
         metadata_filter=filters.get("metadata_filter"),
         ids=filters.get("ids", ()),

@@ -128,18 +128,18 @@ async def test_who_takes_long_to_decide_is_not_taken_for_dead(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does the ledger's lock go with the connection. Others have their turns meanwhile, and theirs are long."""
-    monkeypatch.setattr(pool, "LANE_SILENCE", "700ms")
+    monkeypatch.setattr(pool, "LANE_SILENCE", "2s")
     monkeypatch.setattr(bites, "ALIVE_SECONDS", 0.2)
     monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
     async with LedgerClient(own_server.address) as client:
         ledger = await client.create_ledger("Long")
     # All of them are refused, so that there is little to write.
-    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(20 * BITE))
+    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(15 * BITE))
     chunk = ImportChunk(ledger_id=ledger.id, request_id="all", commands=items)
 
     async def take_long_turns() -> None:
         while True:
-            time.sleep(0.1)  # noqa: ASYNC251 - everybody is to be held up
+            time.sleep(0.25)  # noqa: ASYNC251 - everybody is to be held up
             await asyncio.sleep(0)
 
     async with (

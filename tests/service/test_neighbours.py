@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Contention, LedgerClient, commands, credit, debit
-from ledger_server.posting import drafts, worker
+from ledger_server.posting import worker
 from tests import audit
 from tests.conftest import new_server
-from tests.service.raw import held, lane_is_waiting
+from tests.service.raw import connected, lane_is_waiting
 
 BATCHES = 2
 COMMANDS = 1_000
@@ -62,20 +62,16 @@ async def test_a_long_batch_that_lost_once_is_not_given_up_before_it_was_written
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long that took: among others it would lose again."""
-    monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
-    # What takes any time is long.
-    monkeypatch.setattr(worker, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "LONG_SECONDS", 0.05)
     monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
     async with new_server(database) as server, LedgerClient(server.address) as client:
-        a, b = await two_accounts(client)
-        async with held(database, a.ledger_id) as holder:
-            writing = asyncio.create_task(
-                client.create_transaction(a.ledger_id, [debit(a, 1), credit(b, 1)], status="posted")
-            )
-            await lane_is_waiting(holder)
-            # Longer than a batch is tried again.
-            await holder.execute("SELECT pg_sleep(0.1)")
-            await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", a.ledger_id)
+        a, _ = await two_accounts(client)
+        async with connected(database) as meddler, meddler.transaction():
+            await meddler.execute("UPDATE accounts SET description = 'meddled with' WHERE account_id = $1", a.id)
+            writing = asyncio.create_task(client.update_account(a.ledger_id, a, name="Other"))
+            # It has its ledger by then.
+            await lane_is_waiting(meddler)
+            await meddler.execute("SELECT pg_sleep(0.1)")
         await writing
     assert await audit.own_findings(database) == []
 

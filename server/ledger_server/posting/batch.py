@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -62,9 +62,16 @@ ALONE = Frame()
 
 
 async def write_batch(
-    connection: Connection, ledger_id: str, commands: Sequence[Command], book: Book | None, frame: Frame = ALONE
+    connection: Connection,
+    ledger_id: str,
+    commands: Sequence[Command],
+    book: Book | None,
+    frame: Frame,
+    is_locked: Callable[[], None],
 ) -> tuple[list[Answer], Book | None]:
     """Applies the commands in one transaction; returns their answers and the book to remember.
+
+    `is_locked` is called when the ledger is.
 
     If it would become too large, only the first of them: those that there are answers to.
 
@@ -76,6 +83,7 @@ async def write_batch(
     try:
         await connection.execute(frame.begin)
         locked = await look_up(connection, sql.lock_ledger, ledger_id, commands, items)
+        is_locked()
         if locked is None:
             await connection.execute(frame.commit)
             return [ledger_not_found(ledger_id) for _ in commands], None

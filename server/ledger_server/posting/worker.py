@@ -58,9 +58,9 @@ BACKOFF_SECONDS_MAX = 0.1
 # How long a draft may take to be connected for, and to be written; what takes longer is done under the lock, which has
 # time. So a link that swallows all packets is noticed while callers still wait.
 DRAFT_SECONDS = 4.0
-# A batch that lost so often is written alone, or that lost once after so long, which is more than LOCK_WAIT.
+# A batch that lost so often is written alone, or that lost once after it had its ledger for so long.
 CONFLICTS_MAX = 3
-LONG_SECONDS = 1.5
+LONG_SECONDS = 1.0
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
 # A lane that met a request_id or an external_id again looks them up for this long, before it decides.
@@ -100,6 +100,8 @@ class Worker:
         self._budget = budget or RetryBudget()
         self._concurrency = concurrency or ConcurrencyLimit(1)
         self._clock = DatabaseClock()
+        # When the batch that is being written had its ledger; what was before is waiting.
+        self._locked_at = math.inf
         self._writes = _Link(lambda: connect_lane(dsn))
         self._reads = _Link(lambda: connect_beside_lane(dsn))
 
@@ -198,7 +200,6 @@ class Worker:
         while True:
             try:
                 async with self._concurrency.turn():
-                    began = time.monotonic()
                     result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
                 self._concurrency.committed()
                 lane.lost_at = None
@@ -213,7 +214,7 @@ class Worker:
                     lane.shared_until = time.monotonic() + SHARED_SECONDS
                     if not isinstance(error, asyncpg.LockNotAvailableError):
                         conflicts += 1
-                        if not is_long and time.monotonic() - began > LONG_SECONDS:
+                        if not is_long and time.monotonic() - self._locked_at > LONG_SECONDS:
                             # Among others it would lose again, and nobody gives it up before it was alone.
                             is_long, conflicts = True, CONFLICTS_MAX
                             give_up_at = time.monotonic() + RETRY_SECONDS
@@ -235,13 +236,19 @@ class Worker:
         self._reads.drop()
         self._writes.drop()
 
+    def _ledger_is_locked(self) -> None:
+        self._locked_at = time.monotonic()
+
     async def _attempt(self, lane: Lane, commands: Sequence[Command], *, is_alone: bool) -> Result:
+        self._locked_at = math.inf
         connection = await self._writes.get()
         frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else ALONE
         if is_alone:
             frame = alone_in_database(frame)
         try:
-            answers, book = await write_batch(connection, lane.ledger_id, commands, lane.book, frame)
+            answers, book = await write_batch(
+                connection, lane.ledger_id, commands, lane.book, frame, self._ledger_is_locked
+            )
         except BaseException:
             if frame is not ALONE and not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
