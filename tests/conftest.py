@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from ledger_client import Ledger, LedgerClient
@@ -28,6 +29,12 @@ from ledger_server.storage.migrate import migrate
 # Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut. The service refuses
 # such a database unless it is told that it may lose data.
 FAST_AND_FORGETFUL = {"fsync": "off", "max_connections": "300"}
+
+# No test is of how fast this machine is.
+hypothesis.settings.register_profile(
+    "any_speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_speed")
 
 # To run all tests on another PostgreSQL: LEDGER_POSTGRES_BIN=/usr/lib/postgresql/15/bin make test
 POSTGRES_BIN = os.environ.get("LEDGER_POSTGRES_BIN")
