@@ -6,8 +6,9 @@ seen lately, it is decided and written under the ledger's lock (batch.py), and t
 | what goes wrong                             | what is done                                                   |
 |---------------------------------------------|----------------------------------------------------------------|
 | serialization failure, deadlock,            | the same batch again, with jitter; after a few losses, a long  |
-| predicate locks overflow                    | batch after one, alone in the database; in the end CONTENTION, |
-|                                             | or at once, if all lanes repeated too much (retries.py)        |
+| predicate locks overflow                    | command after one, alone in the database; of several that are  |
+|                                             | long together the first half; in the end CONTENTION, or at     |
+|                                             | once, if all lanes together repeated too much (retries.py)     |
 | the connection is lost, COMMIT included     | the whole batch on a new one: stored outcomes tell what        |
 |                                             | happened; in the end DATABASE_UNAVAILABLE                      |
 | disk full, read-only                        | DATABASE_UNAVAILABLE for all                                   |
@@ -215,7 +216,10 @@ class Worker:
                     if not isinstance(error, asyncpg.LockNotAvailableError):
                         conflicts += 1
                         if not is_long and time.monotonic() - self._locked_at > LONG_SECONDS:
-                            # Among others it would lose again, and nobody gives it up before it was alone.
+                            # Among others it would lose again. What cannot be shorter is not given up before it was
+                            # alone, for as long as which nobody else writes.
+                            if len(commands) > 1:
+                                return await self._halve(lane, commands, error)
                             is_long, conflicts = True, CONFLICTS_MAX
                             give_up_at = time.monotonic() + RETRY_SECONDS
                     elif not is_long:
