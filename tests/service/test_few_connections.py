@@ -13,6 +13,7 @@ from structlog.testing import LogCapture
 
 from ledger_client import LedgerClient, Unavailable, credit, debit
 from ledger_server.posting import retries
+from ledger_server.settings import Settings
 from tests.conftest import new_server
 
 LEDGERS = 12
@@ -38,6 +39,24 @@ async def test_who_calls_alone_after_a_crowd_is_not_left_without_a_connection(da
             assert not [error for error in await asyncio.gather(*crowd, return_exceptions=True) if error]
         for n in range(10):
             await post(client, f"alone {n}")
+    await owner.close()
+
+
+async def test_a_worker_that_lost_its_connection_does_not_read_with_the_last_one_there_is(database: str) -> None:
+    owner = await asyncpg.connect(database)
+    name = urlsplit(database).path.removeprefix("/")
+    settings = Settings(drain_seconds=1.0, lanes=1)
+    async with new_server(database, settings) as server, LedgerClient(server.address, timeout=8) as client:
+        ledger = await client.create_ledger("a")
+        one, other = [await client.create_account(ledger.id, n, normal_balance="debit", currency="USD") for n in "ab"]
+        count = await owner.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        await owner.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {count - 1}')
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'ledger-lane' AND datname = current_database()"
+        )
+        for _ in range(3):
+            await client.create_transaction(ledger.id, [debit(one, 1), credit(other, 1)], status="posted")
     await owner.close()
 
 

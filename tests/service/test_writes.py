@@ -473,6 +473,14 @@ async def test_who_is_not_written_holds_no_external_id(desk: Desk, atomic: bool)
     assert await refused(*passed_on, take, request_id="c", dry=True) == nobody
 
 
+async def test_of_an_import_who_is_written_holds_the_external_id(desk: Desk) -> None:
+    twice = [commands.create_transaction(desk.lines(), external_id="twice") for _ in range(2)]
+    summary = await desk.client.import_transactions(desk.id, twice)
+    (refusal,) = summary.refusals
+    first = await desk.client.get_transaction(desk.id, ExternalId("twice"))
+    assert refusal.error.metadata["held_by"] == first.id
+
+
 async def test_of_two_new_accounts_with_one_external_id_nobody_holds_it(desk: Desk) -> None:
     new = commands.create_account("New", normal_balance="debit", currency="USD", external_id="twice")
     for _ in range(2):

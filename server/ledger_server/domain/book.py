@@ -158,6 +158,8 @@ class Book:
     # All categories above a member, as far as it was asked; what it is made of is in `parents`.
     _above: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
+    # What was there before the outermost block of which a refusal takes all back, where that changed something.
+    _before: dict[tuple[int, str], Any] | None = None
 
     def find_account(self, ref: Ref) -> AccountVersion | None:
         account_id = ref.id if ref.external_id is None else self.account_ids.get(ref.external_id)
@@ -237,10 +239,15 @@ class Book:
         self.overlaps = {}
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """Takes back every effect applied within, if the block raises; may be nested."""
-        position, ledger, outer = self.position, self.ledger, self._undo
+    def all_or_nothing(self, *, refused_one_by_one: bool = False) -> Iterator[None]:
+        """Takes back every effect applied within, if the block raises; may be nested.
+
+        `refused_one_by_one`: a command that is refused within leaves the others as they are.
+        """
+        position, ledger, outer, before = self.position, self.ledger, self._undo, self._before
         undo = self._undo = [] if outer is None else outer
+        if before is None and not refused_one_by_one:
+            self._before = {}
         begun = len(undo)
         try:
             yield
@@ -255,14 +262,12 @@ class Book:
             self._above.clear()
             raise
         finally:
-            self._undo = outer
+            self._undo, self._before = outer, before
 
-    def value_to_restore(self, mapping: Mapping[str, Any], key: str) -> Any:
-        """What is there, or was before the outermost block that may take it back."""
-        for changed, name, value in self._undo or ():
-            if changed is mapping and name == key:
-                return value
-        return mapping.get(key)
+    def value_to_stay(self, mapping: Mapping[str, Any], key: str) -> Any:
+        """What is there also if the command that is decided now is refused."""
+        here = mapping.get(key)
+        return here if self._before is None else self._before.get((id(mapping), key), here)
 
     def _apply_account(self, version: AccountVersion) -> None:
         account: Account = version.account
@@ -336,6 +341,8 @@ class Book:
     def _put(self, mapping: MutableMapping[str, Any], key: str, value: Any) -> None:
         if self._undo is not None:
             self._undo.append((mapping, key, mapping.get(key)))
+        if self._before is not None:
+            self._before.setdefault((id(mapping), key), mapping.get(key))
         if value is None:
             mapping.pop(key, None)
         else:

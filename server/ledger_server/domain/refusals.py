@@ -261,7 +261,7 @@ def refuse_taken(book: Book, holders: Mapping[str, str], external_id: str, but: 
     holder = holders.get(external_id)
     if holder is None or holder == but:
         return
-    if holder != book.value_to_restore(holders, external_id):
+    if holder != book.value_to_stay(holders, external_id):
         raise ExternalIdTaken(
             "the external_id is held by an earlier command of this batch", metadata={"external_id": external_id}
         )

@@ -272,7 +272,7 @@ async def _decide_one_by_one(
     refusals: list[tuple[int, LedgerError]] = []
     entry_count = 0
     # Refused as a whole it leaves nothing.
-    with book.all_or_nothing():
+    with book.all_or_nothing(refused_one_by_one=True):
         for index, item in enumerate(chunk.commands):
             await bites.next()
             try:

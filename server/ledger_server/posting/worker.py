@@ -80,7 +80,9 @@ _CONFLICTS = (
     asyncpg.OutOfMemoryError,
     asyncpg.LockNotAvailableError,
 )
-_FULL = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError, asyncpg.ReadOnlySQLTransactionError)
+_FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+# Of these it is not that the database is full.
+_NOT_FULL = (*_CONFLICTS, asyncpg.TooManyConnectionsError)
 
 
 class Result(NamedTuple):
@@ -116,12 +118,10 @@ class Worker:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._writes.get()
-        except asyncpg.TooManyConnectionsError:
-            self._reads.drop()
-            return False
-        except CONNECTION_ERRORS:
-            # The batch will tell its callers.
-            pass
+        except Exception as error:  # Any other comes again when the batch is written.
+            if isinstance(error, asyncpg.TooManyConnectionsError):
+                self._reads.drop()
+                return False
         return True
 
     async def write(self, lane: Lane, commands: Sequence[Command], share: Callable[[Flight], None]) -> Result:
@@ -155,13 +155,16 @@ class Worker:
                 flight.landed.set_result(False)
         lane.lost_at = None
         lane.left_at = (draft.committed.epoch, draft.committed.position)
-        self._budget.committed()
+        if draft.rows:
+            self._budget.committed()
         return Result(draft.answers, [draft.committed] if draft.committed.events else (), frozenset(draft.grown))
 
     async def _draft(self, lane: Lane, commands: Sequence[Command], before: Flight | None) -> Draft | None:
         """None if the commands have to be decided under the lock."""
         is_behind_failed = before is not None and lane.book is not before.draft.book
-        if is_behind_failed or time.monotonic() < lane.shared_until or not can_be_drafted(commands):
+        is_shared = time.monotonic() < lane.shared_until
+        # Without a connection to write with, one to read with might take the last there is.
+        if is_behind_failed or is_shared or not self.is_connected or not can_be_drafted(commands):
             return None
         try:
             clock = self._clock if time.monotonic() > lane.repeated_until else DatabaseClock()
@@ -204,7 +207,8 @@ class Worker:
                     result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
                 self._concurrency.committed()
                 lane.lost_at = None
-                self._budget.committed()
+                if result.committed:
+                    self._budget.committed()
                 return result
             except Exception as error:
                 lane.book = None
@@ -228,7 +232,7 @@ class Worker:
                 if self._writes.is_lost:
                     lane.lost_at = lane.lost_at or time.monotonic()
                     give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
-                is_last = isinstance(error, _FULL) or time.monotonic() > give_up_at or not self._budget.spend(error)
+                is_last = _is_full(error) or time.monotonic() > give_up_at or not self._budget.spend(error)
                 self._log_failure(lane, commands, error)
                 if is_last:
                     return Result([verdict] * len(commands))
@@ -285,7 +289,7 @@ class Worker:
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)
         if self._writes.is_lost or is_gone:
             self._writes.drop()
-        elif isinstance(error, _FULL):
+        elif _is_full(error):
             self._budget.refused(error)
         elif not isinstance(error, _CONFLICTS):
             return None
@@ -297,6 +301,11 @@ class Worker:
             return await self._write_locked(lane, commands[: len(commands) // 2])
         log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
         return Result([Internal("internal error; the call may be repeated with the same request_id")])
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether the database takes no writes, as its disk is full, or it is a replica."""
+    return isinstance(error, _FULL) and not isinstance(error, _NOT_FULL)
 
 
 class _Link:
