@@ -103,23 +103,9 @@ class AuditCalls(Connection):
                 call = self.admin_stub.VerifyLedger(request, timeout=timeout, metadata=self.call_metadata)
                 try:
                     async for response in call:
-                        match response.WhichOneof("message"):
-                            case "progress":
-                                if progress is not None:
-                                    progress(response.progress)
-                            case "finding":
-                                result.findings.append(_finding_from(response.finding))
-                                if finding is not None:
-                                    finding(result.findings[-1])
-                            case "verdict":
-                                verdict = response.verdict
-                                result.sound, result.complete = verdict.sound, verdict.complete
-                                result.rows = verdict.rows
-                                result.digest, result.checkpoint_position = verdict.digest, verdict.checkpoint_position
-                                await _end_of(call)
-                                return result
-                            case None:  # a kind of message that is newer than this client
-                                pass
+                        if _take(response, result, progress, finding):
+                            await _end_of(call)
+                            return result
                 finally:
                     call.cancel()
         except grpc.aio.AioRpcError as rpc_error:
@@ -157,6 +143,31 @@ class AuditCalls(Connection):
         request = message(PruneEventsRequest, ledger_id=ledger_id, older_than=duration)
         response = await self._call(self.admin_stub.PruneEvents, request, timeout)
         return response.pruned_count, response.more
+
+
+def _take(
+    response: VerifyLedgerResponse,
+    result: Verification,
+    progress: Callable[[VerifyProgress], object] | None,
+    finding: Callable[[Finding], object] | None,
+) -> bool:
+    """Whether it was the verdict."""
+    match response.WhichOneof("message"):
+        case "progress":
+            if progress is not None:
+                progress(response.progress)
+        case "finding":
+            result.findings.append(_finding_from(response.finding))
+            if finding is not None:
+                finding(result.findings[-1])
+        case "verdict":
+            verdict = response.verdict
+            result.sound, result.complete, result.rows = verdict.sound, verdict.complete, verdict.rows
+            result.digest, result.checkpoint_position = verdict.digest, verdict.checkpoint_position
+            return True
+        case None:  # a kind of message that is newer than this client
+            pass
+    return False
 
 
 async def _end_of(call: "grpc.aio.UnaryStreamCall[VerifyLedgerRequest, VerifyLedgerResponse]") -> None:

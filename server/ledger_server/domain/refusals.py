@@ -175,26 +175,27 @@ def _unbalanced(problems: Sequence[str], metadata: Mapping[str, str]) -> Unbalan
 
 
 def refuse_unless_pending(transaction: Transaction, verb: str) -> None:
-    if transaction.status != TransactionStatus.PENDING:
-        raise TransactionNotPending(
-            f"the transaction is {transaction.status.name.lower()}; only a pending one can be {verb}",
-            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
-            violations=[_other_status(transaction, TransactionStatus.PENDING)],
-        )
+    _refuse_unless(TransactionStatus.PENDING, transaction, verb, TransactionNotPending)
 
 
 def refuse_unless_posted(transaction: Transaction, verb: str) -> None:
-    if transaction.status != TransactionStatus.POSTED:
-        raise TransactionNotPosted(
-            f"the transaction is {transaction.status.name.lower()}; only a posted one can be {verb}",
-            metadata={"transaction_id": transaction.id, "status": transaction.status.name},
-            violations=[_other_status(transaction, TransactionStatus.POSTED)],
-        )
+    _refuse_unless(TransactionStatus.POSTED, transaction, verb, TransactionNotPosted)
 
 
-def _other_status(transaction: Transaction, demanded: TransactionStatus) -> Violation:
-    description = f"is {transaction.status.name.lower()}, demanded {demanded.name.lower()}"
-    return Violation(f"transactions/{transaction.id}", description, "STATE")
+def _refuse_unless(
+    demanded: TransactionStatus,
+    transaction: Transaction,
+    verb: str,
+    error: type[TransactionNotPending | TransactionNotPosted],
+) -> None:
+    if transaction.status == demanded:
+        return
+    is_now, should_be = transaction.status.name.lower(), demanded.name.lower()
+    raise error(
+        f"the transaction is {is_now}; only a {should_be} one can be {verb}",
+        metadata={"transaction_id": transaction.id, "status": transaction.status.name},
+        violations=[Violation(f"transactions/{transaction.id}", f"is {is_now}, demanded {should_be}", "STATE")],
+    )
 
 
 def refuse_expired(expires_at: datetime | None, time: datetime, transaction_id: str | None = None) -> None:
