@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -30,6 +30,8 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
+
+_Told = TypeVar("_Told")
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
 READERS, EVENTS = 40, 30
@@ -63,6 +65,24 @@ async def events_up_to(stream: BalanceStream | EventStream, position: int) -> li
     return events
 
 
+async def told_and_heard(
+    client: LedgerClient,
+    category: Category,
+    start: int,
+    act: Callable[[], Awaitable[tuple[_Told, int]]],
+    *,
+    is_live: bool,
+) -> tuple[_Told, list[Event]]:
+    """What `act` says that a watch of the category's events tells, up to a last position, and what it told."""
+    if not is_live:
+        told, last = await act()
+    watched: Any = {"category_ids": [category.id], "after_position": start, "heartbeat_interval": 0.1}
+    async with client.watch_events(category.ledger_id, **watched) as stream:
+        if is_live:
+            told, last = await act()
+        return told, await events_up_to(stream, last)
+
+
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
 async def test_an_event_stream_of_a_category_tells_all_that_concerns_its_accounts(
     client: LedgerClient, ledger: Ledger, is_live: bool
@@ -85,13 +105,7 @@ async def test_an_event_stream_of_a_category_tells_all_that_concerns_its_account
         told += [(await client.remove_category_member(ledger.id, inner, account=stranger)).position]
         return told, (await client.update_account(ledger.id, stranger, name="D")).position
 
-    if not is_live:
-        told, last = await act()
-    watched: Any = {"category_ids": [top.id], "after_position": start, "heartbeat_interval": 0.1}
-    async with client.watch_events(ledger.id, **watched) as stream:
-        if is_live:
-            told, last = await act()
-        events = await events_up_to(stream, last)
+    told, events = await told_and_heard(client, top, start, act, is_live=is_live)
     assert [event.position for event in events] == told
     paid = next(event for event in events if event.kind == EventKind.EVENT_KIND_TRANSACTION_CREATED)
     assert stranger.id in [change.account_id for change in paid.changes], "events are told whole"
@@ -146,13 +160,7 @@ async def test_an_event_stream_of_a_category_tells_all_that_concerns_what_is_und
         await client.add_category_member(ledger.id, apart, member_category=other)
         return told, (await client.update_account(ledger.id, member, name="Gone")).position
 
-    if not is_live:
-        told, last = await act()
-    watched: Any = {"category_ids": [top.id], "after_position": start, "heartbeat_interval": 0.1}
-    async with client.watch_events(ledger.id, **watched) as stream:
-        if is_live:
-            told, last = await act()
-        events = await events_up_to(stream, last)
+    told, events = await told_and_heard(client, top, start, act, is_live=is_live)
     assert [
         (event.position, {*event.joined_or_left_category_ids}, {*event.under_category_ids}) for event in events
     ] == told
