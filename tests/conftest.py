@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,12 @@ import pytest
 
 from ledger_client import Ledger, LedgerClient
 from ledger_server.app import running
+from ledger_server.auditing import snapshots as auditing_snapshots
 from ledger_server.logging_setup import configure_logging
+from ledger_server.posting import summing
+from ledger_server.reading import snapshots as reading_snapshots
 from ledger_server.settings import Settings
-from ledger_server.storage import roles
+from ledger_server.storage import pool, roles
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.migrate import migrate
 
@@ -51,6 +54,16 @@ class Server:
 @pytest.fixture(scope="session", autouse=True)
 def quiet_logs() -> None:
     configure_logging("json", "error")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unhurried() -> Iterator[None]:
+    """Statements and snapshots have time, within this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (reading_snapshots, summing, auditing_snapshots):
+            patch.setattr(module, "SNAPSHOT_SECONDS", 10.0)
+        patch.setattr(pool, "COMMAND_SECONDS", 120.0)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +132,7 @@ async def server(postgres: EmbeddedPostgres) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def client(server: Server) -> AsyncIterator[LedgerClient]:
     """A client of the session's service; what tests call at the same time reaches it call by call."""
-    async with LedgerClient(server.address, auto_batch=False) as client:
+    async with LedgerClient(server.address, auto_batch=False, timeout=60) as client:
         yield client
 
 

@@ -193,6 +193,8 @@ class Stage:
     is_short: bool = True
     template: Path | None = None
     """The directory of a PostgreSQL that is stopped, with our tables; without one each database is made anew."""
+    is_timed: bool = True
+    """Whether what takes too long is a finding."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -215,11 +217,17 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    directory: Path, seed: int, say: Callable[[str], None], *, is_short: bool, template: Path | None = None
+    directory: Path,
+    seed: int,
+    say: Callable[[str], None],
+    *,
+    is_short: bool,
+    template: Path | None = None,
+    is_timed: bool = True,
 ) -> AsyncIterator[Stage]:
     """A stage in a directory that exists and is empty."""
     async with AsyncExitStack() as stack:
-        yield Stage(directory, seed, say, stack, is_short, template)
+        yield Stage(directory, seed, say, stack, is_short, template, is_timed)
 
 
 async def make_template(directory: Path) -> Path:

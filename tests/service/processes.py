@@ -162,4 +162,4 @@ async def until(condition: Callable[[], object], seconds: float) -> None:
 
 
 async def until_postgres_is_gone(data: Path) -> None:
-    await until(lambda: not postgres_processes(data), seconds=5)
+    await until(lambda: not postgres_processes(data), seconds=30)

@@ -25,7 +25,7 @@ DETAILS_BYTES_MAX = 4_096
 # Peers refuse 8 KiB of trailers; what gRPC adds to ours is small.
 TRAILERS_BYTES_MAX = 7_500
 VIOLATIONS_MAX = 20
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
 # What would tell a caller about our insides: Python, SQL, libraries, files.
 INTERNALS = (
     "Traceback",
@@ -98,14 +98,14 @@ async def ask(
     stub: LedgerServiceStub, method: str, request: Message, *, metadata: tuple[tuple[str, str], ...] = ()
 ) -> Answer:
     """Makes a call through the generated stub; of a stream, the first message."""
-    call = getattr(stub, method)(request, timeout=10, metadata=metadata)
+    call = getattr(stub, method)(request, timeout=30, metadata=metadata)
     return await answer_of(call, streaming=method.startswith("Watch"))
 
 
 async def ask_bytes(channel: grpc.aio.Channel, path: str, request: bytes, *, streaming: bool = False) -> Answer:
     """Makes a call of bytes, which need not be a message."""
     method: Any = channel.unary_stream(path) if streaming else channel.unary_unary(path)
-    return await answer_of(method(request, timeout=10), streaming=streaming)
+    return await answer_of(method(request, timeout=30), streaming=streaming)
 
 
 async def answer_of(call: Any, *, streaming: bool = False) -> Answer:

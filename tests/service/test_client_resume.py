@@ -268,8 +268,9 @@ async def test_a_silent_server_is_left_for_another() -> None:
     """Three heartbeats of 0.1 s and the margin of 2 s."""
     script = Script(streams=[send(heartbeat(4)), send(heartbeat(4), changes(event(5, a=1)))])
     began = time.monotonic()
-    assert positions(await play_out(script, 3)) == [5]
-    assert 2.2 < time.monotonic() - began < 6
+    async with asyncio.timeout(30):
+        assert positions(await play_out(script, 3)) == [5]
+    assert time.monotonic() - began > 2.2
 
 
 async def test_a_server_that_greets_and_fails_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +304,7 @@ async def test_leaving_a_stream_ends_its_call(leave: str) -> None:
             leave == "cancel",
             leave != "break",
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await script.ended.wait()
 
 

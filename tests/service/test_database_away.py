@@ -103,7 +103,7 @@ async def test_reads_find_connections_again_when_a_firewall_forgot_theirs(far_se
         assert all(await asyncio.gather(*(read() for _ in range(40)), return_exceptions=True))
         link.heal()
         # Those whose callers have left are found out soon, the others by their next callers.
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(15):
             while not all(
                 said is None for said in await asyncio.gather(*(read() for _ in range(20)), return_exceptions=True)
             ):

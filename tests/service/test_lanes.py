@@ -33,7 +33,7 @@ from ledger_server.storage.pool import read_pool
 from tests import audit
 from tests.conftest import Server, new_database, new_server
 
-# Of the time that a long batch takes, the longest that nobody else is served.
+# Of the processor's time that a long batch takes, the longest that nobody else is served.
 SHARE = 0.4
 
 
@@ -106,18 +106,18 @@ async def test_others_have_their_turns_while_a_long_batch_is_decided(own_server:
     async def look() -> None:
         nonlocal longest_seconds
         while True:
-            before = time.monotonic()
+            before = time.thread_time()
             await asyncio.sleep(0.001)
-            longest_seconds = max(longest_seconds, time.monotonic() - before)
+            longest_seconds = max(longest_seconds, time.thread_time() - before)
 
     async with (
         read_pool(own_server.dsn, size_max=1) as pool,
         Lanes([Worker(own_server.dsn)], pool, lambda _ledger_id, _committed: None).running() as queue,
     ):
         looking = asyncio.create_task(look())
-        began = time.monotonic()
+        began = time.thread_time()
         (answers,) = await (queue.validate if validate_only else queue.submit)([batch])
-        took_seconds = time.monotonic() - began
+        took_seconds = time.thread_time() - began
         looking.cancel()
     assert isinstance(answers, list)
     assert len(answers) == len(items)
@@ -128,13 +128,13 @@ async def test_who_takes_long_to_decide_is_not_taken_for_dead(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does the ledger's lock go with the connection. Others have their turns meanwhile, and theirs are long."""
-    monkeypatch.setattr(pool, "LANE_SILENCE", "2s")
+    monkeypatch.setattr(pool, "LANE_SILENCE", "4s")
     monkeypatch.setattr(bites, "ALIVE_SECONDS", 0.2)
     monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
     async with LedgerClient(own_server.address) as client:
         ledger = await client.create_ledger("Long")
     # All of them are refused, so that there is little to write.
-    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(15 * BITE))
+    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(20 * BITE))
     chunk = ImportChunk(ledger_id=ledger.id, request_id="all", commands=items)
 
     async def take_long_turns() -> None:

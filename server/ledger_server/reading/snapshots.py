@@ -76,10 +76,7 @@ async def ledger_snapshot(
     Raises LedgerNotFound, PositionNotReached, TimeoutError when `timeout` seconds have passed, and
     DatabaseUnavailable, also when the block would hold its snapshot for more than SNAPSHOT_SECONDS.
     """
-    wait_seconds = WAIT_SECONDS_MAX
-    if timeout is not None:
-        wait_seconds = min(WAIT_SECONDS_MAX, max(timeout - ANSWER_SECONDS, timeout / 2))
-    wait_until = time.monotonic() + wait_seconds
+    wait_until = time.monotonic() + seconds_to_wait(timeout)
     poll_seconds = POLL_SECONDS_MIN
     async with asyncio.timeout(timeout):
         while True:
@@ -100,6 +97,13 @@ async def ledger_snapshot(
                 )
             await asyncio.sleep(min(poll_seconds, remaining_seconds))
             poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
+
+
+def seconds_to_wait(timeout: float | None) -> float:
+    """How long a caller with this deadline waits for a position, so that it can still be told."""
+    if timeout is None:
+        return WAIT_SECONDS_MAX
+    return min(WAIT_SECONDS_MAX, max(timeout - ANSWER_SECONDS, timeout / 2))
 
 
 @asynccontextmanager
