@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Ledger, LedgerClient, Transaction, credit, debit
-from ledger_server.posting.worker import in_turn
+from ledger_server.posting.frames import in_turn
 from tests import audit
 from tests.conftest import Server
 

@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger_server.domain.book import Book, Committed, Effect
 from ledger_server.domain.commands import BATCH_ENTRIES_MAX, AtomicBatch, Command, DeleteLedger, ImportChunk
@@ -27,6 +27,7 @@ from ledger_server.domain.errors import LedgerError, OverlapNotSummed, TooManyEn
 from ledger_server.domain.refusals import ledger_not_found, refuse_unequal_sides
 from ledger_server.posting.bites import Bites
 from ledger_server.posting.columns import quoted_literal
+from ledger_server.posting.frames import Frame
 from ledger_server.posting.loading import flatten, load, new_book, transaction_external_ids
 from ledger_server.posting.nesting import load_nesting, nests_categories
 from ledger_server.posting.outcomes import (
@@ -49,16 +50,6 @@ COMMIT_ENTRIES_MAX = 20_000
 
 # As it is stored: object_id, version, outcome.
 Outcome = tuple[str | None, str | None, str | None]
-
-
-class Frame(NamedTuple):
-    """The statements around a batch."""
-
-    begin: str = "BEGIN ISOLATION LEVEL SERIALIZABLE"
-    commit: str = "COMMIT"
-
-
-ALONE = Frame()
 
 
 async def write_batch(

@@ -44,9 +44,10 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
-from ledger_server.posting.batch import ALONE, COMMIT_ENTRIES_MAX, answer_to, load_names, look_up
+from ledger_server.posting.batch import COMMIT_ENTRIES_MAX, answer_to, load_names, look_up
 from ledger_server.posting.bites import BITE, MANY_COMMANDS, SMALL_BITE, Bites
 from ledger_server.posting.clock import DatabaseClock
+from ledger_server.posting.frames import PLAIN
 from ledger_server.posting.loading import flatten, is_in_memory, new_book
 from ledger_server.posting.outcomes import Written
 from ledger_server.posting.repeats import Answer, Known
@@ -185,9 +186,9 @@ async def write_draft(connection: Connection, rows: Rows) -> None:
     try:
         # Rows that are changed are locked after the ledger's, by everybody.
         lock = f"SELECT FROM ledgers WHERE ledger_id = '{UUID(rows.ledger_id)}' FOR NO KEY UPDATE"
-        await connection.execute(f"{ALONE.begin}; {lock}")
+        await connection.execute(f"{PLAIN.begin}; {lock}")
         await rows.write(connection)
     except BaseException:
         await roll_back(connection)
         raise
-    await connection.execute(ALONE.commit)
+    await connection.execute(PLAIN.commit)

@@ -32,12 +32,13 @@ from ledger_server.posting.admission import refuse_for_memory
 from ledger_server.posting.batch import validate
 from ledger_server.posting.idle import IdleLanes
 from ledger_server.posting.lane import Flight, Lane, Ticket
+from ledger_server.posting.link import NO_CONNECTION_SECONDS
 from ledger_server.posting.nesting import nests_categories
 from ledger_server.posting.outcomes import Written, lean
 from ledger_server.posting.repeats import Answer
 from ledger_server.posting.summing import Summing
 from ledger_server.posting.turns import Turns
-from ledger_server.posting.worker import NO_CONNECTION_SECONDS, Worker
+from ledger_server.posting.worker import Worker
 from ledger_server.storage.pool import Pool
 
 log = structlog.get_logger()

@@ -23,7 +23,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 from typing import NamedTuple
 
 import asyncpg
@@ -32,21 +33,16 @@ import structlog
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal, TooManyEntries
-from ledger_server.posting.batch import ALONE, Frame, write_batch
+from ledger_server.posting.batch import write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.drafts import Draft, OutOfDate, can_be_drafted, draft, write_draft
+from ledger_server.posting.frames import PLAIN, alone_in_database, in_turn
 from ledger_server.posting.lane import Flight, Lane
+from ledger_server.posting.link import Link
 from ledger_server.posting.repeats import Answer, Known
 from ledger_server.posting.retries import RetryBudget
-from ledger_server.storage.pool import (
-    CONNECTION_ERRORS,
-    LOCK_WAIT,
-    PLAN_SECONDS,
-    Connection,
-    connect_beside_lane,
-    connect_lane,
-)
+from ledger_server.storage.pool import CONNECTION_ERRORS, connect_beside_lane, connect_lane
 
 log = structlog.get_logger()
 
@@ -60,29 +56,24 @@ BACKOFF_SECONDS_MAX = 0.1
 # time. So a link that swallows all packets is noticed while callers still wait.
 DRAFT_SECONDS = 4.0
 # A batch that lost so often is written alone, or that lost once after it had its ledger for so long.
-CONFLICTS_MAX = 3
+LOSSES_MAX = 3
 LONG_SECONDS = 1.0
 # A lane that met another writer takes turns with it for this long.
 SHARED_SECONDS = 5.0
 # A lane that met a request_id or an external_id again looks them up for this long, before it decides.
 REPEATED_SECONDS = 5.0
-# How long a worker waits for a connection while another one could write, and how long it asks for none after there was
-# none for it.
+# How long a worker waits for a connection while another one could write.
 CONNECT_SECONDS = 0.5
-NO_CONNECTION_SECONDS = 1.0
-# How soon a new connection makes its plans anew for the first time; then twice as late each time, up to PLAN_SECONDS.
-PLAN_SECONDS_MIN = 0.05
 
-# OutOfMemory is what PostgreSQL calls the overflow of its pool of read-write conflicts.
-_CONFLICTS = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.LockNotAvailableError,
-)
-_FULL = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
-# Of these it is not that the database is full.
-_NOT_FULL = (*_CONFLICTS, asyncpg.TooManyConnectionsError)
+
+class _Failure(Enum):
+    """What went wrong with a batch."""
+
+    LOST = auto()  # against other batches
+    HELD = auto()  # by others, what it waited for
+    GONE = auto()  # the connection
+    FULL = auto()  # the disk; or the database takes no writes, as it is a replica
+    OWN = auto()  # one command's, or a bug
 
 
 class Result(NamedTuple):
@@ -105,8 +96,8 @@ class Worker:
         self._clock = DatabaseClock()
         # When the batch that is being written had its ledger; what was before is waiting.
         self._locked_at = math.inf
-        self._writes = _Link(lambda: connect_lane(dsn))
-        self._reads = _Link(lambda: connect_beside_lane(dsn))
+        self._writes = Link(lambda: connect_lane(dsn))
+        self._reads = Link(lambda: connect_beside_lane(dsn))
 
     @property
     def is_connected(self) -> bool:
@@ -199,43 +190,39 @@ class Worker:
         """Decides and writes a batch, or the first of it, under the ledger's lock, as often as it takes."""
         give_up_at = time.monotonic() + RETRY_SECONDS
         backoff_seconds = 0.001
-        conflicts = 0
-        is_long = False
+        # To other batches; for ever, if it is so long that it would lose again.
+        losses = 0.0
         while True:
             try:
-                async with self._concurrency.turn():
-                    result = await self._attempt(lane, commands, is_alone=conflicts >= CONFLICTS_MAX)
-                self._concurrency.committed()
-                lane.lost_at = None
-                if result.committed:
-                    self._budget.committed()
-                return result
+                return await self._attempt(lane, commands, is_alone=losses >= LOSSES_MAX)
             except Exception as error:
                 lane.book = None
-                verdict = self._judge(error)
-                if verdict is None:
-                    return await self._halve(lane, commands, error)
-                if isinstance(error, _CONFLICTS):
-                    lane.shared_until = time.monotonic() + SHARED_SECONDS
-                    if not isinstance(error, asyncpg.LockNotAvailableError):
-                        conflicts += 1
-                        if not is_long and time.monotonic() - self._locked_at > LONG_SECONDS:
-                            # Among others it would lose again. What cannot be shorter is not given up before it was
-                            # alone, for as long as which nobody else writes.
-                            if len(commands) > 1:
-                                return await self._halve(lane, commands, error)
-                            is_long, conflicts = True, CONFLICTS_MAX
-                            give_up_at = time.monotonic() + RETRY_SECONDS
-                    elif not is_long:
+                failure, now = self._judge(error), time.monotonic()
+                if failure in (_Failure.LOST, _Failure.HELD):
+                    lane.shared_until = now + SHARED_SECONDS
+                match failure:
+                    case _Failure.LOST if now - self._locked_at > LONG_SECONDS and losses < math.inf:
+                        # Among others it would lose again. What cannot be shorter is not given up before it was alone,
+                        # for as long as which nobody else writes.
+                        if len(commands) > 1:
+                            return await self._halve(lane, commands, error)
+                        losses, give_up_at = math.inf, now + RETRY_SECONDS
+                    case _Failure.LOST:
+                        losses += 1
+                    case _Failure.HELD if losses < math.inf:
                         # Who could not be alone tries it among others again.
-                        conflicts = 0
-                if self._writes.is_lost:
-                    lane.lost_at = lane.lost_at or time.monotonic()
-                    give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
-                is_last = _is_full(error) or time.monotonic() > give_up_at or not self._budget.spend(error)
+                        losses = 0
+                    case _Failure.GONE:
+                        lane.lost_at = lane.lost_at or now
+                        give_up_at = min(give_up_at, lane.lost_at + AWAY_SECONDS)
+                    case _Failure.FULL:
+                        give_up_at = now
+                    case _Failure.OWN:
+                        return await self._halve(lane, commands, error)
+                is_last = time.monotonic() >= give_up_at or not self._budget.spend(error)
                 self._log_failure(lane, commands, error)
                 if is_last:
-                    return Result([verdict] * len(commands))
+                    return Result([_told(error)] * len(commands))
             await asyncio.sleep(random.uniform(0, backoff_seconds))
             backoff_seconds = min(2 * backoff_seconds, BACKOFF_SECONDS_MAX)
 
@@ -249,21 +236,25 @@ class Worker:
 
     async def _attempt(self, lane: Lane, commands: Sequence[Command], *, is_alone: bool) -> Result:
         self._locked_at = math.inf
-        connection = await self._writes.get()
-        frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else ALONE
-        if is_alone:
-            frame = alone_in_database(frame)
-        try:
-            answers, book = await write_batch(
-                connection, lane.ledger_id, commands, lane.book, frame, self._ledger_is_locked
-            )
-        except BaseException:
-            if frame is not ALONE and not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock_all()")
-            raise
+        async with self._concurrency.turn():
+            connection = await self._writes.get()
+            frame = in_turn(lane.ledger_id) if time.monotonic() < lane.shared_until else PLAIN
+            if is_alone:
+                frame = alone_in_database(frame)
+            try:
+                answers, book = await write_batch(
+                    connection, lane.ledger_id, commands, lane.book, frame, self._ledger_is_locked
+                )
+            except BaseException:
+                if frame is not PLAIN and not connection.is_closed():
+                    await connection.execute("SELECT pg_advisory_unlock_all()")
+                raise
+        self._concurrency.committed()
+        lane.lost_at = None
         lane.remember(book)
         if book is None or book.committed is None:
             return Result(answers)
+        self._budget.committed()
         committed, grown = book.committed, frozenset(book.grown)
         book.committed, book.grown = None, set()
         if lane.left_at not in (None, (book.epoch, book.position - len(committed.events))):
@@ -280,20 +271,24 @@ class Worker:
             repeated=dict(self._budget.counts),
         )
 
-    def _judge(self, error: Exception) -> Contention | DatabaseUnavailable | None:
-        """What the callers are told if the error does not go away; None if it is one command's fault, or a bug."""
-        if isinstance(error, _CONFLICTS):
-            self._concurrency.conflicted()
-            if not isinstance(error, asyncpg.OutOfMemoryError):
-                return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
+    def _judge(self, error: Exception) -> _Failure:
+        """What went wrong; who else has to know is told."""
+        match error:
+            case asyncpg.LockNotAvailableError():
+                self._concurrency.conflicted()
+                return _Failure.HELD
+            # OutOfMemory is what PostgreSQL calls the overflow of its pool of read-write conflicts.
+            case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError() | asyncpg.OutOfMemoryError():
+                self._concurrency.conflicted()
+                return _Failure.LOST
         is_gone = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, asyncpg.InterfaceError)
         if self._writes.is_lost or is_gone:
             self._writes.drop()
-        elif _is_full(error):
+            return _Failure.GONE
+        if isinstance(error, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError):
             self._budget.refused(error)
-        elif not isinstance(error, _CONFLICTS):
-            return None
-        return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
+            return _Failure.FULL
+        return _Failure.OWN
 
     async def _halve(self, lane: Lane, commands: Sequence[Command], error: Exception) -> Result:
         """The first half of a batch; an atomic one is a single command and is never split."""
@@ -303,71 +298,8 @@ class Worker:
         return Result([Internal("internal error; the call may be repeated with the same request_id")])
 
 
-def _is_full(error: Exception) -> bool:
-    """Whether the database takes no writes, as its disk is full, or it is a replica."""
-    return isinstance(error, _FULL) and not isinstance(error, _NOT_FULL)
-
-
-class _Link:
-    """A worker's connection: made when it is needed, made again when it was lost."""
-
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
-        self._connect = connect
-        self._connection: Connection | None = None
-        self._connected_at = self._planned_at = 0.0
-        self._refused_at = -math.inf
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the next use connects anew."""
-        return self._connection is None or self._connection.is_closed()
-
-    async def get(self) -> Connection:
-        """The connection. From time to time it forgets plans that were made when the tables were much smaller."""
-        if self._connection is None or self._connection.is_closed():
-            if time.monotonic() < self._refused_at + NO_CONNECTION_SECONDS:
-                raise asyncpg.TooManyConnectionsError("there was none a moment ago")
-            try:
-                self._connection = await self._connect()
-            except asyncpg.TooManyConnectionsError:
-                self._refused_at = time.monotonic()
-                raise
-            self._connected_at = self._planned_at = time.monotonic()
-        now = time.monotonic()
-        if now - self._planned_at > min(max(self._planned_at - self._connected_at, PLAN_SECONDS_MIN), PLAN_SECONDS):
-            await self._connection.execute("DISCARD PLANS")
-            self._planned_at = now
-        return self._connection
-
-    def drop(self) -> None:
-        """Closes the connection without another word."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-
-def in_turn(ledger_id: str) -> Frame:
-    """A batch that waits behind those of other servers, so that losing a race for the ledger's row is rare.
-
-    Not a guard, but fair: the line is first come, first served, while a loser of the race may lose for ever. So nobody
-    leaves it early. Nor need they: a turn is had within a transaction only, and one whose server died or froze is
-    ended by idle_in_transaction_session_timeout.
-    """
-    key = int.from_bytes(bytes.fromhex(ledger_id.replace("-", ""))[8:], "big", signed=True)
-    # The lock is the session's, and outlives the transaction that waits for it, whose snapshot would be too old.
-    begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 0"
-    wait = f"{begin}; SELECT pg_advisory_lock({key}); COMMIT"
-    return Frame(f"{wait}; {ALONE.begin}", f"{ALONE.commit}; SELECT pg_advisory_unlock({key})")
-
-
-def alone_in_database(frame: Frame) -> Frame:
-    """A batch beside which nobody writes to any ledger, for one that would otherwise lose for ever.
-
-    SERIALIZABLE does not tell rows apart that are on one page of an index, and neighbouring ledgers share pages. A long
-    batch then loses to short ones of other ledgers every time. This lock conflicts with what every batch inserts, and
-    is taken before the snapshot: the others wait, and if anybody has to lose it is they. Who does not need it pays
-    nothing for it. While it is waited for the others wait too, so not for long, and less than a turn: a batch that is
-    stuck has it.
-    """
-    lock = "SET LOCAL lock_timeout = '50ms'; LOCK TABLE metadata_pairs IN SHARE ROW EXCLUSIVE MODE"
-    return Frame(f"{frame.begin}; {lock}; SET LOCAL lock_timeout = '{LOCK_WAIT}'", frame.commit)
+def _told(error: Exception) -> Contention | DatabaseUnavailable:
+    """What callers are told of an error that did not go away."""
+    if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.LockNotAvailableError):
+        return Contention("other writers kept getting in the way; nothing was written", retry_seconds=0.1)
+    return DatabaseUnavailable("the database is unavailable; repeat with the same request_id", retry_seconds=1.0)
