@@ -25,7 +25,7 @@ from ledger_server.reading.transaction_ways import ways_to_entries
 from ledger_server.reading.transactions import search_transactions, transaction_head
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
-from ledger_server.storage.load import filter_entries, find_entries, listed_entries
+from ledger_server.storage.load import find_entries, listed_entries
 from ledger_server.storage.rows import Row
 
 
@@ -199,9 +199,19 @@ async def _entries_of(
         ranges = {entry_id: entry_id for entry_id in query.ids if nth_entry_id(entry_id, 0) in ranges}
     if not ranges:
         return {}
-    filters = (*_filters(query), *query.created_at.bounds(), account_id, categories, *query.updated_at.bounds())
+    rows = await at.connection.fetch(
+        sql.filter_entries,
+        at.ledger_id,
+        list(ranges),
+        list(ranges.values()),
+        *_filters(query),
+        *query.created_at.bounds(),
+        account_id,
+        categories,
+        *query.updated_at.bounds(),
+    )
     found: dict[str, list[Row]] = {}
-    for row in await filter_entries(at.connection, at.ledger_id, list(ranges), list(ranges.values()), filters):
+    for row in rows:
         found.setdefault(nth_entry_id(row["entry_id"], 0), []).append(row)
     return found
 

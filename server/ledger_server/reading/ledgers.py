@@ -8,7 +8,7 @@ from ledger_server.domain.model import Ledger
 from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import Key, from_token, invalid_page_token, to_token
-from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, time_of_page
+from ledger_server.reading.paging import BITE_ROWS, Found, all_at_once, fill, page_ends_at
 from ledger_server.reading.queries import LedgerQuery
 from ledger_server.reading.results import LedgerPage, Read
 from ledger_server.reading.snapshots import Snapshot
@@ -34,7 +34,7 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
     async def read(after: Key, _: Key | None, count: int) -> list[Row]:
         return await connection.fetch(sql.list_ledgers, _time(after), after.id, count)
 
-    return await fill(query.page_size, start, all_at_once, read, _key, give_up_at=time_of_page())
+    return await fill(query.page_size, start, all_at_once, read, _key, give_up_at=page_ends_at())
 
 
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
@@ -70,7 +70,7 @@ async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> 
     lower = query.created_at.lower
     if lower is not None:
         start = max(start, Key((lower - EPOCH) // MICROSECOND))
-    return await fill(query.page_size, start, bite, read, _key, give_up_at=time_of_page())
+    return await fill(query.page_size, start, bite, read, _key, give_up_at=page_ends_at())
 
 
 def _read_from(row: Row) -> Read[Ledger]:

@@ -69,7 +69,7 @@ class Bites:
         return self._size
 
 
-def time_of_page() -> float:
+def page_ends_at() -> float:
     """When a page that is begun now is handed out as it is, whatever it is made of."""
     return time.monotonic() + SCAN_SECONDS
 

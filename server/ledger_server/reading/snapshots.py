@@ -13,7 +13,7 @@ from ledger_server.domain.errors import DatabaseUnavailable, PositionInFuture, P
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.reading.page_tokens import Key, to_token
-from ledger_server.reading.paging import time_of_page
+from ledger_server.reading.paging import page_ends_at
 from ledger_server.reading.queries import PageQuery
 from ledger_server.reading.results import Page, Read
 from ledger_server.storage import sql
@@ -86,7 +86,7 @@ async def ledger_snapshot(
                     raise ledger_not_found(ledger_id)
                 # Looked at in the snapshot that is read: of several replicas the next one may be behind.
                 if min_position is None or head["position"] >= min_position:
-                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held, time_of_page())
+                    yield Snapshot(connection, ledger_id, head["position"], head["epoch"], set(), held, page_ends_at())
                     return
             remaining_seconds = wait_until - time.monotonic()
             if remaining_seconds <= 0:

@@ -9,8 +9,8 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import AnyConnection, Connection
 from ledger_server.storage.rows import Row, account_from, entry_sets_from, listed_entry_from, transaction_from
 
-# Of filter_entries.sql.
-NO_FILTERS = (None,) * 17
+# Of filter_entries.sql, from $4 on.
+_NO_FILTERS = (None,) * 17
 
 
 async def transactions_with_entries(
@@ -40,18 +40,7 @@ async def transactions_with_entries(
 
 async def find_entries(connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str]) -> list[Row]:
     """The rows of those of these entries that exist."""
-    return await filter_entries(connection, ledger_id, entry_ids, entry_ids, NO_FILTERS)
-
-
-async def filter_entries(
-    connection: AnyConnection,
-    ledger_id: str,
-    first_ids: Sequence[str],
-    last_ids: Sequence[str],
-    filters: Sequence[object],
-) -> list[Row]:
-    """The rows of entries in some ranges, each of one version's, that pass filters: filter_entries.sql's from $4 on."""
-    return await connection.fetch(sql.filter_entries, ledger_id, first_ids, last_ids, *filters)
+    return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, entry_ids, *_NO_FILTERS)
 
 
 async def listed_entries(connection: Connection, ledger_id: str, rows: Sequence[Row]) -> list[ListedEntry]:
