@@ -137,10 +137,6 @@ class Book:
     # Of entries of which something is reversed: by entry id. And of which transactions that is known.
     reversed: dict[str, Reversed] = field(default_factory=dict)
     reversals_known: dict[str, bool] = field(default_factory=dict)
-    # The accounts that have got another TAIL_VERSIONS versions since somebody looked.
-    grown: set[str] = field(default_factory=set)
-    # What the last batch added to the log, for whoever follows it.
-    committed: Committed | None = None
     # How many monitors the ledger has; while there are none, none are looked for.
     monitor_count: int = 0
     # The monitors of the accounts and categories here: by the ids of these, and what each monitor is on.
@@ -207,10 +203,7 @@ class Book:
         for transaction, replaced, _ in effect.transactions:
             self._apply_transaction(transaction, replaced)
         for change in effect.changes:
-            after = change.after
-            self._put(self.accounts, after.account.id, after)
-            if not after.lock_version % TAIL_VERSIONS:
-                self.grown.add(after.account.id)
+            self._put(self.accounts, change.after.account.id, change.after)
         if effect.category is not None:
             self._apply_category(effect.category)
         for _, category in effect.category_changes:

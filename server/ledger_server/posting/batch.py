@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book, Committed, Effect
 from ledger_server.domain.commands import BATCH_ENTRIES_MAX, AtomicBatch, Command, DeleteLedger, ImportChunk
@@ -52,6 +52,17 @@ COMMIT_ENTRIES_MAX = 20_000
 Outcome = tuple[str | None, str | None, str | None]
 
 
+class Done(NamedTuple):
+    """A batch, or the first commands of one that would be too large, that was committed."""
+
+    answers: list[Answer]
+    # What is to be remembered.
+    book: Book | None = None
+    # What was added to the log, and the accounts that have many new versions by it; nothing, if nothing was decided.
+    committed: Committed | None = None
+    grown: frozenset[str] = frozenset()
+
+
 async def write_batch(
     connection: Connection,
     ledger_id: str,
@@ -59,12 +70,10 @@ async def write_batch(
     book: Book | None,
     frame: Frame,
     is_locked: Callable[[], None],
-) -> tuple[list[Answer], Book | None]:
-    """Applies the commands in one transaction; returns their answers and the book to remember.
+) -> Done:
+    """Applies the commands in one transaction; if it would become too large, only the first of them.
 
     `is_locked` is called when the ledger is.
-
-    If it would become too large, only the first of them: those that there are answers to.
 
     Raises what the database raises, and TooManyEntries if there are fewer commands to be tried, with which it may be
     possible; nothing is written then, unless it was raised by COMMIT itself.
@@ -77,27 +86,27 @@ async def write_batch(
         is_locked()
         if locked is None:
             await connection.execute(frame.commit)
-            return [ledger_not_found(ledger_id) for _ in commands], None
+            return Done([ledger_not_found(ledger_id) for _ in commands])
         if book is None or (book.position, book.epoch) != (locked["position"], locked["epoch"]):
             book = new_book(ledger_id, locked)
         if locked["deleted_at"] is not None:
             known = await known_requests(connection, book, locked["known_request_ids"], commands)
             await connection.execute(frame.commit)
             rows, bites = Rows(book, locked["now"]), Bites()
-            return [await answer_to(book, command, locked["now"], rows, known, bites) for command in commands], None
+            return Done([await answer_to(book, command, locked["now"], rows, known, bites) for command in commands])
         try:
             known = await load_names(connection, book, locked, commands, items)
         except (OverlapNotSummed, TooManyEntries) as error:
             if len(commands) > 1:
                 raise
             await connection.execute(frame.commit)
-            return [error], book
-        answers = await _decide_and_write(connection, book, commands, locked["now"], known)
+            return Done([error], book)
+        done = await _decide_and_write(connection, book, commands, locked["now"], known)
     except BaseException:
         await roll_back(connection)
         raise
     await connection.execute(frame.commit)
-    return answers, book
+    return done
 
 
 async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
@@ -140,13 +149,14 @@ async def load_names(
 
 async def _decide_and_write(
     connection: Connection, book: Book, commands: Sequence[Command], now: datetime, known: dict[str, Known]
-) -> list[Answer]:
-    """The answers to the commands, in order, and their rows in the tables; to the first only if the rest is too much.
+) -> Done:
+    """Decides the commands, in order, and writes their rows; of the first only if the rest is too much.
 
     A long batch goes in chunks: while PostgreSQL writes the rows of one, the next is decided.
     """
     answers: list[Answer] = []
     logged: list[bytes] = []
+    grown: set[str] = set()
     writing: asyncio.Task[None] | None = None
     room = COMMIT_ENTRIES_MAX
     bites = Bites(keep_alive=partial(_keep_alive, connection, writing))
@@ -162,6 +172,7 @@ async def _decide_and_write(
             book.digest = rows.digest
             rows.close()
             logged += rows.logged
+            grown |= rows.grown
             if writing is not None:
                 await writing
             if rows and not is_last:
@@ -178,8 +189,7 @@ async def _decide_and_write(
             await asyncio.wait([writing])
         raise
     book.time = now
-    book.committed = Committed(book.epoch, book.position, now, logged)
-    return answers
+    return Done(answers, book, Committed(book.epoch, book.position, now, logged), frozenset(grown))
 
 
 async def _keep_alive(connection: Connection, writing: asyncio.Task[None] | None) -> None:

@@ -86,8 +86,6 @@ class Draft(NamedTuple):
     # What the request ids came to that were new.
     known: Mapping[str, Known]
     committed: Committed
-    # The accounts that have many new versions by it.
-    grown: set[str]
 
 
 def can_be_drafted(commands: Sequence[Command]) -> bool:
@@ -145,8 +143,7 @@ async def draft(
     # Those that were decided here, behind those that were known. What it only repeats may have been loaded without the
     # entries that the next batch is asked for, which finds it in the table.
     own = dict(islice(known.items(), known_before, None))
-    grown, book.grown = book.grown, set()
-    return Draft(answers, book, rows, own, Committed(book.epoch, book.position, now, rows.logged), grown)
+    return Draft(answers, book, rows, own, Committed(book.epoch, book.position, now, rows.logged))
 
 
 def _is_guarded(answer: Answer) -> bool:

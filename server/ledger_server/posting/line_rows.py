@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from ledger_server.domain.book import Effect
+from ledger_server.domain.book import TAIL_VERSIONS, Effect
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange
 from ledger_server.posting.columns import NULL, NUMBERS, literals, or_null, quoted, time_or_now
 from ledger_server.posting.metadata_pairs import MetadataPairs
@@ -25,6 +25,8 @@ class LineRows:
         self._now = now
         self._pairs = pairs
         self._rows: list[tuple[str, ...]] = []
+        # The accounts that have got another TAIL_VERSIONS versions by it.
+        self.grown: set[str] = set()
 
     def columns(self, *, only_entries: bool) -> list[str]:
         """For write_batch.sql; or if all are entries of new transactions, for write_plain_batch.sql."""
@@ -82,6 +84,8 @@ class LineRows:
         """What a line says of the version that it is."""
         after = change.after
         posted_debits, posted_credits, pending_debits, pending_credits = after.counters
+        if not after.lock_version % TAIL_VERSIONS:
+            self.grown.add(after.account.id)
         return (
             str(after.lock_version),
             NULL,

@@ -148,7 +148,7 @@ class Worker:
         lane.left_at = (draft.committed.epoch, draft.committed.position)
         if draft.rows:
             self._budget.committed()
-        return Result(draft.answers, [draft.committed] if draft.committed.events else (), frozenset(draft.grown))
+        return Result(draft.answers, [draft.committed] if draft.committed.events else (), frozenset(draft.rows.grown))
 
     async def _draft(self, lane: Lane, commands: Sequence[Command], before: Flight | None) -> Draft | None:
         """None if the commands have to be decided under the lock."""
@@ -242,25 +242,22 @@ class Worker:
             if is_alone:
                 frame = alone_in_database(frame)
             try:
-                answers, book = await write_batch(
-                    connection, lane.ledger_id, commands, lane.book, frame, self._ledger_is_locked
-                )
+                done = await write_batch(connection, lane.ledger_id, commands, lane.book, frame, self._ledger_is_locked)
             except BaseException:
                 if frame is not PLAIN and not connection.is_closed():
                     await connection.execute("SELECT pg_advisory_unlock_all()")
                 raise
         self._concurrency.committed()
         lane.lost_at = None
-        lane.remember(book)
-        if book is None or book.committed is None:
-            return Result(answers)
+        lane.remember(done.book)
+        committed = done.committed
+        if committed is None:
+            return Result(done.answers)
         self._budget.committed()
-        committed, grown = book.committed, frozenset(book.grown)
-        book.committed, book.grown = None, set()
-        if lane.left_at not in (None, (book.epoch, book.position - len(committed.events))):
+        if lane.left_at not in (None, (committed.epoch, committed.position - len(committed.events))):
             lane.shared_until = time.monotonic() + SHARED_SECONDS
-        lane.left_at = (book.epoch, book.position)
-        return Result(answers, [committed], grown)
+        lane.left_at = (committed.epoch, committed.position)
+        return Result(done.answers, [committed], done.grown)
 
     def _log_failure(self, lane: Lane, commands: Sequence[Command], error: Exception) -> None:
         log.info(

@@ -66,6 +66,11 @@ class Rows:
         return len(self._lines)
 
     @property
+    def grown(self) -> set[str]:
+        """The accounts that have many new versions by them."""
+        return self._lines.grown
+
+    @property
     def is_one_statement(self) -> bool:
         """Whether one statement writes them all."""
         return not (
