@@ -20,12 +20,13 @@ CLIENT = ROOT / "client" / "ledger_client"
 # Who may import whom. app.py and process.py put the parts together, so they may see everything.
 ARROWS: dict[str, set[str]] = {
     "domain": set(),
-    "storage": {"domain"},
-    "events": {"domain", "storage"},
-    "posting": {"domain", "storage", "events"},
-    "reading": {"domain", "storage"},
+    "background": set(),
+    "storage": {"domain", "background"},
+    "events": {"domain", "background", "storage"},
+    "posting": {"domain", "background", "storage", "events"},
+    "reading": {"domain", "background", "storage"},
     "auditing": {"domain", "storage", "events"},
-    "api": {"domain", "posting", "reading", "events", "auditing"},
+    "api": {"domain", "background", "posting", "reading", "events", "auditing"},
     "security": set(),
     "settings": set(),
     "logging_setup": set(),

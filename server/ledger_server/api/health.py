@@ -16,6 +16,8 @@ import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from ledger_server.background import end_tasks
+
 
 class Health(health.aio.HealthServicer):
     """As the library's, but a watch ends when the server drains, after its last word.
@@ -39,9 +41,7 @@ class Health(health.aio.HealthServicer):
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             await words.said()
         if words.last != HealthCheckResponse.NOT_SERVING:
             await context.write(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))

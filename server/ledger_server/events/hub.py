@@ -21,6 +21,7 @@ from itertools import count
 
 import structlog
 
+from ledger_server.background import end_tasks
 from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
 from ledger_server.domain.refusals import ledger_not_found
@@ -90,10 +91,7 @@ class Hub:
                 yield self
             finally:
                 await self.drain()
-                tasks += self._tasks.values()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end_tasks([*tasks, *self._tasks.values()])
 
     def committed(self, ledger_id: str, committed: Committed) -> None:
         """Called after each commit of this process; cheap, and lost without harm."""
@@ -233,8 +231,7 @@ class Hub:
                 while not (await asyncio.wait([reading], timeout=watch.heartbeat_seconds))[0]:
                     yield Part()
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+                await end_tasks([reading])
             part = reading.result()
             if part is None:
                 return

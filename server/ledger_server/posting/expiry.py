@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import structlog
 
+from ledger_server.background import end_tasks, in_background
 from ledger_server.domain.commands import ExpireTransaction
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.inputs import Ref
@@ -46,12 +47,10 @@ REST_SECONDS = 2.0
 async def sweeping(pool: Pool, lanes: Lanes) -> AsyncIterator[None]:
     """Sweeps within the block. Any number of servers may: the second to come finds nothing left to expire."""
     sweep = _Sweep(pool, lanes)
-    task = asyncio.create_task(sweep.run(), name="expiry-sweep")
     try:
-        yield
+        async with in_background(sweep.run(), "expiry-sweep"):
+            yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await sweep.end()
 
 
@@ -87,10 +86,7 @@ class _Sweep:
 
     async def end(self) -> None:
         """Takes out of the lanes what is not being written yet."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._under_way.values())
 
     async def _begin(self) -> None:
         """Begins with all ledgers that have something to expire."""

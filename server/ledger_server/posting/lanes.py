@@ -15,6 +15,7 @@ from itertools import islice
 
 import structlog
 
+from ledger_server.background import end_tasks
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import (
     Batch,
@@ -132,9 +133,7 @@ class Lanes:
                 yield self
         finally:
             await self._drain()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             for worker in self._workers:
                 await worker.close()
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from ledger_server.background import end_tasks
 from ledger_server.domain.category_commands import NestingCommand
 from ledger_server.domain.errors import OverlapNotSummed
 from ledger_server.domain.model import Overlap, SummedOverlaps
@@ -55,10 +56,7 @@ class Summing:
         try:
             yield self
         finally:
-            tasks = list(self._tasks.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(self._tasks.values())
 
     async def prepare(self, command: NestingCommand) -> None:
         """Fills `summed` of a command that needs it, or brings it up to now. Raises DatabaseUnavailable."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 
+from ledger_server.background import in_background
 from ledger_server.domain.book import TAIL_VERSIONS
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
@@ -119,12 +120,8 @@ class Folding:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Folding]:
         """Folds within the block. What was asked for and not done yet at its end is asked for again by reads."""
-        task = asyncio.create_task(self._serve(), name="folding")
-        try:
+        async with in_background(self._serve(), "folding"):
             yield self
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _serve(self) -> None:
         while True:

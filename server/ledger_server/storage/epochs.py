@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
+from ledger_server.background import in_background
 from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.storage import sql
 from ledger_server.storage.pool import COMMAND_SECONDS, CONNECTION_ERRORS, Connection, connect_alone, set_codecs
@@ -59,12 +60,10 @@ async def noticing_restores(dsn: str) -> AsyncIterator[None]:
     if not await watcher.look():
         # At once: who only migrates is soon gone.
         await watcher.look()
-    task = asyncio.create_task(watcher.run(), name="restores-watched")
     try:
-        yield
+        async with in_background(watcher.run(), "restores-watched"):
+            yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         watcher.close()
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import structlog
 
+from ledger_server.background import in_background
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_presence
 
 log = structlog.get_logger()
@@ -25,15 +26,9 @@ AWAY_SECONDS = 3.0
 Told = Callable[[bool], Awaitable[None]]
 
 
-@asynccontextmanager
-async def asking(dsn: str, told: Told) -> AsyncIterator[None]:
+def asking(dsn: str, told: Told) -> AbstractAsyncContextManager[None]:
     """Asks within the block, and tells of each change."""
-    task = asyncio.create_task(_ask_for_ever(dsn, told), name="database-presence")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    return in_background(_ask_for_ever(dsn, told), "database-presence")
 
 
 async def _ask_for_ever(dsn: str, told: Told) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import structlog
 
+from ledger_server.background import in_background
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 
 log = structlog.get_logger()
@@ -18,18 +19,12 @@ INTERVAL_SECONDS_MAX = 60.0
 Round = Callable[[Connection], Awaitable[None]]
 
 
-@asynccontextmanager
-async def pruning_rounds(name: str, dsn: str, interval_seconds: float, prune: Round) -> AsyncIterator[None]:
+def pruning_rounds(name: str, dsn: str, interval_seconds: float, prune: Round) -> AbstractAsyncContextManager[None]:
     """One round after the other within the block, as the role of `dsn`, with a pause in between.
 
     After a failure the next round begins within a minute, from its beginning.
     """
-    task = asyncio.create_task(_prune_for_ever(name, dsn, interval_seconds, prune), name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    return in_background(_prune_for_ever(name, dsn, interval_seconds, prune), name)
 
 
 async def _prune_for_ever(name: str, dsn: str, interval_seconds: float, prune: Round) -> None:

@@ -10,12 +10,12 @@ tables may analyze them and LEDGER_MIGRATION_DATABASE_URL, which names it, is no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import structlog
 
+from ledger_server.background import in_background
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
 
@@ -30,15 +30,9 @@ LARGE_PAGES = 2_000
 SMALL_PAGES = 8
 
 
-@asynccontextmanager
-async def fresh_statistics(dsn: str) -> AsyncIterator[None]:
+def fresh_statistics(dsn: str) -> AbstractAsyncContextManager[None]:
     """Keeps statistics fresh within the block, until the tables are large."""
-    task = asyncio.create_task(_watch(dsn), name="fresh-statistics")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    return in_background(_watch(dsn), "fresh-statistics")
 
 
 async def _watch(dsn: str) -> None:
