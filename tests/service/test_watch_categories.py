@@ -16,7 +16,6 @@ from ledger_client import (
     CategoryNotFound,
     Event,
     EventKind,
-    EventStream,
     Ledger,
     LedgerClient,
     Transaction,
@@ -25,11 +24,11 @@ from ledger_client import (
     monitor_condition,
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse
-from ledger_client.watch import BalanceStream
 from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
+from tests.service.streams import events_up_to
 
 _Told = TypeVar("_Told")
 
@@ -54,15 +53,6 @@ async def category(client: LedgerClient, ledger: Ledger, *parents: Category) -> 
 async def pay(client: LedgerClient, source: Account, target: Account, **fields: Any) -> Transaction:
     entries = [debit(source, 1), credit(target, 1)]
     return await client.create_transaction(source.ledger_id, entries, status="posted", **fields)
-
-
-async def events_up_to(stream: BalanceStream | EventStream, position: int) -> list[Event]:
-    events = []
-    async with asyncio.timeout(20):
-        while (stream.position or 0) < position:
-            if isinstance(message := await anext(stream), Event):
-                events.append(message)
-    return events
 
 
 async def told_and_heard(

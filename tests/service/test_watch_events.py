@@ -13,7 +13,6 @@ from ledger_client import (
     AccountNotFound,
     Event,
     EventKind,
-    EventStream,
     Heartbeat,
     InvalidArgument,
     Ledger,
@@ -26,9 +25,9 @@ from ledger_client import (
     debit,
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse, WatchEventsRequest, WatchEventsResponse
-from ledger_client.watch import BalanceStream
 from tests.conftest import Server, new_server
 from tests.service.scripted_server import EPOCH, Script, changes, event, heartbeat, send, serving
+from tests.service.streams import events_up_to
 
 NIL_ID = "00000000-0000-0000-0000-000000000000"
 CREATED = EventKind.EVENT_KIND_TRANSACTION_CREATED
@@ -43,16 +42,6 @@ async def pending(
     client: LedgerClient, to: Account, source: Account, metadata: Mapping[str, str] | None = None
 ) -> Transaction:
     return await client.create_transaction(to.ledger_id, [debit(to, 1), credit(source, 1)], metadata=metadata or {})
-
-
-async def events_up_to(stream: EventStream | BalanceStream, position: int) -> list[Event]:
-    events: list[Event] = []
-    async with asyncio.timeout(20):
-        while (stream.position or 0) < position:
-            message = await anext(stream)
-            if isinstance(message, Event):
-                events.append(message)
-    return events
 
 
 def positions(events: Iterable[Event]) -> list[int]:
