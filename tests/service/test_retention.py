@@ -12,8 +12,10 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Event, Ledger, LedgerClient, PositionPruned, commands, credit, debit
+from ledger_server.domain.ids import NIL_ID
 from ledger_server.events import retention
 from ledger_server.settings import Settings
+from ledger_server.storage import sql
 from tests import audit
 from tests.conftest import new_server
 
@@ -55,6 +57,24 @@ async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> Non
     async with asyncio.timeout(20):
         while await connection.fetchval("SELECT min(position) FROM events WHERE ledger_id = $1", ledger.id) != position:
             await asyncio.sleep(0.02)
+
+
+async def test_a_ledger_of_which_nothing_can_be_pruned_is_left_alone(database: str, connection: Any) -> None:
+    """Its newest event stays, however old it is."""
+    async with new_server(database) as server, LedgerClient(server.address) as client:
+        ledgers = [await new_books(client) for _ in range(3)]
+        last = [await transfers(client, a, b, 2) for _, a, b in ledgers]
+    for (ledger, _, _), position in zip(ledgers, last, strict=True):
+        await age(connection, ledger, position)
+
+    async def due() -> set[str]:
+        rows = await connection.fetch(sql.find_prunable, NIL_ID, MONTH.event_retention, 100)
+        return {str(row["ledger_id"]) for row in rows if row["is_due"]}
+
+    assert await due() == {ledger.id for ledger, _, _ in ledgers}
+    for ledger, _, _ in ledgers[1:]:
+        await connection.fetchval(sql.prune_events, ledger.id, MONTH.event_retention, 100)
+    assert await due() == {ledgers[0][0].id}
 
 
 async def test_old_events_go_and_the_rest_can_be_watched_and_verified(

@@ -1,12 +1,15 @@
--- A page of all ledgers, each with whether its oldest event is older than the retention; for the pruning.
+-- A page of all ledgers, each with whether its oldest event is older than the retention and not its newest, which always
+-- stays; for the pruning.
 -- The oldest event comes by ORDER BY … LIMIT 1, one step in the primary key.
 -- $1 after_ledger_id uuid, $2 retention interval, $3 ledgers_max bigint
-SELECT page.ledger_id, oldest.time < statement_timestamp() - $2::interval AS is_due
+SELECT
+    page.ledger_id,
+    oldest.position < page.position AND oldest.time < statement_timestamp() - $2::interval AS is_due
 FROM (
     SELECT ledger_id, position FROM ledgers WHERE ledger_id > $1::uuid ORDER BY ledger_id LIMIT $3::bigint
 ) AS page
 LEFT JOIN LATERAL (
-    SELECT e.time
+    SELECT e.position, e.time
     FROM events e
     WHERE e.ledger_id = page.ledger_id
     ORDER BY e.position
