@@ -9,10 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger_client import LedgerClient
+from ledger_client import LedgerClient, commands, credit, debit
 from ledger_server.storage import roles
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres
-from tests.conftest import Server, as_user, new_database
+from tests.conftest import Server, as_user, new_database, new_server
 from tests.service.processes import refused, started, starting
 
 # What a role of the service must never be able to do.
@@ -187,3 +187,24 @@ async def test_roles_that_see_different_tables_are_refused(database: str, tmp_pa
     said = await refused(tmp_path, database_url=service, migration_database_url=database)
     assert "LEDGER_DATABASE_URL does not find the tables that the role of LEDGER_MIGRATION_DATABASE_URL" in said
     assert "their schemas are own and public" in said
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["statement_timeout = '1ms'", "lock_timeout = '1ms'", "array_nulls = off", "search_path = public, pg_catalog"],
+)
+async def test_what_is_set_for_the_role_does_not_change_the_service(database: str, setting: str) -> None:
+    """But what it is asked for it says itself: how long a statement may take, how arrays are read."""
+    async with connected(database) as owner:
+        name = await owner.fetchval("SELECT current_database()")
+        await owner.execute(f'ALTER ROLE {SERVICE_USER} IN DATABASE "{name}" SET {setting}')
+    async with new_server(database) as server, LedgerClient(server.address, timeout=60) as client:
+        ledger = await client.create_ledger("Test")
+        created = await client.batch_create_accounts(
+            ledger.id, [commands.create_account(str(n), normal_balance="debit", currency="USD") for n in range(500)]
+        )
+        a, b = created.accounts[:2]
+        await client.batch_write_transactions(
+            ledger.id, [commands.create_transaction([debit(a, 1), credit(b, 1)]) for _ in range(500)], atomic=True
+        )
+        assert len((await client.list_transactions(ledger.id, page_size=500)).transactions) == 500

@@ -50,6 +50,10 @@ _COMMON_SETTINGS = {
     "TimeZone": "UTC",
     "jit": "off",
     "synchronous_commit": "on",
+    # How long a statement may take is said where it is made, and arrays are written as if these had never been set for
+    # a role or a database.
+    "statement_timeout": "0",
+    "array_nulls": "on",
     # On tables that grew from empty, a generic plan chosen in the first seconds would keep scanning them whole: 240-750
     # instead of 25-75 microseconds of PostgreSQL's CPU a transaction, until autovacuum's first ANALYZE. Even an index
     # may be the wrong one, where a ledger is taken for a single row. So plans are made anew every PLAN_SECONDS.
@@ -70,7 +74,7 @@ async def connect_at_start(dsn: str) -> Connection:
         dsn,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
-        server_settings={"application_name": "ledger-start"},
+        server_settings={"application_name": "ledger-start", "statement_timeout": "0"},
     )
 
 
