@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ledger_server.signals import StopSignals
 
 
 def main() -> None:
+    _open_standard_streams()
     with StopSignals(is_service=not sys.argv[1:]) as signals:
         from ledger_server.process import run
 
         run(sys.argv[1:], signals)
+
+
+def _open_standard_streams() -> None:
+    """One that whoever started us has closed would be the next file that is opened, and log lines go into it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 if __name__ == "__main__":

@@ -392,6 +392,18 @@ async def test_nobody_waits_for_a_reader_of_the_log_who_sleeps(postgres: Embedde
     os.close(ours)
 
 
+async def test_it_serves_whoever_closed_its_standard_streams(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    without = ("sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-')
+    async with new_database(postgres) as dsn, starting(tmp_path, None, without, database_url=dsn) as service:
+        await service.until_ready()
+        async with LedgerClient(service.address) as client:
+            await client.create_ledger("Test")
+        for descriptor in range(3):
+            assert Path(f"/proc/{service.pid}/fd/{descriptor}").readlink() == Path(os.devnull)
+        service.process.terminate()
+        assert await service.stopped() == 0
+
+
 async def test_log_lines_that_nobody_took_are_counted(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     ours, theirs = os.pipe()
     read = bytearray()
