@@ -1,5 +1,5 @@
--- A page of all ledgers, each with whether its oldest event is older than the retention and not its newest, which always
--- stays; for the pruning.
+-- A page of all ledgers, each with whether events can be pruned: the oldest is older than the retention, and it is not
+-- the newest, which always stays.
 -- The oldest event comes by ORDER BY … LIMIT 1, one step in the primary key.
 -- $1 after_ledger_id uuid, $2 retention interval, $3 ledgers_max bigint
 SELECT
