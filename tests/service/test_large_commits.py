@@ -134,7 +134,10 @@ async def test_what_is_one_commit_and_would_write_too_much_is_refused_and_leaves
     async def load(count: int) -> None:
         await own_client.import_transactions(own_ledger.id, writes[what][:count], import_id=new_request_id())
 
-    for attempt in (write(3, validate_only=True), write(3), load(3)):
+    async def validate_one_by_one() -> None:
+        await own_client.batch_write_transactions(own_ledger.id, writes[what], validate_only=True)
+
+    for attempt in (write(3, validate_only=True), validate_one_by_one(), write(3), load(3)):
         with pytest.raises(InvalidField) as refused:
             await attempt
         assert refused.value.metadata["field"] == "commands"

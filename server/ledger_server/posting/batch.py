@@ -127,8 +127,8 @@ async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> l
     # Nothing of it is written, so no refusal may name what an earlier one would have made.
     with book.all_or_nothing():
         for command in commands:
-            _refuse_too_many_entries(rows.line_count)
             answers.append(await answer_to(book, command, now, rows, known, bites))
+            _refuse_too_many_entries(rows.line_count)
     return answers
 
 
