@@ -28,6 +28,7 @@ from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.model import Ledger, Transaction
+from ledger_server.domain.refusals import refuse_unequal_sides
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -133,6 +134,7 @@ class DomainClient(LedgerClient):
                 if isinstance(command, LedgerError):
                     raise command
                 try:
+                    refuse_unequal_sides(command)
                     effect = decide(self.book, command, _START + timedelta(seconds=self.book.position))
                 except LedgerError as error:
                     raise error.with_metadata(command_index=str(index)) if is_atomic else error from None

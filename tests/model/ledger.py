@@ -97,7 +97,7 @@ class ModelLedger:
         return answer
 
     def _answer(self, request_id: str, body: Body) -> Answer:
-        if (reason := malformed(body)) is not None:
+        if (reason := malformed(body) or unequal(body)) is not None:
             return Refused(reason)
         if request_id in self.state.requests:
             return self._repeat(request_id, body)
@@ -127,6 +127,8 @@ class ModelLedger:
         results: list[Done | Refused] = []
         for index, (_, item) in enumerate(batch.items):
             try:
+                if (reason := unequal(item)) is not None:
+                    raise Refusal(reason)
                 results.append(Done(self._apply(item)))
             except Refusal as refusal:
                 refusal.refused = replace(refusal.refused, index=index)
@@ -624,7 +626,7 @@ class ModelLedger:
 
 
 def malformed(body: Body) -> str | None:
-    """Why a request is refused without a look at the ledger."""
+    """Why a request is refused without a look at the ledger, and the batch that it is in."""
     lines = body.lines if isinstance(body, Create | Update | Post) else None
     parts = body.parts if isinstance(body, PartialPost | Reverse) else None
     if max((each.amount for each in lines or parts or ()), default=0) > AMOUNT_MAX:
@@ -635,11 +637,16 @@ def malformed(body: Body) -> str | None:
         return None if _is_well_formed(body.condition) else "INVALID_FIELD"
     if isinstance(body, Create) and body.status == "posted" and body.expires is not None:
         return "INVALID_FIELD"
-    if lines is not None:
-        one_sided = len({line.direction for line in lines}) < 2
-        if one_sided or _sum(lines, "debit") != _sum(lines, "credit"):
-            return "UNBALANCED"
     return None
+
+
+def unequal(body: Body) -> str | None:
+    """Why entries that no accounts could balance are refused, in an atomic batch in their turn."""
+    lines = body.lines if isinstance(body, Create | Update | Post) else None
+    if lines is None:
+        return None
+    one_sided = len({line.direction for line in lines}) < 2
+    return "UNBALANCED" if one_sided or _sum(lines, "debit") != _sum(lines, "credit") else None
 
 
 def _is_well_formed(condition: MonitorCondition) -> bool:

@@ -742,6 +742,32 @@ BATCHES = [
         "command_index=1",
     ),
     stored(
+        "a refused item of an atomic batch before an unbalanced one",
+        "BatchWriteTransactions",
+        lambda b: b.batch(
+            without_request_id(b.create()),
+            without_request_id(b.create(b.demanding(FAILING))),
+            without_request_id(b.create(b.lines("1", "2"))),
+            atomic=True,
+            request_id=request_id(),
+        ),
+        "FAILED_PRECONDITION",
+        "CONDITION_FAILED",
+        "command_index=1",
+    ),
+    field(
+        "a malformed item of an atomic batch behind an unbalanced one",
+        "BatchWriteTransactions",
+        lambda b: b.batch(
+            without_request_id(b.create()),
+            without_request_id(b.create(b.lines("1", "2"))),
+            without_request_id(b.create([])),
+            atomic=True,
+            request_id=request_id(),
+        ),
+        "entries",
+    ),
+    stored(
         "an item refused by itself",
         "BatchWriteTransactions",
         lambda b: b.batch(b.create(b.demanding(FAILING))),

@@ -34,7 +34,10 @@ def batch_create_accounts(request: accounts_pb2.BatchCreateAccountsRequest) -> B
 
 
 def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> AtomicBatch | list[Command | LedgerError]:
-    """An atomic batch, or else a command for each item, in order, or why the item is malformed."""
+    """An atomic batch, or else a command for each item, in order, or why the item is refused here.
+
+    What does not balance in an atomic batch is refused in its turn, behind what is refused of the items before it.
+    """
     problems = Problems()
     ledger_id = fields.ledger_id(problems, request.ledger_id)
     if request.atomic:
@@ -45,14 +48,14 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> AtomicBatc
         problems.add("full_results", f"is possible for at most {FULL_RESULTS_MAX} commands")
     items = _items(problems, request.commands)
     problems.raise_if_any()
-    commands = [_item(transaction_command, item, ledger_id, has_request_id=not request.atomic) for item in items]
     if request.atomic:
         return AtomicBatch(
             ledger_id=ledger_id,
             request_id=request.request_id,
-            commands=_all_well_formed(commands),
+            commands=_all_well_formed([_item(well_formed, item, ledger_id) for item in items]),
             full_results=request.full_results,
         )
+    commands = [_item(transaction_command, item, ledger_id, has_request_id=True) for item in items]
     for command in commands:
         if not isinstance(command, LedgerError):
             command.full_results = request.full_results

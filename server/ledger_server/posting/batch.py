@@ -254,6 +254,8 @@ async def _decide_together(
         for index, item in enumerate(batch.commands):
             await bites.next()
             try:
+                # The edge, which does it of commands by themselves, knows no item before this one.
+                refuse_unequal_sides(item)
                 effect = decide(book, item, now)
             except LedgerError as error:
                 raise error.with_metadata(command_index=str(index)) from None
@@ -277,7 +279,7 @@ async def _decide_one_by_one(
         for index, item in enumerate(chunk.commands):
             await bites.next()
             try:
-                # Of other commands the edge does it, but there it would refuse the whole chunk.
+                # At the edge it would refuse the whole chunk.
                 refuse_unequal_sides(item)
                 effect = decide(book, item, now)
             except LedgerError as error:
