@@ -633,6 +633,10 @@ def malformed(body: Body) -> str | None:
         return "INVALID_FIELD"
     if parts is not None and not any(part.amount for part in parts):
         return "INVALID_FIELD"
+    if isinstance(body, Post | Reverse) and not all(
+        each.lock_version is not None or each.conditions for each in body.demands
+    ):
+        return "INVALID_FIELD"
     if isinstance(body, CreateMonitor | UpdateMonitor) and body.condition is not None:
         return None if _is_well_formed(body.condition) else "INVALID_FIELD"
     if isinstance(body, Create) and body.status == "posted" and body.expires is not None:

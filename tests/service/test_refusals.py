@@ -297,6 +297,12 @@ ENTRIES = [
         "conditions[0].account_id",
     ),
     field(
+        "an account condition that demands nothing",
+        "PostTransaction",
+        lambda b: b.post(b.pending, conditions=[transactions_pb2.AccountCondition(account_id=b.cash)]),
+        "conditions[0].conditions",
+    ),
+    field(
         "entry metadata with an empty key",
         "CreateTransaction",
         lambda b: b.create(b.lines(metadata={"": "x"})),
@@ -563,6 +569,17 @@ FIELDS = [
             ledger_id=b.ledger_id, transaction_id=b.pending, version_lower_bound=2, version_upper_bound=1
         ),
         "version_upper_bound",
+    ),
+    field(
+        "entries written before the lock_versions asked for",
+        "ListEntries",
+        lambda b: entries_pb2.ListEntriesRequest(
+            ledger_id=b.ledger_id,
+            account_id=b.cash,
+            account_lock_version_lower_bound=2,
+            account_lock_version_upper_bound=1,
+        ),
+        "account_lock_version_upper_bound",
     ),
     field("a page of -1", "ListLedgers", lambda _: ledgers_pb2.ListLedgersRequest(page_size=-1), "page_size"),
     field(

@@ -14,6 +14,7 @@ from ledger_server.api.filters import (
     metadata_terms_of,
     optional_id,
     order_of,
+    versions_between,
 )
 from ledger_server.api.pieces import account_ref, optional_count, transaction_ref
 from ledger_server.api.queries import min_position
@@ -46,6 +47,7 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
     stands = is_of_account and order.is_created and not request.include_discarded
     if request.HasField("as_of_lock_version") and not stands:
         problems.add("as_of_lock_version", "is of an account in created order, without include_discarded")
+    lower_bound, upper_bound = versions_between(problems, request, "account_lock_version")
     query = EntryQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -60,8 +62,8 @@ def list_entries(request: entries_pb2.ListEntriesRequest) -> EntryQuery:
         amounts=amounts_of(problems, request.amounts),
         metadata=fields.metadata(problems, request.metadata),
         metadata_terms=metadata_terms_of(problems, request),
-        lock_version_lower_bound=optional_count(problems, request, "account_lock_version_lower_bound"),
-        lock_version_upper_bound=optional_count(problems, request, "account_lock_version_upper_bound"),
+        lock_version_lower_bound=lower_bound,
+        lock_version_upper_bound=upper_bound,
         as_of_lock_version=optional_count(problems, request, "as_of_lock_version"),
         ids=ids_of(problems, "ids", request.ids),
         category_id=optional_id(problems, request, "category_id"),

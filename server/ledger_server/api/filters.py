@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ledger_client.v1 import filters_pb2
 from ledger_server.api import fields
 from ledger_server.api.fields import Problems
-from ledger_server.api.pieces import enum_of
+from ledger_server.api.pieces import enum_of, optional_count
 from ledger_server.domain.money import Operator, parse_amount
 from ledger_server.reading.metadata import Check, Term, Terms
 from ledger_server.reading.queries import EVER, NEVER, AmountCondition, Between, ListOrder
@@ -46,6 +46,15 @@ def between(problems: Problems, request: Any, field: str) -> Between:
     if lower is None and upper is None and request.HasField(names[1]):
         return EVER
     return Between(lower, upper)
+
+
+def versions_between(problems: Problems, request: Any, field: str) -> tuple[int | None, int | None]:
+    """The bounds `<field>_lower_bound` and `<field>_upper_bound`, of versions."""
+    names = (f"{field}_lower_bound", f"{field}_upper_bound")
+    lower, upper = [optional_count(problems, request, name) for name in names]
+    if lower is not None and upper is not None and upper < lower:
+        problems.add(names[1], f"must not be before {names[0]}")
+    return lower, upper
 
 
 def amounts_of(problems: Problems, conditions: Sequence[filters_pb2.AmountCondition]) -> tuple[AmountCondition, ...]:
@@ -165,5 +174,5 @@ def known(problems: Problems, field: str, value: int, kind: Any) -> Any:
     try:
         return kind(value)
     except ValueError:
-        problems.add(field, f"must be one of {', '.join(member.name for member in kind)}")
+        problems.add(field, f"must be one of {', '.join(member.name for member in kind if member)}")
         return None

@@ -192,14 +192,16 @@ def account_conditions_of(
     if len(conditions) > ACCOUNT_CONDITIONS_MAX:
         problems.add("conditions", f"must be at most {ACCOUNT_CONDITIONS_MAX}")
         return ()
-    return tuple(
-        AccountCondition(
-            account_ref(problems, condition, f"conditions[{n}]."),
-            optional_count(problems, condition, "lock_version", f"conditions[{n}]."),
-            conditions_of(problems, f"conditions[{n}].conditions", condition.conditions),
-        )
-        for n, condition in enumerate(conditions)
-    )
+    parsed = []
+    for n, condition in enumerate(conditions):
+        prefix = f"conditions[{n}]."
+        ref = account_ref(problems, condition, prefix)
+        lock_version = optional_count(problems, condition, "lock_version", prefix)
+        if lock_version is None and not condition.conditions:
+            problems.add(f"{prefix}conditions", "is required without a lock_version")
+        balances = conditions_of(problems, f"{prefix}conditions", condition.conditions)
+        parsed.append(AccountCondition(ref, lock_version, balances))
+    return tuple(parsed)
 
 
 def category_conditions_of(

@@ -19,6 +19,7 @@ from ledger_server.api.filters import (
     names_of,
     optional_id,
     order_of,
+    versions_between,
 )
 from ledger_server.api.pieces import (
     account_ref,
@@ -250,6 +251,7 @@ def list_transactions(request: transactions_pb2.ListTransactionsRequest) -> Tran
 
 def list_transaction_versions(request: transactions_pb2.ListTransactionVersionsRequest) -> VersionQuery:
     problems = Problems()
+    lower_bound, upper_bound = versions_between(problems, request, "version")
     query = VersionQuery(
         ledger_id=fields.ledger_id(problems, request.ledger_id),
         page_size=fields.page_size(problems, request.page_size),
@@ -257,12 +259,10 @@ def list_transaction_versions(request: transactions_pb2.ListTransactionVersionsR
         min_position=min_position(problems, request),
         transaction=transaction_ref(problems, request),
         newest_first=known(problems, "order", request.order, _Order) == _Order.NEWEST_FIRST,
-        version_lower_bound=optional_count(problems, request, "version_lower_bound"),
-        version_upper_bound=optional_count(problems, request, "version_upper_bound"),
+        version_lower_bound=lower_bound,
+        version_upper_bound=upper_bound,
         written_at=between(problems, request, "time"),
     )
-    if (query.version_upper_bound or 0) < (query.version_lower_bound or 0) and request.HasField("version_upper_bound"):
-        problems.add("version_upper_bound", "must not be before version_lower_bound")
     problems.raise_if_any()
     return query
 
