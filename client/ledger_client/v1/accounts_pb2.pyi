@@ -30,7 +30,7 @@ class _AccountStatus:
 class _AccountStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ACCOUNT_STATUS_UNSPECIFIED: _AccountStatus.ValueType  # 0
-    """Not set; in ListAccounts: any."""
+    """Not set; refused with INVALID_ARGUMENT."""
     ACCOUNT_STATUS_OPEN: _AccountStatus.ValueType  # 1
     """Takes debits and credits."""
     ACCOUNT_STATUS_DEBITS_FROZEN: _AccountStatus.ValueType  # 2
@@ -43,10 +43,12 @@ class _AccountStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Account
     """Takes nothing; its posted amount is zero and nothing is pending. May be opened again."""
 
 class AccountStatus(_AccountStatus, metaclass=_AccountStatusEnumTypeWrapper):
-    """Whether an account takes entries. Archiving and expiry are never refused by it."""
+    """Whether an account takes entries. It never refuses archiving and expiry, nor what brings the account nothing: to move
+    in time what is pending on it, and what a partial post leaves pending.
+    """
 
 ACCOUNT_STATUS_UNSPECIFIED: AccountStatus.ValueType  # 0
-"""Not set; in ListAccounts: any."""
+"""Not set; refused with INVALID_ARGUMENT."""
 ACCOUNT_STATUS_OPEN: AccountStatus.ValueType  # 1
 """Takes debits and credits."""
 ACCOUNT_STATUS_DEBITS_FROZEN: AccountStatus.ValueType  # 2
@@ -218,7 +220,7 @@ class Account(_message.Message):
     """Decimal places of the currency's minor unit, 0..30; fixed at creation."""
     external_id: _builtins.str
     """The caller's own id, up to 180 characters, unique among the ledger's accounts that are not deleted; empty when
-    none was given.
+    none was given. A deleted account still shows it.
     """
     lock_version: _builtins.int
     """0 for a new account, then one higher with each command that writes or discards a pending or posted
@@ -232,7 +234,7 @@ class Account(_message.Message):
     epoch: _builtins.str
     """The epoch of `position`; see Ledger.epoch."""
     status: Global___AccountStatus.ValueType
-    """Whether it takes entries."""
+    """Whether it takes entries; CLOSED once it is deleted."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Up to 50 keys of 1..64 characters, values up to 1,024 characters, 16 KiB together."""
@@ -349,7 +351,7 @@ class CreateAccountRequest(_message.Message):
     """Required. An ISO 4217 code, or a code of your own: 1..32 of `A-Z`, `0-9`, `_`, `.`, `-`, beginning with a letter."""
     currency_exponent: _builtins.int
     """0..30. Default: the ISO exponent of an ISO code (another one is INVALID_ARGUMENT), else the exponent
-    that the ledger's first account of the code fixed; required for the first account of a custom code.
+    that the ledger's first account or category of the code fixed; required for the first of a custom code.
     """
     external_id: _builtins.str
     """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if another account of the ledger that is not deleted
@@ -407,8 +409,8 @@ class BatchCreateAccountsRequest(_message.Message):
     """1..128 characters, required; one for all."""
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateAccountRequest]:
-        """1..10,000 accounts. Their ledger_id is empty or the batch's, their request_id empty. The first refused one refuses
-        the batch, with its index as `command_index` in the ErrorInfo's metadata.
+        """1..10,000 accounts, 4 MiB. Their ledger_id is empty or the batch's, their request_id empty. The first refused one
+        refuses the batch, with its index as `command_index` in the ErrorInfo's metadata.
         """
 
     def __init__(
@@ -725,7 +727,7 @@ class ListAccountsRequest(_message.Message):
     normal_balance: _balances_pb2.NormalBalance.ValueType
     """Keep only accounts of this normality; unspecified: all."""
     external_id: _builtins.str
-    """Keep only the account with this external id; empty: all."""
+    """Keep only the account with this external id, among those not deleted; empty: all."""
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
     order: _filters_pb2.ListOrder.ValueType
@@ -756,7 +758,7 @@ class ListAccountsRequest(_message.Message):
 
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountStatus.ValueType]:
-        """Keep only accounts in one of these statuses; empty: all."""
+        """Keep only accounts in one of these statuses, none of them UNSPECIFIED; empty: all."""
 
     @_builtins.property
     def created_at_lower_bound(self) -> _timestamp_pb2.Timestamp:
@@ -1044,8 +1046,8 @@ class ListAccountVersionsRequest(_message.Message):
     order: _filters_pb2.VersionOrder.ValueType
     """Default: oldest first."""
     interval: Global___VersionInterval.ValueType
-    """Keep only the last version of each interval in which the account moved; of the one that is not over yet, the last so
-    far. Default: every version.
+    """Keep only the last version of each interval in which one was written, version 0 at the creation; of the interval
+    that is not over yet, the last so far. Default: every version.
     """
     @_builtins.property
     def time_lower_bound(self) -> _timestamp_pb2.Timestamp:

@@ -137,7 +137,7 @@ class ListEntriesRequest(_message.Message):
     account_lock_version_lower_bound: _builtins.int
     """Keep only entries written at this lock_version of their account or a later one."""
     account_lock_version_upper_bound: _builtins.int
-    """Keep only entries written before this lock_version of their account."""
+    """Keep only entries written before this lock_version of their account; not before the lower bound."""
     category_id: _builtins.str
     """Keep only entries on accounts that are under this category now, directly or through others, without those that a
     failed condition archived; NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty: all.
@@ -153,7 +153,7 @@ class ListEntriesRequest(_message.Message):
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_transactions_pb2.TransactionStatus.ValueType]:
-        """Keep only entries written under one of these statuses; empty: all."""
+        """Keep only entries written under one of these statuses, none of them UNSPECIFIED; empty: all."""
 
     @_builtins.property
     def effective_at_lower_bound(self) -> _timestamp_pb2.Timestamp:

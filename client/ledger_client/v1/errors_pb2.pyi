@@ -36,7 +36,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "MESSAGE_MALFORMED"}. Do: fix the client; check that its stubs are of this service.
     """
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. Fields are missing, malformed or out of range; the BadRequest detail names each.
+    """INVALID_ARGUMENT. Fields are missing, malformed or out of range; the BadRequest detail names each, 20 at most.
     Example: {"reason": "INVALID_FIELD", "metadata": {"field": "entries[1].amount"}}. Do: fix the request.
     """
     ERROR_REASON_UNBALANCED: _ErrorReason.ValueType  # 3
@@ -235,7 +235,7 @@ ERROR_REASON_MESSAGE_MALFORMED: ErrorReason.ValueType  # 1
 Example: {"reason": "MESSAGE_MALFORMED"}. Do: fix the client; check that its stubs are of this service.
 """
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. Fields are missing, malformed or out of range; the BadRequest detail names each.
+"""INVALID_ARGUMENT. Fields are missing, malformed or out of range; the BadRequest detail names each, 20 at most.
 Example: {"reason": "INVALID_FIELD", "metadata": {"field": "entries[1].amount"}}. Do: fix the request.
 """
 ERROR_REASON_UNBALANCED: ErrorReason.ValueType  # 3

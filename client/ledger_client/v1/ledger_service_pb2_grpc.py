@@ -36,9 +36,17 @@ class LedgerServiceStub(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -278,9 +286,17 @@ class LedgerServiceServicer(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -440,8 +456,8 @@ class LedgerServiceServicer(object):
 
     def ImportTransactions(self, request_iterator, context):
         """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
-        of the commands: those of BatchWriteTransactions.
+        malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
+        acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -857,9 +873,17 @@ class LedgerService(object):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,

@@ -37,9 +37,17 @@ class LedgerServiceStub:
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -111,8 +119,8 @@ class LedgerServiceStub:
     """
     ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
-    of the commands: those of BatchWriteTransactions.
+    malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
+    acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -190,9 +198,17 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -261,8 +277,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
     """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
-    of the commands: those of BatchWriteTransactions.
+    malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
+    acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -339,9 +355,17 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records movements of money as balanced transactions and streams the balances they change.
 
     Every write takes a request_id: repeating it has one effect and answers equally, with `replayed: true` in the
-    trailing metadata. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
+    trailing metadata; of the commands of a batch that is not atomic and of the chunks of an import, in the field
+    `replayed`. Every write returns the object with the `position` and `epoch` of its command; a repeat after a
     restore from backup returns the same position and the epoch of now, as what survived has its place in the new
     history.
+
+    A NUL in any text, and a time outside the years 1 to 9999, is INVALID_ARGUMENT. Fields that a message does not have
+    are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
+
+    An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
+    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
+    keys of `metadata`, which must be well-formed all the same.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -534,8 +558,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transactions_pb2.ImportTransactionsResponse], _abc.AsyncIterator[_transactions_pb2.ImportTransactionsResponse]]:
         """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so does one of another ledger; chunks acknowledged before stay. Errors
-        of the commands: those of BatchWriteTransactions.
+        malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
+        acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
         """
 
     @_abc_1.abstractmethod

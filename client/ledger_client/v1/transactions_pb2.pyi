@@ -32,7 +32,7 @@ class _TransactionStatus:
 class _TransactionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransactionStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRANSACTION_STATUS_UNSPECIFIED: _TransactionStatus.ValueType  # 0
-    """Not set: at creation the default, pending."""
+    """Not set: the default, pending at creation and posted of a reversal. Filters refuse it with INVALID_ARGUMENT."""
     TRANSACTION_STATUS_PENDING: _TransactionStatus.ValueType  # 1
     """Counts in the pending balances; everything about it can still change."""
     TRANSACTION_STATUS_POSTED: _TransactionStatus.ValueType  # 2
@@ -44,7 +44,7 @@ class TransactionStatus(_TransactionStatus, metaclass=_TransactionStatusEnumType
     """Where a transaction stands. pending → posted | archived; both are final."""
 
 TRANSACTION_STATUS_UNSPECIFIED: TransactionStatus.ValueType  # 0
-"""Not set: at creation the default, pending."""
+"""Not set: the default, pending at creation and posted of a reversal. Filters refuse it with INVALID_ARGUMENT."""
 TRANSACTION_STATUS_PENDING: TransactionStatus.ValueType  # 1
 """Counts in the pending balances; everything about it can still change."""
 TRANSACTION_STATUS_POSTED: TransactionStatus.ValueType  # 2
@@ -60,11 +60,13 @@ class _ArchivedReason:
 class _ArchivedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArchivedReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ARCHIVED_REASON_UNSPECIFIED: _ArchivedReason.ValueType  # 0
-    """It is not archived."""
+    """It is not archived. Filters refuse it with INVALID_ARGUMENT."""
     ARCHIVED_REASON_REQUESTED: _ArchivedReason.ValueType  # 1
     """A caller archived it."""
     ARCHIVED_REASON_CONDITION_FAILED: _ArchivedReason.ValueType  # 2
-    """It was created with `archive_on_condition_failure`, and a condition failed."""
+    """It was created with `archive_on_condition_failure`, and a balance condition, a category condition or a standing
+    limit failed.
+    """
     ARCHIVED_REASON_EXPIRED: _ArchivedReason.ValueType  # 3
     """Its expires_at passed while it was pending."""
     ARCHIVED_REASON_FULLY_POSTED: _ArchivedReason.ValueType  # 4
@@ -74,11 +76,13 @@ class ArchivedReason(_ArchivedReason, metaclass=_ArchivedReasonEnumTypeWrapper):
     """Why a transaction is archived."""
 
 ARCHIVED_REASON_UNSPECIFIED: ArchivedReason.ValueType  # 0
-"""It is not archived."""
+"""It is not archived. Filters refuse it with INVALID_ARGUMENT."""
 ARCHIVED_REASON_REQUESTED: ArchivedReason.ValueType  # 1
 """A caller archived it."""
 ARCHIVED_REASON_CONDITION_FAILED: ArchivedReason.ValueType  # 2
-"""It was created with `archive_on_condition_failure`, and a condition failed."""
+"""It was created with `archive_on_condition_failure`, and a balance condition, a category condition or a standing
+limit failed.
+"""
 ARCHIVED_REASON_EXPIRED: ArchivedReason.ValueType  # 3
 """Its expires_at passed while it was pending."""
 ARCHIVED_REASON_FULLY_POSTED: ArchivedReason.ValueType  # 4
@@ -495,12 +499,12 @@ class CreateTransactionRequest(_message.Message):
     external_id: _builtins.str
     """Up to 180 characters; ALREADY_EXISTS (EXTERNAL_ID_TAKEN) if a non-archived transaction of the ledger has it."""
     archive_on_condition_failure: _builtins.bool
-    """If a balance condition fails, answer OK with an archived transaction (reason CONDITION_FAILED) whose
-    external_id is not held, instead of refusing. Every other refusal still refuses.
+    """If a balance condition, a category condition or a standing limit fails, answer OK with an archived transaction
+    (reason CONDITION_FAILED) whose external_id is not held, instead of refusing. Every other refusal still refuses.
     """
     validate_only: _builtins.bool
     """Only say what would happen: takes no lock, writes nothing, stores nothing under request_id, promises nothing later.
-    Ids in the answer are made up.
+    Ids and `position` in the answer are made up. A request_id that was used before is answered with what is stored.
     """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
@@ -785,7 +789,7 @@ class AccountCondition(_message.Message):
     """Hold only if the account's lock_version before the command is this one, else ABORTED (LOCK_VERSION_MISMATCH)."""
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_balances_pb2.BalanceCondition]:
-        """All must hold right after the command. At most 18."""
+        """All must hold right after the command. At most 18; at least one, unless lock_version is set."""
 
     def __init__(
         self,
@@ -1024,7 +1028,9 @@ class PartialPostTransactionRequest(_message.Message):
     """See CreateTransactionRequest.validate_only."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialEntryInput]:
-        """What is posted of each entry; entries left out post nothing. Balanced, at least one amount greater than zero."""
+        """What is posted of each entry, 1..1,000; entries left out post nothing. Balanced, at least one amount greater than
+        zero. An entry that is named twice is INVALID_ARGUMENT (INVALID_FIELD).
+        """
 
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
@@ -1133,7 +1139,9 @@ class ReverseTransactionRequest(_message.Message):
     """See CreateTransactionRequest.validate_only."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialEntryInput]:
-        """What is reversed of each entry of the original; empty: all of it. Balanced, at least one amount greater than zero."""
+        """What is reversed of each entry of the original, at most 1,000; empty: all of it. Balanced, at least one amount
+        greater than zero. An entry that is named twice is INVALID_ARGUMENT (INVALID_FIELD).
+        """
 
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
@@ -1378,7 +1386,7 @@ class ListTransactionsRequest(_message.Message):
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TransactionStatus.ValueType]:
-        """Keep only transactions in one of these statuses; empty: all."""
+        """Keep only transactions in one of these statuses, none of them UNSPECIFIED; empty: all."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -1426,7 +1434,9 @@ class ListTransactionsRequest(_message.Message):
 
     @_builtins.property
     def archived_reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___ArchivedReason.ValueType]:
-        """Keep only transactions archived for one of these reasons; empty: all, archived or not."""
+        """Keep only transactions archived for one of these reasons, none of them UNSPECIFIED; empty: all, archived or
+        not.
+        """
 
     @_builtins.property
     def metadata_filter(self) -> _filters_pb2.MetadataFilter:
@@ -1726,8 +1736,9 @@ class BatchWriteTransactionsRequest(_message.Message):
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransactionCommand]:
         """1..10,000 commands with at most 20,000 entries together, 4 MiB. Posting, archiving, reversing or moving a transaction
         in time writes all its entries anew, and a partial post those of both transactions. An atomic batch, or one with
-        validate_only, that would write more than 20,000 entries in all, or whose commands name transactions of more than
-        50,000, is refused with INVALID_FIELD; the commands of any other are then written in several commits.
+        validate_only, that would write more than 20,000 entries in all is refused with INVALID_FIELD. So may be one whose
+        commands name transactions of more than 50,000, by what the server remembers of them: split it. The commands of any
+        other are then written in several commits.
         """
 
     def __init__(
@@ -1758,7 +1769,9 @@ class TransactionResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """Whether this is the answer to an earlier call with the same request_id."""
+    """Whether this is the answer to an earlier call with the same request_id. Of a batch that is not atomic it is told
+    here only, not in the trailing metadata.
+    """
     @_builtins.property
     def transaction(self) -> Global___Transaction:
         """The transaction that was written; lean unless full_results was asked for."""
@@ -1910,7 +1923,7 @@ class ImportTransactionsResponse(_message.Message):
     epoch: _builtins.str
     """The epoch of `position`."""
     replayed: _builtins.bool
-    """Whether this is the answer to an earlier chunk with the same request_id."""
+    """Whether this is the answer to an earlier chunk with the same request_id; it is told here only."""
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportRefusal]:
         """Why, for the first 100 of them."""
