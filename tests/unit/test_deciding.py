@@ -25,7 +25,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.deciding import decide
-from ledger_server.domain.errors import LedgerError, LimitExceeded, NotFound, TransactionExpired
+from ledger_server.domain.errors import AccountNotOpen, LedgerError, LimitExceeded, NotFound, TransactionExpired
 from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
@@ -294,6 +294,37 @@ def test_a_limit_refuses_only_who_goes_farther_out_of_it(
             assert [violation.balance for violation in refused.value.violations] == [kind]
         else:
             book.apply(decide(book, create(book, entries=entries), NOW))
+
+
+def test_what_is_pending_on_a_frozen_account_may_be_moved_in_time_and_may_remain_of_a_partial_post() -> None:
+    """Neither brings the account anything; what would is refused."""
+    book = new_book()
+    itself = tuple(EntryInput(Ref(None, "a"), direction, 5) for direction in (DEBIT, CREDIT))
+    effect = decide(book, create(book, status=PENDING, entries=lines() + itself), NOW)
+    book.apply(effect)
+    assert effect.transaction is not None
+    pending = Ref(effect.transaction.id, None)
+    no_change: dict[str, Any] = {"name": None, "description": None, "external_id": None, "metadata": None}
+    freeze = UpdateAccount(ledger_id=book.ledger.id, account=Ref(None, "b"), status=AccountStatus.FROZEN, **no_change)
+    book.apply(decide(book, freeze, NOW))
+    rest: dict[str, Any] = {"ledger_id": book.ledger.id, "transaction": pending, "version": None, "external_id": None}
+    move = UpdateTransaction(description=None, effective_at=LATE, metadata=None, entries=None, **rest)
+    effect = decide(book, move, NOW)
+    book.apply(effect)
+    assert effect.transaction is not None
+    entry_id = effect.transaction.entry_set.entry_id
+    for first, is_refused in ((0, True), (2, False)):
+        parts = tuple(PartialEntry(entry_id(n), None, None, 5) for n in (first, first + 1))
+        post = PartialPostTransaction(description="", effective_at=None, metadata={}, entries=parts, **rest)
+        if is_refused:
+            with pytest.raises(AccountNotOpen):
+                decide(book, post, NOW)
+        else:
+            book.apply(decide(book, post, NOW))
+    frozen = book.find_account(Ref(None, "b"))
+    # With the one that was pending there before.
+    assert frozen is not None
+    assert frozen.counters.pending_credits == 20
 
 
 def seconds_to_decide(book: Book, command: Command) -> float:
