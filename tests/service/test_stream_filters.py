@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from ledger_client import (
     credit,
     debit,
     monitor_condition,
+    part_of,
 )
 from tests.conftest import new_server
 from tests.guarantees import above, memberships, nestings
@@ -51,6 +52,8 @@ class Books:
     categories: list[Category] = field(default_factory=list)
     transactions: list[Transaction] = field(default_factory=list)
     metadata: dict[str, list[tuple[int, Mapping[str, str]]]] = field(default_factory=dict)
+    # Of a transaction that posted a part of a pending one: that one.
+    pending: dict[str, str] = field(default_factory=dict)
 
     async def act(self) -> None:
         """Something; what is refused has no event."""
@@ -59,6 +62,7 @@ class Books:
             (2, lambda: self._write(self.client.update_transaction, metadata=self.chance.choice(METADATA))),
             (2, lambda: self._write(self.client.post_transaction)),
             (1, lambda: self._write(self.client.archive_transaction)),
+            (4, self._post_a_part),
             (1, self._edit_entry),
             (2, lambda: self._name(self.client.update_account, self.accounts)),
             (1, lambda: self._name(self.client.update_category, self.categories)),
@@ -88,6 +92,16 @@ class Books:
     async def _write(self, call: Callable[..., Awaitable[Transaction]], **fields: Any) -> None:
         if self.transactions:
             self._wrote(await call(self.ledger.id, self.chance.choice(self.transactions), **fields))
+
+    async def _post_a_part(self) -> None:
+        if self.transactions:
+            held = self.chance.choice(self.transactions)
+            amount = self.chance.choice([1, 3])
+            parts = [part_of(entry, amount) for entry in held.entries]
+            metadata = self.chance.choice(METADATA)
+            part = await self.client.partial_post_transaction(self.ledger.id, held, parts, metadata=metadata)
+            self.pending[part.id] = held.id
+            self._wrote(part)
 
     def _wrote(self, transaction: Transaction) -> None:
         self.transactions.append(transaction)
@@ -154,7 +168,7 @@ class Books:
             if event.kind not in (filters.get("kinds") or [event.kind]):
                 continue
             pairs = filters.get("transaction_metadata", {})
-            if pairs and not pairs.items() <= self._metadata_at(event).items():
+            if pairs and not any(pairs.items() <= metadata.items() for metadata in self._metadata_at(event)):
                 continue
             changed = [change.account_id or change.category_id for change in event.changes]
             passing = [id_ for id_ in changed if not subject_ids or id_ in watched]
@@ -166,9 +180,14 @@ class Books:
                 told.append(("event", event.position, len(passing)))
         return told
 
-    def _metadata_at(self, event: Event) -> Mapping[str, str]:
-        written = [m for position, m in self.metadata.get(event.transaction_id, []) if position <= event.position]
-        return written[-1] if written else {}
+    def _metadata_at(self, event: Event) -> Iterator[Mapping[str, str]]:
+        """Of the event's transaction, and of the one that it posted a part of."""
+        ids = [event.transaction_id]
+        if event.kind == EventKind.EVENT_KIND_TRANSACTION_PARTIALLY_POSTED:
+            ids.append(self.pending[event.transaction_id])
+        for id_ in ids:
+            written = [m for position, m in self.metadata.get(id_, []) if position <= event.position]
+            yield written[-1] if written else {}
 
 
 def named(event: Event) -> str:

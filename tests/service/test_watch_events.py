@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -21,6 +23,7 @@ from ledger_client import (
     PositionInFuture,
     StreamGap,
     Transaction,
+    TransactionStatus,
     credit,
     debit,
 )
@@ -144,6 +147,43 @@ async def test_a_transaction_passes_by_the_metadata_it_had_when_it_was_written(
     assert away.position not in live[0]
     async with client.watch_balances(ledger.id, **watching) as balances:  # type: ignore[arg-type]
         assert positions(await events_up_to(balances, last)) == live[0]
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["of accounts", "of the whole ledger"])
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+async def test_a_partial_post_passes_by_the_metadata_of_the_pending_transaction_too(
+    client: LedgerClient, ledger: Ledger, is_live: bool, watched: bool
+) -> None:
+    """It shrinks the pending one and may archive it, which no other event tells."""
+    a, b = await account(client, ledger, "a"), await account(client, ledger, "b")
+    order = {"order": "1"}
+    asked: Any = {"after_position": b.position, "heartbeat_interval": 0.1}
+    account_ids = [a.id] if watched else []
+    ours = client.watch_balances(ledger.id, transaction_metadata=order, account_ids=account_ids, **asked)
+    whole = client.watch_events(ledger.id, transaction_metadata=order, account_ids=account_ids, **asked)
+    parts = client.watch_balances(ledger.id, transaction_metadata={"part": "1"}, account_ids=account_ids, **asked)
+    streams: tuple[BalanceStream | EventStream, ...] = (ours, whole, parts)
+    async with AsyncExitStack() as stack:
+        if is_live:
+            for stream in streams:
+                await stack.enter_async_context(stream)
+        held = await client.create_transaction(ledger.id, [debit(a, 3), credit(b, 3)], metadata=order)
+        some = await client.partial_post_transaction(
+            ledger.id, held, [debit(a, 1), credit(b, 1)], metadata={"part": "1"}
+        )
+        rest = await client.partial_post_transaction(ledger.id, held, [debit(a, 2), credit(b, 2)])
+        assert (await client.get_transaction(ledger.id, held)).status == TransactionStatus.TRANSACTION_STATUS_ARCHIVED
+        # From here on the part is a transaction like any other.
+        await client.update_transaction(ledger.id, some, external_id="x")
+        reversal = await client.reverse_transaction(ledger.id, rest, metadata=order)
+        await client.reverse_transaction(ledger.id, some)
+        last = (await client.update_ledger(ledger.id, name="Books")).position
+        if not is_live:
+            for stream in streams:
+                await stack.enter_async_context(stream)
+        told = [positions(await events_up_to(stream, last)) for stream in streams]
+    moved = [held.position, some.position, rest.position, reversal.position]
+    assert told == [moved, moved, [some.position]]
 
 
 @pytest.mark.parametrize("what", ["ledger", "account", "future", "kind"])

@@ -48,7 +48,10 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_TRANSACTION_ARCHIVED: _EventKind.ValueType  # 8
     """A transaction was archived."""
     EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: _EventKind.ValueType  # 9
-    """A part of a pending transaction was posted as a new one, which the event names."""
+    """A part of a pending transaction was posted as a new one, which the event names; that one's
+    `partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it if
+    nothing remains, and no further event tells of that.
+    """
     EVENT_KIND_TRANSACTION_REVERSED: _EventKind.ValueType  # 10
     """A posted transaction was reversed by a new one, which the event names."""
     EVENT_KIND_CATEGORY_CREATED: _EventKind.ValueType  # 20
@@ -102,7 +105,10 @@ EVENT_KIND_TRANSACTION_POSTED: EventKind.ValueType  # 7
 EVENT_KIND_TRANSACTION_ARCHIVED: EventKind.ValueType  # 8
 """A transaction was archived."""
 EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: EventKind.ValueType  # 9
-"""A part of a pending transaction was posted as a new one, which the event names."""
+"""A part of a pending transaction was posted as a new one, which the event names; that one's
+`partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it if
+nothing remains, and no further event tells of that.
+"""
 EVENT_KIND_TRANSACTION_REVERSED: EventKind.ValueType  # 10
 """A posted transaction was reversed by a new one, which the event names."""
 EVENT_KIND_CATEGORY_CREATED: EventKind.ValueType  # 20
@@ -367,9 +373,11 @@ class WatchBalancesRequest(_message.Message):
 
     @_builtins.property
     def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Only changes made by transactions whose metadata held all these pairs as the command left it; empty: by all. The
-        server looks it up in the transaction's versions, which never change, so a resumed stream is filtered as the first
-        one was, and the log stays small; combined with account_ids it costs little. The lock_versions then have gaps.
+        """Only changes made by transactions whose metadata held all these pairs as the command left it; empty: by all. A partial
+        post passes if either the posted or the pending transaction's did, for it moves the amounts of both; a reversal counts
+        by its own metadata, not by that of what it reverses. The server looks it up in the transaction's versions, which
+        never change, so a resumed stream is filtered as the first one was, and the log stays small; combined with
+        account_ids it costs little. The lock_versions then have gaps.
         """
 
     @_builtins.property
@@ -799,7 +807,9 @@ class WatchEventsRequest(_message.Message):
 
     @_builtins.property
     def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Only events of transactions whose metadata held all these pairs as the command left it; empty: all events."""
+        """Only events of transactions whose metadata held all these pairs as the command left it; empty: all events. Of a
+        partial post either the posted or the pending transaction's; a reversal counts by its own.
+        """
 
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from ledger_server.domain.model import EventKind
 from ledger_server.events.log import answering
 from ledger_server.events.messages import JOINING_KINDS, Joining, LoggedEvent
 from ledger_server.events.snapshot import load_balances_at
@@ -89,9 +90,18 @@ async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEv
 
 
 async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+    parts = [event.transaction_id for event in events if event.kind == EventKind.TRANSACTION_PARTIALLY_POSTED]
+    pending = await _find_partially_posted(pool, ledger_id, parts) if parts else {}
+
+    def written_by(event: LoggedEvent) -> list[str]:
+        """Its transaction, and that of which it posted a part."""
+        if event.kind != EventKind.TRANSACTION_PARTIALLY_POSTED:
+            return [event.transaction_id]
+        return [event.transaction_id, pending[event.transaction_id]]
+
     # What was written between a transaction's first event here and its last was written by events of the same page.
-    first = {event.transaction_id: event.position for event in reversed(events)}
-    last = {event.transaction_id: event.position for event in events}
+    first = {id_: event.position for event in reversed(events) for id_ in written_by(event)}
+    last = {id_: event.position for event in events for id_ in written_by(event)}
     asked = {*first.items(), *last.items()}
     transaction_ids = [transaction_id for transaction_id, _ in asked]
     positions = [str(position) for _, position in asked]
@@ -103,7 +113,14 @@ async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEven
         while following and following[0]["position"] <= event.position:
             row = following.popleft()
             written[row["transaction_id"]] = row["metadata"]
-        event.metadata = written.get(event.transaction_id, {})
+        event.metadata = [written.get(id_, {}) for id_ in written_by(event)]
+
+
+async def _find_partially_posted(pool: Pool, ledger_id: str, transaction_ids: Sequence[str]) -> dict[str, str]:
+    """The pending transactions that these ones posted a part of, by these."""
+    async with answering(pool) as connection:
+        rows = await connection.fetch(sql.find_partially_posted, ledger_id, transaction_ids)
+    return {row["transaction_id"]: row["partially_posts_id"] for row in rows}
 
 
 async def _load_joining(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:

@@ -95,9 +95,10 @@ class LoggedEvent:
             if account_id := change.account_id:
                 self._moved_accounts += 1
             self.subject_ids.append(account_id or change.category_id)
-        # Looked up: the categories that its accounts were under, its transaction's metadata, and who joins.
+        # Looked up: the categories that its accounts were under, the metadata of the transactions that it wrote (a
+        # partial post writes two), and who joins.
         self.under: Mapping[str, Sequence[str]] | None = None
-        self.metadata: Mapping[str, str] | None = None
+        self.metadata: Sequence[Mapping[str, str]] | None = None
         self.joining: Joining | None = None
 
     @property

@@ -31,7 +31,8 @@ class Watch:
 
     whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter,
         and of monitors' events those whose kinds are named.
-    kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any.
+    kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any; of a
+        partial post that of the posted or of the pending one.
     conflate: events that wait together are folded into one message.
     """
 
@@ -103,7 +104,7 @@ class Subscription:
         kinds, pairs = self.watch.kinds, self.watch.transaction_metadata
         if kinds and event.kind not in kinds:
             return False
-        return not pairs or (event.metadata is not None and pairs.items() <= event.metadata.items())
+        return not pairs or any(pairs.items() <= metadata.items() for metadata in event.metadata or ())
 
     def offer(self, delivery: Delivery) -> None:
         """Takes a live event; if there is no room left, the subscription falls behind."""

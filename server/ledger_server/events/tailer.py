@@ -251,7 +251,7 @@ class Tailer:
                 found.setdefault(subscription, [])
         wanted: dict[Subscription, Sequence[int]] = {**found}
         every = range(len(event.subject_ids))
-        pairs = (event.metadata or {}).items() if self._by_pair else ()
+        pairs = chain(*(metadata.items() for metadata in event.metadata or ())) if self._by_pair else ()
         for subscription in chain(self._whole_ledger, *(self._by_pair.get(pair, ()) for pair in pairs)):
             wanted[subscription] = every
         for subscription, chosen in wanted.items():
