@@ -199,8 +199,9 @@ class WatchCalls(Connection):
             account_ids: only these accounts, at most 10,000; none of these and no category_ids: the whole ledger.
             category_ids: these categories, at most 100, and every account then under them; those who come under one
                 are announced by a Snapshot of them. With after_position also deleted ones.
-            kinds: only changes by commands of these kinds; none: all.
-            transaction_metadata: only changes by transactions whose metadata held all these pairs.
+            kinds: only changes by commands of these kinds, and their events that change nothing too; none: all changes.
+            transaction_metadata: only changes by transactions whose metadata held all these pairs; a partial post is
+                one of the pending transaction too.
             snapshot: begin with a Snapshot.
             conflate: when this reader falls behind, fold what waits into ConflatedChanges, account by account.
             after_position: begin right after this position; 0: with the oldest event. Not with snapshot.

@@ -14,7 +14,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import accounts_pb2, ledgers_pb2, transactions_pb2
 from ledger_client.v1.accounts_pb2 import BalanceLimit, BalanceLimits
-from ledger_client.v1.streams_pb2 import EVENT_KIND_MONITOR_TRIGGERED, WatchBalancesRequest, WatchEventsRequest
+from ledger_client.v1.streams_pb2 import (
+    EVENT_KIND_ACCOUNT_UPDATED,
+    EVENT_KIND_MONITOR_TRIGGERED,
+    EVENT_KIND_TRANSACTION_CREATED,
+    WatchBalancesRequest,
+    WatchEventsRequest,
+)
 from tests.service.category_refusals import Row, failed, field
 from tests.service.raw import request_id
 from tests.service.refusing import CREDIT, DEBIT, POSTED, UNKNOWN_ID, Books
@@ -64,6 +70,12 @@ STREAM_FIELDS = [
         "monitors' events folded",
         "WatchBalances",
         watch(kinds=[EVENT_KIND_MONITOR_TRIGGERED], conflate=True),
+        "conflate",
+    ),
+    field(
+        "events folded that move no balance",
+        "WatchBalances",
+        watch(kinds=[EVENT_KIND_TRANSACTION_CREATED, EVENT_KIND_ACCOUNT_UPDATED], conflate=True),
         "conflate",
     ),
     field(

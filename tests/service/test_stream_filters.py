@@ -173,10 +173,9 @@ class Books:
             changed = [change.account_id or change.category_id for change in event.changes]
             passing = [id_ for id_ in changed if not subject_ids or id_ in watched]
             is_about = not subject_ids or bool({about, event.category_id} & (subject_ids | members.concerned))
-            is_monitors = bool(filters.get("kinds")) and event.HasField("monitor")
-            if (is_whole or is_monitors) and (is_about or passing):
+            if is_whole and (is_about or passing):
                 told.append(("event", event.position, len(changed)))
-            elif not is_whole and passing:
+            elif not is_whole and (passing or (is_about and filters.get("kinds"))):
                 told.append(("event", event.position, len(passing)))
         return told
 

@@ -14,6 +14,7 @@ from ledger_client import (
     Account,
     Category,
     CategoryNotFound,
+    ConflatedChanges,
     Event,
     EventKind,
     Ledger,
@@ -99,6 +100,57 @@ async def test_an_event_stream_of_a_category_tells_all_that_concerns_its_account
     assert [event.position for event in events] == told
     paid = next(event for event in events if event.kind == EventKind.EVENT_KIND_TRANSACTION_CREATED)
     assert stranger.id in [change.account_id for change in paid.changes], "events are told whole"
+
+
+@pytest.mark.parametrize("conflate", [False, True], ids=["event by event", "folded"])
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])
+async def test_a_balance_stream_tells_of_the_kinds_that_it_names_also_what_moves_nothing(
+    client: LedgerClient, ledger: Ledger, is_live: bool, conflate: bool
+) -> None:
+    """But for what would be folded: there is nothing in it to fold."""
+    top = await category(client, ledger)
+    inner = await category(client, ledger, top)
+    member, stranger = await account(client, ledger, inner), await account(client, ledger)
+    kinds = [
+        EventKind.EVENT_KIND_CATEGORY_DELETED,
+        EventKind.EVENT_KIND_CATEGORY_MEMBER_REMOVED,
+        EventKind.EVENT_KIND_TRANSACTION_CREATED,
+    ]
+    if not conflate:
+        kinds += [EventKind.EVENT_KIND_ACCOUNT_UPDATED]
+    asked: Any = {"category_ids": [inner.id], "kinds": kinds, "after_position": stranger.position}
+
+    async def act() -> list[tuple[int, int]]:
+        """The positions, and how many changes each event has that pass."""
+        told = [((await client.update_account(ledger.id, member, name="A")).position, 0)]
+        await client.update_account(ledger.id, stranger, name="B")
+        await client.update_category(ledger.id, inner, name="Not asked for")
+        told += [((await pay(client, stranger, member)).position, 2)]
+        told += [((await client.remove_category_member(ledger.id, inner, account=member)).position, 1)]
+        await pay(client, stranger, member)
+        await client.delete_category(ledger.id, top)
+        return [*told, ((await client.delete_category(ledger.id, inner)).position, 0)]
+
+    if not is_live:
+        told = await act()
+    async with client.watch_balances(ledger.id, conflate=conflate, heartbeat_interval=0.1, **asked) as stream:
+        heard: list[tuple[int, int]] = []
+        if is_live:
+            told = await act()
+        async with asyncio.timeout(20):
+            while (stream.position or 0) < told[-1][0]:
+                match await anext(stream):
+                    case Event() as event:
+                        heard.append((event.position, len(event.changes)))
+                    case ConflatedChanges() as folded:
+                        heard.append((folded.position, folded.folded))
+                        assert (folded.first_position, folded.folded) == (told[1][0], 2)
+    if not conflate:
+        assert heard == told
+    elif heard[0][0] == told[1][0]:
+        assert heard == told[1:3]
+    else:
+        assert heard == [(told[2][0], 2)]
 
 
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "from the log"])

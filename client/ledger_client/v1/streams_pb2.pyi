@@ -367,8 +367,10 @@ class WatchBalancesRequest(_message.Message):
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
         """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps. Events of
-        monitors, which change no balance, are sent if their kinds are named here, but cannot be folded: then INVALID_ARGUMENT
-        together with `conflate`.
+        the kinds named here are sent also if they have no changes that pass the filter, as long as they are about something
+        watched: of monitors, or CATEGORY_DELETED of a watched category. Without kinds only changes are sent. What has no
+        changes cannot be folded: with `conflate` it is left out, and a kind that never has any is INVALID_ARGUMENT; those that
+        may are the kinds of transactions, CATEGORY_DELETED, CATEGORY_MEMBER_ADDED and CATEGORY_MEMBER_REMOVED.
         """
 
     @_builtins.property
@@ -385,8 +387,11 @@ class WatchBalancesRequest(_message.Message):
         """Also the changes of these categories and of every account then under them; at most 100. An unknown one is NOT_FOUND,
         and so is a deleted one unless after_position is given: then the stream has what there was of it until its deletion.
         Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at the
-        position before, whatever `kinds` and `transaction_metadata` say; one may be announced that was under it already. Of
-        monitors' events, if their kinds are named, those of monitors on these categories and on what is then under them.
+        position before, whatever `kinds` and `transaction_metadata` say; one may be announced that was under it already.
+        Nothing is announced of accounts that leave one: its own change comes if its balances change by it, and theirs come no
+        more. A deleted one is silent from then on. Whoever must know names CATEGORY_MEMBER_REMOVED and CATEGORY_DELETED among
+        all the `kinds` that he wants, or watches events. Of monitors' events, if their kinds are named, those of monitors on
+        these categories and on what is then under them.
         """
 
     def __init__(

@@ -30,7 +30,7 @@ from ledger_server.api.pieces import (
     transaction_ref,
 )
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.model import MONITOR_KINDS, AccountStatus, ArchivedReason, EventKind, TransactionStatus
+from ledger_server.domain.model import AccountStatus, ArchivedReason, EventKind, TransactionStatus
 from ledger_server.domain.money import NormalBalance
 from ledger_server.domain.times import LAST_TIME, MICROSECOND
 from ledger_server.events.subscription import Watch
@@ -51,6 +51,13 @@ WATCHED_ACCOUNTS_MAX = 10_000
 WATCHED_CATEGORIES_MAX = 100
 HEARTBEAT_SECONDS_DEFAULT = 10.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 0.1, 3_600.0
+# Events of all other kinds move no balance.
+MOVING_KINDS = frozenset(
+    (
+        *range(EventKind.TRANSACTION_CREATED, EventKind.TRANSACTION_REVERSED + 1),
+        *range(EventKind.CATEGORY_DELETED, EventKind.CATEGORY_MEMBER_REMOVED + 1),
+    )
+)
 
 
 class _Order(IntEnum):
@@ -277,8 +284,10 @@ def watch_balances(request: streams_pb2.WatchBalancesRequest) -> Watch:
     )
     if request.snapshot and watch.after_position is not None:
         problems.add("after_position", "cannot be given together with snapshot, which has a position of its own")
-    if request.conflate and watch.kinds & MONITOR_KINDS:
-        problems.add("conflate", "cannot be given together with kinds of monitors, whose events are not folded")
+    if request.conflate and watch.kinds - MOVING_KINDS:
+        problems.add(
+            "conflate", "cannot be given together with kinds that move no balance, whose events are not folded"
+        )
     problems.raise_if_any()
     return watch
 

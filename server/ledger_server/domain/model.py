@@ -91,10 +91,6 @@ class EventKind(IntEnum):
     LEDGER_DELETED = 52
 
 
-# Events of monitors, which move no balance.
-MONITOR_KINDS = frozenset(range(EventKind.MONITOR_CREATED, EventKind.MONITOR_RESOLVED + 1))
-
-
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """A ledger, without its log."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.model import MONITOR_KINDS
 from ledger_server.events.messages import Delivery, LoggedEvent
 
 # Bytes are counted as if each subscriber had its own; those of whole events are in fact shared.
@@ -29,8 +28,8 @@ _NEEDLES_MAX = 8
 class Watch:
     """What a caller asks for. No account_ids and no category_ids: the whole ledger. No epoch: it is not checked.
 
-    whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter,
-        and of monitors' events those whose kinds are named.
+    whole_events: events with all they say, also those that move no balance; else only the changes that pass the filter.
+        Where kinds are named, and nothing is folded, their events are told whether they have any or not.
     kinds: numbers of EventKind; none: all. transaction_metadata: pairs that the transaction's must hold, if any; of a
         partial post that of the posted or of the pending one.
     conflate: events that wait together are folded into one message.
@@ -94,9 +93,9 @@ class Subscription:
             # Who joins is announced whatever else is asked for.
             joining = None if watch.category_ids.isdisjoint(event.joined_category_ids) else event.joining
         if self._asks_for(event):
-            if watch.whole_events or (watch.kinds and event.kind in MONITOR_KINDS):
+            if watch.whole_events:
                 told = event.payload
-            elif changes:
+            elif changes or (watch.kinds and not watch.conflate):
                 told = event.select(changes)
         return Delivery(event.position, told, joining) if told or joining else None
 
