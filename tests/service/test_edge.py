@@ -259,6 +259,12 @@ async def test_an_actor_that_is_too_long_is_refused(client: LedgerClient) -> Non
         await client.with_options(actor="x" * 181).create_ledger("Books")
 
 
+async def test_nobody_is_taken_for_the_ledger_itself(client: LedgerClient) -> None:
+    """By whom holds expire."""
+    with pytest.raises(InvalidField, match="x-actor"):
+        await client.with_options(actor="ledger").create_ledger("Books")
+
+
 # Callers who leave.
 
 

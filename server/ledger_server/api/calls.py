@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ledger_server.api.door import Door
 from ledger_server.api.status import status_of
+from ledger_server.domain.commands import LEDGER_ACTOR
 from ledger_server.domain.errors import (
     Internal,
     InvalidField,
@@ -58,6 +59,8 @@ def actor_of(context: Context) -> str:
         if key == "x-actor":
             if len(value) > ACTOR_CHARACTERS_MAX:
                 raise InvalidField.of([Violation("x-actor", f"must be at most {ACTOR_CHARACTERS_MAX} characters")])
+            if value == LEDGER_ACTOR:
+                raise InvalidField.of([Violation("x-actor", f"must not be {LEDGER_ACTOR!r}, the ledger's own name")])
             return str(value) or "anonymous"
     return "anonymous"
 

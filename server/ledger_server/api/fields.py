@@ -148,7 +148,7 @@ def seconds(problems: Problems, field: str, value: Duration, *, least: float, mo
     if abs(value.nanos) > 999_999_999 or value.seconds * value.nanos < 0:
         problems.add(field, "must have less than a second of nanos, of the same sign as its seconds")
     elif not least <= total <= most:
-        problems.add(field, f"must be {least:g} to {most:g} seconds")
+        problems.add(field, f"must be {least:,.12g} to {most:,.12g} seconds")
     return total
 
 

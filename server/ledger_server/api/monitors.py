@@ -17,6 +17,7 @@ from ledger_server.reading import MonitorQuery, Page
 
 # By which way resolve_value may lie: for < and ≤ above the value, for ≥ and > below it, for = nowhere.
 _UP, _DOWN = (Operator.LT, Operator.LTE), (Operator.GTE, Operator.GT)
+_OPERATORS = (*_UP, Operator.EQ, *_DOWN)
 
 
 def create_monitor(request: monitors_pb2.CreateBalanceMonitorRequest) -> CreateBalanceMonitor:
@@ -119,14 +120,17 @@ def _subject(
     """The account, or the category, that the oneof names."""
     if request.WhichOneof("subject") in ("category_id", "category_external_id"):
         return None, category_ref(problems, request)
+    if request.WhichOneof("subject") is None:
+        problems.add("account_id", "is required, or account_external_id, category_id, category_external_id")
+        return None, None
     return account_ref(problems, request), None
 
 
 def _condition(problems: Problems, condition: monitors_pb2.MonitorCondition) -> MonitorCondition:
     field = enum_of(problems, "condition.field", condition.field, MonitorField)
-    operator = enum_of(problems, "condition.operator", condition.operator, Operator)
+    operator = next((each for each in _OPERATORS if each == int(condition.operator)), Operator.NE)
     if operator == Operator.NE:
-        problems.add("condition.operator", "must be one of LT, LTE, EQ, GTE, GT")
+        problems.add("condition.operator", f"must be one of {', '.join(each.name for each in _OPERATORS)}")
     value = signed_amount(problems, "condition.value", condition.value)
     resolve_value = None
     if condition.HasField("resolve_value"):

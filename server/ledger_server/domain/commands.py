@@ -24,6 +24,9 @@ from ledger_server.domain.inputs import (
 from ledger_server.domain.model import AccountStatus, BalanceLimits, Metadata, TransactionStatus
 from ledger_server.domain.money import NormalBalance
 
+# Who asks for what nobody asks for, as that a transaction expires; no caller goes by that name.
+LEDGER_ACTOR = "ledger"
+
 
 @dataclass(slots=True, kw_only=True)
 class Command:

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from ledger_server.background import end_tasks, in_background
-from ledger_server.domain.commands import ExpireTransaction
+from ledger_server.domain.commands import LEDGER_ACTOR, ExpireTransaction
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.inputs import Ref
 from ledger_server.posting.concurrency import ConcurrencyLimit
@@ -108,7 +108,7 @@ class _Sweep:
     async def _expire(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
         commands = [
-            ExpireTransaction(ledger_id=ledger_id, actor="ledger", transaction=Ref(transaction_id, None))
+            ExpireTransaction(ledger_id=ledger_id, actor=LEDGER_ACTOR, transaction=Ref(transaction_id, None))
             for transaction_id in transaction_ids
         ]
         try:

@@ -14,7 +14,7 @@ from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import CategoryVersion
 from ledger_server.domain.money import Counters
-from ledger_server.domain.refusals import categories_not_found
+from ledger_server.domain.refusals import accounts_not_found, categories_not_found
 from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.metadata import path_of, pattern_of
 from ledger_server.reading.page_tokens import LOWEST, Key, from_token
@@ -155,7 +155,10 @@ async def list_categories_as_of(snapshot_from: SnapshotFrom, query: CategoryQuer
 
 
 async def list_categories(at: Snapshot, query: CategoryQuery) -> Page[CategoryVersion]:
-    """A page of the ledger's categories, by the most selective way to them. Keyed by created_position."""
+    """A page of the ledger's categories, by the most selective way to them. Keyed by created_position.
+
+    Raises CategoryNotFound and AccountNotFound, of a parent or a member that is asked for.
+    """
     named = await _named(at, query)
     ways: list[Way] = [] if named is None else [found_by(sql.find_categories_by_id, named)]
     if query.currency is not None:
@@ -192,12 +195,16 @@ async def _named(at: Snapshot, query: CategoryQuery) -> list[str] | None:
         rows = await at.connection.fetch(sql.find_category, at.ledger_id, query.external_id)
         named.append(frozenset(row["category_id"] for row in rows))
     if query.parent_category_id is not None:
+        await get_category(at, Ref(query.parent_category_id, None))
         rows = await at.connection.fetch(sql.list_categories_in, at.ledger_id, query.parent_category_id)
         named.append(frozenset(row["category_id"] for row in rows))
     if query.member_category_id is not None:
+        await get_category(at, Ref(query.member_category_id, None))
         rows = await at.connection.fetch(sql.list_categories_with, at.ledger_id, query.member_category_id)
         named.append(frozenset(row["category_id"] for row in rows))
     if query.account_id is not None:
+        if not await at.connection.fetch(sql.load_accounts, at.ledger_id, [query.account_id]):
+            raise accounts_not_found([Ref(query.account_id, None)])
         rows = await at.connection.fetch(sql.load_categories_above, at.ledger_id, [query.account_id], [], [])
         named.append(frozenset(row["category_id"] for row in rows))
     return sorted(frozenset.intersection(*named)) if named else None
