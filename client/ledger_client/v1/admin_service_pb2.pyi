@@ -306,7 +306,9 @@ class PruneEventsRequest(_message.Message):
     """Which ledger; also the nil ledger."""
     @_builtins.property
     def older_than(self) -> _duration_pb2.Duration:
-        """Remove events that are older, by the database's clock; 0 or more, required. The newest event always stays."""
+        """Remove events that are older, by the database's clock; 0 to 3,155,760,000 seconds, a century, required. The newest
+        event always stays.
+        """
 
     def __init__(
         self,

@@ -61,15 +61,15 @@ class LedgerAdminServiceServicer(object):
         progress and findings as they come, and a verdict at the end. It reads in bites of a fraction of a second, holds no
         lock and takes bounded memory, so it may run beside writers on a ledger of any size; two run at once on a server,
         further ones wait. Errors: LEDGER_NOT_FOUND, EPOCH_CHANGED, POSITION_PRUNED, DATABASE_UNAVAILABLE (when the database
-        is away for a minute).
+        is away for a minute). A deleted ledger is verified too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLogDigest(self, request, context):
-        """Reads the digest of the log as it stands: worth keeping where the database cannot be reached, for VerifyLedger.
-        Errors: LEDGER_NOT_FOUND.
+        """Reads the digest of the log as it stands, of a deleted ledger too: worth keeping where the database cannot be
+        reached, for VerifyLedger. Errors: LEDGER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,7 +81,7 @@ class LedgerAdminServiceServicer(object):
         read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
         apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
         change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
-        LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
+        LEDGER_NOT_FOUND, of a deleted ledger too; PRUNING_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

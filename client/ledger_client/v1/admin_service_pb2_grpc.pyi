@@ -38,11 +38,11 @@ class LedgerAdminServiceStub:
     progress and findings as they come, and a verdict at the end. It reads in bites of a fraction of a second, holds no
     lock and takes bounded memory, so it may run beside writers on a ledger of any size; two run at once on a server,
     further ones wait. Errors: LEDGER_NOT_FOUND, EPOCH_CHANGED, POSITION_PRUNED, DATABASE_UNAVAILABLE (when the database
-    is away for a minute).
+    is away for a minute). A deleted ledger is verified too.
     """
     GetLogDigest: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetLogDigestRequest, _admin_service_pb2.LogDigest]
-    """Reads the digest of the log as it stands: worth keeping where the database cannot be reached, for VerifyLedger.
-    Errors: LEDGER_NOT_FOUND.
+    """Reads the digest of the log as it stands, of a deleted ledger too: worth keeping where the database cannot be
+    reached, for VerifyLedger. Errors: LEDGER_NOT_FOUND.
     """
     PruneEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PruneEventsRequest, _admin_service_pb2.PruneEventsResponse]
     """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
@@ -50,7 +50,7 @@ class LedgerAdminServiceStub:
     read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
     apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
     change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
-    LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
+    LEDGER_NOT_FOUND, of a deleted ledger too; PRUNING_NOT_ALLOWED.
     """
 
 @_typing.type_check_only
@@ -63,11 +63,11 @@ class LedgerAdminServiceAsyncStub(LedgerAdminServiceStub):
     progress and findings as they come, and a verdict at the end. It reads in bites of a fraction of a second, holds no
     lock and takes bounded memory, so it may run beside writers on a ledger of any size; two run at once on a server,
     further ones wait. Errors: LEDGER_NOT_FOUND, EPOCH_CHANGED, POSITION_PRUNED, DATABASE_UNAVAILABLE (when the database
-    is away for a minute).
+    is away for a minute). A deleted ledger is verified too.
     """
     GetLogDigest: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetLogDigestRequest, _admin_service_pb2.LogDigest]  # type: ignore[assignment]
-    """Reads the digest of the log as it stands: worth keeping where the database cannot be reached, for VerifyLedger.
-    Errors: LEDGER_NOT_FOUND.
+    """Reads the digest of the log as it stands, of a deleted ledger too: worth keeping where the database cannot be
+    reached, for VerifyLedger. Errors: LEDGER_NOT_FOUND.
     """
     PruneEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PruneEventsRequest, _admin_service_pb2.PruneEventsResponse]  # type: ignore[assignment]
     """Removes old events from the beginning of a ledger's log, and leaves a checkpoint from which the rest can be verified.
@@ -75,7 +75,7 @@ class LedgerAdminServiceAsyncStub(LedgerAdminServiceStub):
     read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
     apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
     change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
-    LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
+    LEDGER_NOT_FOUND, of a deleted ledger too; PRUNING_NOT_ALLOWED.
     """
 
 class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -91,7 +91,7 @@ class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         progress and findings as they come, and a verdict at the end. It reads in bites of a fraction of a second, holds no
         lock and takes bounded memory, so it may run beside writers on a ledger of any size; two run at once on a server,
         further ones wait. Errors: LEDGER_NOT_FOUND, EPOCH_CHANGED, POSITION_PRUNED, DATABASE_UNAVAILABLE (when the database
-        is away for a minute).
+        is away for a minute). A deleted ledger is verified too.
         """
 
     @_abc_1.abstractmethod
@@ -100,8 +100,8 @@ class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetLogDigestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.LogDigest, _abc.Awaitable[_admin_service_pb2.LogDigest]]:
-        """Reads the digest of the log as it stands: worth keeping where the database cannot be reached, for VerifyLedger.
-        Errors: LEDGER_NOT_FOUND.
+        """Reads the digest of the log as it stands, of a deleted ledger too: worth keeping where the database cannot be
+        reached, for VerifyLedger. Errors: LEDGER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -115,7 +115,7 @@ class LedgerAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         read by `known_at` from before them, and no digest from before them be verified (POSITION_PRUNED). All else is kept
         apart from events: balances of accounts as of any time, and of categories as of any position and effective time. A
         change of very large categories that is being prepared is prepared anew. Repeating it is harmless. Errors:
-        LEDGER_NOT_FOUND, PRUNING_NOT_ALLOWED.
+        LEDGER_NOT_FOUND, of a deleted ledger too; PRUNING_NOT_ALLOWED.
         """
 
 def add_LedgerAdminServiceServicer_to_server(servicer: LedgerAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -312,7 +312,8 @@ Global___GetCategoryRequest: _TypeAlias = GetCategoryRequest  # noqa: Y015
 
 @_typing.final
 class ListCategoriesRequest(_message.Message):
-    """Lists categories in the order of their creation. All filters must hold.
+    """Lists categories in the order of their creation. All filters must hold. Filters by membership are of now, also where
+    the balances are as of another time, with the accounts that were under each category then.
 
     Filters by names, metadata and balances have no indexes: what they match is looked for along the list's order, about
     half a million categories a second; pages may then be short.
@@ -371,15 +372,21 @@ class ListCategoriesRequest(_message.Message):
     external_id: _builtins.str
     """Keep only the category with this external id; empty: all."""
     parent_category_id: _builtins.str
-    """Keep only categories that are directly in this category; empty: all."""
+    """Keep only categories that are directly in this category; NOT_FOUND (CATEGORY_NOT_FOUND) if there is none. Empty:
+    all.
+    """
     account_id: _builtins.str
-    """Keep only categories that this account is under, directly or through other categories; empty: all."""
+    """Keep only categories that this account is under, directly or through other categories; NOT_FOUND
+    (ACCOUNT_NOT_FOUND) if there is none. Empty: all.
+    """
     min_position: _builtins.int
     """Wait until the ledger's position is at least this one; see GetLedgerRequest.min_position."""
     normal_balance: _balances_pb2.NormalBalance.ValueType
     """Keep only categories of this normality; unspecified: all."""
     member_category_id: _builtins.str
-    """Keep only the parents of this category, which it is directly in; empty: all."""
+    """Keep only the parents of this category, which it is directly in; NOT_FOUND (CATEGORY_NOT_FOUND) if there is none.
+    Empty: all.
+    """
     as_of_position: _builtins.int
     """The balances as they stood right after this position; OUT_OF_RANGE (POSITION_IN_FUTURE) if the ledger is not there
     yet. Not together with known_at.
@@ -590,6 +597,7 @@ Global___UpdateCategoryRequest: _TypeAlias = UpdateCategoryRequest  # noqa: Y015
 class DeleteCategoryRequest(_message.Message):
     """Deletes a category for good. What is in it stays, and is no longer in it; what it is in loses the accounts that it had
     through this category alone. Its history stays: balances as of earlier positions of the categories above do not change.
+    The answer is the category with the balances that it had until then.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

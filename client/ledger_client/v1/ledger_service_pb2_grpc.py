@@ -48,6 +48,10 @@ class LedgerServiceStub(object):
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
 
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
+
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
     SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
@@ -298,6 +302,10 @@ class LedgerServiceServicer(object):
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
 
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
+
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
     SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
@@ -530,7 +538,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCategories(self, request, context):
-        """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED.
+        """Lists categories, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -544,7 +552,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCategory(self, request, context):
-        """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND.
+        """Deletes a category for good, whatever is in it; answers it as it was. It may take as long as RemoveCategoryMember.
+        Errors: CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -884,6 +893,10 @@ class LedgerService(object):
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
+
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,

@@ -49,6 +49,10 @@ class LedgerServiceStub:
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
 
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
+
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
     SHUTTING_DOWN, INTERNAL, and, if it names a ledger, LEDGER_NOT_FOUND. Any write: REQUEST_ID_REUSED, CONTENTION. Any
@@ -147,11 +151,13 @@ class LedgerServiceStub:
     POSITION_PRUNED.
     """
     ListCategories: _grpc.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]
-    """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
+    """Lists categories, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED."""
     UpdateCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _grpc.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]
-    """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
+    """Deletes a category for good, whatever is in it; answers it as it was. It may take as long as RemoveCategoryMember.
+    Errors: CATEGORY_NOT_FOUND.
+    """
     AddCategoryMember: _grpc.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]
     """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
     with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
@@ -209,6 +215,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
+
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -305,11 +315,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     POSITION_PRUNED.
     """
     ListCategories: _aio.UnaryUnaryMultiCallable[_categories_pb2.ListCategoriesRequest, _categories_pb2.ListCategoriesResponse]  # type: ignore[assignment]
-    """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
+    """Lists categories, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED."""
     UpdateCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.UpdateCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Changes what is not money about a category. Errors: CATEGORY_NOT_FOUND, EXTERNAL_ID_TAKEN."""
     DeleteCategory: _aio.UnaryUnaryMultiCallable[_categories_pb2.DeleteCategoryRequest, _categories_pb2.Category]  # type: ignore[assignment]
-    """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
+    """Deletes a category for good, whatever is in it; answers it as it was. It may take as long as RemoveCategoryMember.
+    Errors: CATEGORY_NOT_FOUND.
+    """
     AddCategoryMember: _aio.UnaryUnaryMultiCallable[_categories_pb2.AddCategoryMemberRequest, _categories_pb2.Category]  # type: ignore[assignment]
     """Puts an account or a category into a category, which it answers. A category that has more than 1,000 accounts in common
     with what is there already is prepared first, without holding up others: some seconds for each 100,000 such accounts. If
@@ -366,6 +378,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
     and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
     keys of `metadata`, which must be well-formed all the same.
+
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
+    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
+    name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -646,7 +662,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.ListCategoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.ListCategoriesResponse, _abc.Awaitable[_categories_pb2.ListCategoriesResponse]]:
-        """Lists categories, oldest first. Errors: POSITION_IN_FUTURE, POSITION_PRUNED."""
+        """Lists categories, oldest first. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED."""
 
     @_abc_1.abstractmethod
     def UpdateCategory(
@@ -662,7 +678,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categories_pb2.DeleteCategoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categories_pb2.Category, _abc.Awaitable[_categories_pb2.Category]]:
-        """Deletes a category for good, whatever is in it. It may take as long as RemoveCategoryMember. Errors: CATEGORY_NOT_FOUND."""
+        """Deletes a category for good, whatever is in it; answers it as it was. It may take as long as RemoveCategoryMember.
+        Errors: CATEGORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def AddCategoryMember(

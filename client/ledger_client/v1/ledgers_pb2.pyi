@@ -86,7 +86,7 @@ class Ledger(_message.Message):
     @_builtins.property
     def closed_before(self) -> _timestamp_pb2.Timestamp:
         """The books are closed before this time: nothing may be posted, and nothing posted changed, with an earlier
-        effective_at (PERIOD_CLOSED). Absent: nothing is closed.
+        effective_at (PERIOD_CLOSED). Truncated to microseconds, as every effective_at is. Absent: nothing is closed.
         """
 
     @_builtins.property
@@ -411,8 +411,10 @@ Global___UpdateLedgerRequest: _TypeAlias = UpdateLedgerRequest  # noqa: Y015
 class DeleteLedgerRequest(_message.Message):
     """Deletes a ledger, for good. Every account's three balances must be zero and nothing be pending (LEDGER_NOT_EMPTY).
 
-    After it every call that names the ledger answers NOT_FOUND, reads, streams and repetitions of earlier requests
-    included, except a repetition of this one. The rows stay in the database for auditors with access to it.
+    After it every call that names the ledger answers NOT_FOUND, reads and repetitions of earlier requests included. The
+    exceptions: a repetition of this one; streams, open ones and those that resume from a position before the end, which
+    first deliver the rest of the log with LEDGER_DELETED as its last event; and VerifyLedger and GetLogDigest, which
+    answer auditors for ever. The rows stay in the database.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

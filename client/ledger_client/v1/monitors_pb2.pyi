@@ -70,8 +70,9 @@ class MonitorCondition(_message.Message):
     operator: _balances_pb2.Operator.ValueType
     """How it is compared: LT, LTE, EQ, GTE or GT; required. NE is INVALID_ARGUMENT."""
     value: _builtins.str
-    """What it is compared with: a base-10 integer of at most 36 digits, optionally with a leading `-`; zero is as good as
-    any other. In the currency's minor unit, unless the field is the lock_version. Required.
+    """What it is compared with: a base-10 integer of at most 36 digits, optionally with a leading `-`, without leading
+    zeros; zero is as good as any other, but not `-0`. In the currency's minor unit, unless the field is the
+    lock_version. Required.
     """
     resolve_value: _builtins.str
     """Hysteresis: once triggered, the monitor stays so for as long as `<field> <operator> <resolve_value>` holds, so that a

@@ -258,7 +258,9 @@ class GetTrialBalanceResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     position: _builtins.int
-    """The position that the report is of, on all its pages."""
+    """The ledger's position at which the first page was read, on all pages: as in every read, one that a watch may begin
+    after. The report is of what was known there, unless as_of_position or known_at says of what.
+    """
     epoch: _builtins.str
     """The epoch of `position`."""
     @_builtins.property

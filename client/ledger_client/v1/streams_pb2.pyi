@@ -49,8 +49,8 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A transaction was archived."""
     EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: _EventKind.ValueType  # 9
     """A part of a pending transaction was posted as a new one, which the event names; that one's
-    `partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it if
-    nothing remains, and no further event tells of that.
+    `partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it
+    if nothing remains, and no further event tells of that.
     """
     EVENT_KIND_TRANSACTION_REVERSED: _EventKind.ValueType  # 10
     """A posted transaction was reversed by a new one, which the event names."""
@@ -61,7 +61,9 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_CATEGORY_DELETED: _EventKind.ValueType  # 22
     """A category was deleted."""
     EVENT_KIND_CATEGORY_MEMBER_ADDED: _EventKind.ValueType  # 23
-    """An account or a category was put into a category."""
+    """An account or a category was put into a category. If it was directly in it already, the event names the category
+    only, no member, and nothing joined.
+    """
     EVENT_KIND_CATEGORY_MEMBER_REMOVED: _EventKind.ValueType  # 24
     """An account or a category was taken out of a category."""
     EVENT_KIND_MONITOR_CREATED: _EventKind.ValueType  # 40
@@ -106,8 +108,8 @@ EVENT_KIND_TRANSACTION_ARCHIVED: EventKind.ValueType  # 8
 """A transaction was archived."""
 EVENT_KIND_TRANSACTION_PARTIALLY_POSTED: EventKind.ValueType  # 9
 """A part of a pending transaction was posted as a new one, which the event names; that one's
-`partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it if
-nothing remains, and no further event tells of that.
+`partially_posts_transaction_id` leads to the pending one. The same command shrinks the pending one, or archives it
+if nothing remains, and no further event tells of that.
 """
 EVENT_KIND_TRANSACTION_REVERSED: EventKind.ValueType  # 10
 """A posted transaction was reversed by a new one, which the event names."""
@@ -118,7 +120,9 @@ EVENT_KIND_CATEGORY_UPDATED: EventKind.ValueType  # 21
 EVENT_KIND_CATEGORY_DELETED: EventKind.ValueType  # 22
 """A category was deleted."""
 EVENT_KIND_CATEGORY_MEMBER_ADDED: EventKind.ValueType  # 23
-"""An account or a category was put into a category."""
+"""An account or a category was put into a category. If it was directly in it already, the event names the category
+only, no member, and nothing joined.
+"""
 EVENT_KIND_CATEGORY_MEMBER_REMOVED: EventKind.ValueType  # 24
 """An account or a category was taken out of a category."""
 EVENT_KIND_MONITOR_CREATED: EventKind.ValueType  # 40
@@ -220,13 +224,15 @@ class Event(_message.Message):
     of the snapshot, says it, and a stream whose ledger gets another one ends with EPOCH_CHANGED.
     """
     transaction_id: _builtins.str
-    """The transaction it wrote; empty if it wrote none."""
+    """The transaction it wrote, or whose entry it updated; empty if there is none."""
     kind: Global___EventKind.ValueType
     """What it did."""
     actor: _builtins.str
-    """Who asked: the caller's `x-actor` metadata value, unverified, else `anonymous`."""
+    """Who asked: the caller's `x-actor` metadata value, unverified, else `anonymous`; see LedgerService. `ledger` if
+    nobody did: so the service archives transactions that expired.
+    """
     request_id: _builtins.str
-    """The caller's request_id; an atomic batch's commands share theirs."""
+    """The caller's request_id; an atomic batch's commands share theirs. Empty where nobody asked."""
     account_id: _builtins.str
     """The account it created, updated or deleted, or that its monitor is on; empty otherwise."""
     ledger_id: _builtins.str
@@ -234,9 +240,9 @@ class Event(_message.Message):
     category_id: _builtins.str
     """The category it created, updated or deleted, whose members it changed, or that its monitor is on; empty otherwise."""
     member_account_id: _builtins.str
-    """The account that joined or left that category; empty otherwise."""
+    """The account that joined or left that category; empty otherwise, and if it was directly in it already."""
     member_category_id: _builtins.str
-    """The category that joined or left that category; empty otherwise."""
+    """The category that joined or left that category; likewise."""
     entry_id: _builtins.str
     """The entry it updated; empty otherwise."""
     @_builtins.property
@@ -344,7 +350,9 @@ class WatchBalancesRequest(_message.Message):
     the snapshot's position. A position of the future or a pruned one is OUT_OF_RANGE.
     """
     epoch: _builtins.str
-    """The epoch of after_position; a stale one is FAILED_PRECONDITION (EPOCH_CHANGED). Empty: not checked."""
+    """The epoch of after_position, but compared without one too; a stale one is FAILED_PRECONDITION (EPOCH_CHANGED).
+    Empty: not compared.
+    """
     snapshot: _builtins.bool
     """First send the balances of all that is watched, all at one position, each account and category once, then the changes
     after it; of a whole ledger also those of all its categories but the deleted ones. Deleted accounts, whose balances are
@@ -366,32 +374,33 @@ class WatchBalancesRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
-        """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps. Events of
-        the kinds named here are sent also if they have no changes that pass the filter, as long as they are about something
-        watched: of monitors, or CATEGORY_DELETED of a watched category. Without kinds only changes are sent. What has no
-        changes cannot be folded: with `conflate` it is left out, and a kind that never has any is INVALID_ARGUMENT; those that
-        may are the kinds of transactions, CATEGORY_DELETED, CATEGORY_MEMBER_ADDED and CATEGORY_MEMBER_REMOVED.
+        """Only changes made by commands of these kinds; empty: of all. The lock_versions of an account then have gaps. Events
+        of the kinds named here are sent also if they have no changes that pass the filter, as long as they are about
+        something watched: of monitors, or CATEGORY_DELETED of a watched category. Without kinds only changes are sent.
+        What has no changes cannot be folded: with `conflate` it is left out, and a kind that never has any is
+        INVALID_ARGUMENT; those that may are the kinds of transactions, CATEGORY_DELETED, CATEGORY_MEMBER_ADDED and
+        CATEGORY_MEMBER_REMOVED.
         """
 
     @_builtins.property
     def transaction_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Only changes made by transactions whose metadata held all these pairs as the command left it; empty: by all. A partial
-        post passes if either the posted or the pending transaction's did, for it moves the amounts of both; a reversal counts
-        by its own metadata, not by that of what it reverses. The server looks it up in the transaction's versions, which
-        never change, so a resumed stream is filtered as the first one was, and the log stays small; combined with
-        account_ids it costs little. The lock_versions then have gaps.
+        """Only changes made by transactions whose metadata held all these pairs as the command left it; empty: by all. A
+        partial post passes if either the posted or the pending transaction's did, for it moves the amounts of both; a
+        reversal counts by its own metadata, not by that of what it reverses. The server looks it up in the transaction's
+        versions, which never change, so a resumed stream is filtered as the first one was, and the log stays small;
+        combined with account_ids it costs little. The lock_versions then have gaps.
         """
 
     @_builtins.property
     def category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Also the changes of these categories and of every account then under them; at most 100. An unknown one is NOT_FOUND,
-        and so is a deleted one unless after_position is given: then the stream has what there was of it until its deletion.
-        Accounts that come under one are announced by a snapshot of them (`snapshot`, then `snapshot_complete`) at the
-        position before, whatever `kinds` and `transaction_metadata` say; one may be announced that was under it already.
-        Nothing is announced of accounts that leave one: its own change comes if its balances change by it, and theirs come no
-        more. A deleted one is silent from then on. Whoever must know names CATEGORY_MEMBER_REMOVED and CATEGORY_DELETED among
-        all the `kinds` that he wants, or watches events. Of monitors' events, if their kinds are named, those of monitors on
-        these categories and on what is then under them.
+        """Also the changes of these categories and of every account then under them; at most 100. An unknown one is
+        NOT_FOUND, and so is a deleted one unless after_position is given: then the stream has what there was of it until
+        its deletion. Accounts that come under one are announced by a snapshot of them (`snapshot`, then
+        `snapshot_complete`) at the position before, whatever `kinds` and `transaction_metadata` say; one may be announced
+        that was under it already. Nothing is announced of accounts that leave one: its own change comes if its balances
+        change by it, and theirs come no more. A deleted one is silent from then on. Whoever must know names
+        CATEGORY_MEMBER_REMOVED and CATEGORY_DELETED among all the `kinds` that he wants, or watches events. Of monitors'
+        events, if their kinds are named, those of monitors on these categories and on what is then under them.
         """
 
     def __init__(
