@@ -25,16 +25,19 @@ BITE_VERSIONS_MIN = 10
 BITE_VERSIONS_MAX = 3_200
 # A bite that took less is followed by one of twice its size, one that took four times as long by a smaller one.
 BITE_SECONDS = 0.03
-# A peer takes messages of 4 MiB unless told otherwise. Weights are estimates of what a row becomes on the wire.
-PAGE_BYTES_MAX = 3 * 1024 * 1024
+# A peer takes messages of 4 MiB unless told otherwise. What a row becomes on the wire weighs no more than is said here;
+# the rest is for what stands beside the rows.
+PAGE_BYTES_MAX = (4 * 1024 - 64) * 1024
 # What is asked for by its ids comes whole or not at all.
 NAMED_BYTES_MAX = 8 * 1024 * 1024
-ROW_BYTES = 500
-ENTRY_BYTES = 500
-# It may be of any script.
-CHARACTER_BYTES = 3
-# Of transactions whose entries are loaded at once: some 160 of two entries, or 500 entries.
-PORTION_BYTES = 256 * 1024
+# All but the texts of the largest: an account with limits, or an entry of a report, with balances of 45 digits.
+ROW_BYTES = 1_100
+ENTRY_BYTES = 900
+# The tags and lengths of a pair of metadata.
+PAIR_BYTES = 8
+ID_BYTES = 40
+# Of transactions whose entries are loaded at once: some 150 of two entries, or 500 entries.
+PORTION_BYTES = 440 * 1024
 
 
 class Found(NamedTuple):
@@ -146,24 +149,26 @@ def portions(transactions: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def weight_of(row: Row) -> int:
-    """What the row weighs on the wire, roughly, in bytes; of a transaction's entries all but their metadata."""
+    """What the row weighs on the wire, at most, in bytes; of a transaction's entries all but their metadata."""
     metadata = row.get("metadata") or row.get("entry_metadata") or {}
-    return (
-        ROW_BYTES
-        + weight_of_metadata(metadata)
-        + CHARACTER_BYTES * len(row.get("description") or "")
-        + ENTRY_BYTES * (row.get("entry_count") or 0)
-    )
+    texts = weight_of_texts(row.get("name"), row.get("description"), row.get("external_id"))
+    return ROW_BYTES + texts + weight_of_metadata(metadata) + ENTRY_BYTES * (row.get("entry_count") or 0)
 
 
 def weight_of_account(account: Account) -> int:
     """The same of an account."""
-    return ROW_BYTES + weight_of_metadata(account.metadata) + CHARACTER_BYTES * len(account.description)
+    texts = weight_of_texts(account.name, account.description, account.external_id)
+    return ROW_BYTES + texts + weight_of_metadata(account.metadata)
 
 
 def weight_of_metadata(metadata: Metadata) -> int:
     """The same of metadata alone."""
-    return CHARACTER_BYTES * sum(len(key) + len(value) for key, value in metadata.items())
+    return PAIR_BYTES * len(metadata) + weight_of_texts(*metadata, *metadata.values())
+
+
+def weight_of_texts(*texts: str | None) -> int:
+    """The same of texts alone, of any script."""
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts if text)
 
 
 async def all_at_once(_: Key) -> Key | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import AccountVersion, Transaction, TransactionStatus
@@ -14,6 +14,7 @@ from ledger_server.reading.metadata import path_of
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, Key, from_token
 from ledger_server.reading.paging import (
     BITE_ROWS,
+    ID_BYTES,
     NAMED_BYTES_MAX,
     Found,
     Room,
@@ -48,15 +49,11 @@ async def get_transactions(at: Snapshot, transaction_ids: Sequence[str]) -> list
     rows = await at.connection.fetch(sql.load_transactions, at.ledger_id, sorted(set(transaction_ids)))
     times = Counter(transaction_ids)
     room = Room(NAMED_BYTES_MAX)
-    transactions: list[Transaction] = []
-    for heads in portions(rows):
-        loaded = await transactions_with_entries(at.connection, at.ledger_id, heads)
-        for head, transaction in zip(heads, loaded, strict=True):
-            weight = weight_of(head) + _weight_of_entries(transaction)
-            if not all(room.take(weight) for _ in range(times[transaction.id])):
-                raise named_too_large("transaction_ids")
-        transactions += loaded
-    found = {transaction.id: transaction for transaction in await _with_reversals(at, transactions)}
+    found: dict[str, Transaction] = {}
+    async for transaction, weight in _weighed(at, rows):
+        if not all(room.take(weight) for _ in range(times[transaction.id])):
+            raise named_too_large("transaction_ids")
+        found[transaction.id] = transaction
     for transaction_id in transaction_ids:
         if transaction_id not in found:
             raise transaction_not_found(Ref(transaction_id, None))
@@ -92,8 +89,7 @@ async def list_transactions(at: Snapshot, query: TransactionQuery) -> Page[Trans
     start = from_token(query, HIGHEST if query.order.is_descending else LOWEST)
     find = await search_transactions(at, query)
     found = await find(start, query.page_size)
-    transactions, key = await _with_entries(at, found, transaction_key)
-    return at.page(query, await _with_reversals(at, transactions), key)
+    return at.page(query, *await _with_entries(at, found, transaction_key))
 
 
 async def _with_entries(
@@ -102,18 +98,25 @@ async def _with_entries(
     """A page's transactions, as many as fit into a message with what their entries say, and the key of the next one."""
     room = Room()
     fitting: list[Transaction] = []
-    for heads in portions(found.rows):
-        loaded = await transactions_with_entries(at.connection, at.ledger_id, heads, as_written=as_written)
-        for head, transaction in zip(heads, loaded, strict=True):
-            if not room.take(weight_of(head) + _weight_of_entries(transaction)):
-                return fitting, key_of(found.rows[len(fitting) - 1])
-            fitting.append(transaction)
+    async for transaction, weight in _weighed(at, found.rows, as_written=as_written):
+        if not room.take(weight):
+            return fitting, key_of(found.rows[len(fitting) - 1])
+        fitting.append(transaction)
     return fitting, found.key
 
 
-def _weight_of_entries(transaction: Transaction) -> int:
-    """What the row of a transaction does not tell of its weight."""
-    return sum(weight_of_metadata(entry.metadata_now or {}) for entry in transaction.entry_set.entries)
+async def _weighed(
+    at: Snapshot, rows: Sequence[Row], *, as_written: bool = False
+) -> AsyncIterator[tuple[Transaction, int]]:
+    """The transactions of these rows, a few loaded at a time, each with its weight."""
+    for heads in portions(rows):
+        loaded = await transactions_with_entries(at.connection, at.ledger_id, heads, as_written=as_written)
+        if not as_written:
+            loaded = await _with_reversals(at, loaded)
+        for head, transaction in zip(heads, loaded, strict=True):
+            entries = transaction.entry_set.entries
+            of_entries = sum(weight_of_metadata(entry.metadata_now or {}) for entry in entries)
+            yield transaction, weight_of(head) + of_entries + ID_BYTES * len(transaction.reversed_by)
 
 
 async def search_transactions(
@@ -199,8 +202,7 @@ async def list_transaction_versions(at: Snapshot, query: VersionQuery) -> Page[T
 
     start = from_token(query, Key(first))
     found = await fill(query.page_size, start, bite, read, _version_key, give_up_at=at.give_up_at)
-    versions, key = await _with_entries(at, found, _version_key, as_written=True)
-    return at.page(query, versions, key)
+    return at.page(query, *await _with_entries(at, found, _version_key, as_written=True))
 
 
 def _version_key(row: Row) -> Key:

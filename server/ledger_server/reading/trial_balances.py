@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ledger_server.domain.money import Counters, NormalBalance
 from ledger_server.reading.balances import PART_ACCOUNTS, balances_as_of
 from ledger_server.reading.page_tokens import LOWEST, Key, from_token, to_token
-from ledger_server.reading.paging import SCAN_SECONDS
+from ledger_server.reading.paging import ROW_BYTES, SCAN_SECONDS, Room, weight_of_texts
 from ledger_server.reading.queries import AsOf, TrialBalanceQuery
 from ledger_server.reading.snapshots import Snapshot, SnapshotFrom
 from ledger_server.storage import sql
@@ -82,11 +82,22 @@ async def get_trial_balance(snapshot_from: SnapshotFrom, query: TrialBalanceQuer
         as_of = as_of.known_by(position)
         rows = await _rows(at, start.number, as_of, query.page_size + 1)
         epoch = at.epoch
-    more = len(rows) > query.page_size
-    last_position = rows[query.page_size - 1][0] if more else 0
-    token = to_token(query, Key.at(last_position, position) if more else None)
     totals = [] if query.page_token else await _totals(snapshot_from, position, as_of)
-    return TrialBalance([row for _, row in rows[: query.page_size]], totals, token, position, epoch)
+    fitting = _fitting(rows[: query.page_size], totals)
+    token = to_token(query, Key.at(fitting[-1][0], position) if len(fitting) < len(rows) else None)
+    return TrialBalance([row for _, row in fitting], totals, token, position, epoch)
+
+
+def _fitting(
+    rows: list[tuple[int, TrialBalanceRow]], totals: list[TrialBalanceTotal]
+) -> list[tuple[int, TrialBalanceRow]]:
+    """As many of the lines as fit into a message beside the totals, at least one if there is any."""
+    room = Room()
+    room.take(ROW_BYTES * len(totals))
+    for n, (_, row) in enumerate(rows):
+        if not room.take(ROW_BYTES + weight_of_texts(row.name, row.external_id)):
+            return rows[: max(n, 1)]
+    return rows
 
 
 async def _totals(snapshot_from: SnapshotFrom, position: int, as_of: AsOf) -> list[TrialBalanceTotal]:
