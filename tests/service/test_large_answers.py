@@ -10,7 +10,16 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from ledger_client import InvalidField, Ledger, LedgerClient, commands, credit, debit, monitor_condition
+from ledger_client import (
+    InvalidField,
+    Ledger,
+    LedgerClient,
+    commands,
+    condition,
+    credit,
+    debit,
+    monitor_condition,
+)
 from ledger_client.v1.accounts_pb2 import BatchCreateAccountsRequest, CreateAccountRequest, ListAccountsRequest
 from ledger_client.v1.balances_pb2 import NORMAL_BALANCE_DEBIT
 from ledger_client.v1.categories_pb2 import ListCategoriesRequest
@@ -20,11 +29,14 @@ from ledger_client.v1.ledgers_pb2 import ListLedgersRequest
 from ledger_client.v1.monitors_pb2 import ListBalanceMonitorsRequest
 from ledger_client.v1.reports_pb2 import ExplainBalanceRequest, GetTrialBalanceRequest
 from ledger_client.v1.transactions_pb2 import (
+    BatchWriteTransactionsRequest,
+    CreateTransactionRequest,
     ListTransactionsRequest,
     ListTransactionVersionsRequest,
+    TransactionCommand,
 )
 from tests.conftest import Server
-from tests.service.raw import request_id
+from tests.service.raw import refusal_from, request_id
 
 # As much as an entry may say.
 METADATA = {f"key {n:02}": "x" * 1_000 for n in range(16)}
@@ -242,3 +254,28 @@ async def test_each_mention_counts(wordy: Wordy, client: LedgerClient) -> None:
     assert [each.id for each in named.accounts] == [account.id] * 400
     with pytest.raises(InvalidField, match="account_ids"):
         await client.batch_get_accounts(wordy.ledger.id, [account.id] * 1_000)
+
+
+async def test_a_batch_of_which_all_is_refused(client: LedgerClient, stub: LedgerServiceStub) -> None:
+    """The first refusals say all; the last say the code, the message and the reason, and so they do when repeated."""
+    ledger = await client.create_ledger("Refused")
+    one, other = [
+        await client.create_account(ledger.id, "Any", normal_balance="debit", currency="USD") for _ in range(2)
+    ]
+    entries = [debit(one.id, 1, conditions=[condition("posted", ">", LARGEST_AMOUNT)]), credit(other.id, 1)]
+    request = BatchWriteTransactionsRequest(
+        ledger_id=ledger.id,
+        commands=[
+            TransactionCommand(create=CreateTransactionRequest(request_id=f"{n}", entries=entries))
+            for n in range(10_000)
+        ],
+    )
+    answers = [await stub.BatchWriteTransactions(request) for _ in range(2)]
+    first, again = ([refusal_from(result.error) for result in answer.results] for answer in answers)
+    assert answers[0].ByteSize() > 4_000_000
+    assert first[0].rules
+    assert not first[-1].rules
+    assert {(each.code, each.reason) for each in first} == {("FAILED_PRECONDITION", "CONDITION_FAILED")}
+    assert {each.message for each in first} == {first[0].message}
+    assert [(each.reason, each.message) for each in again] == [(each.reason, each.message) for each in first]
+    assert all(result.replayed for result in answers[1].results)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from google.rpc import status_pb2
 
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries_pb2, ledgers_pb2, transactions_pb2
-from ledger_server.api.status import status_of
+from ledger_server.api.status import brief_status_of, status_of, status_without_violations
 from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.model import (
@@ -109,6 +111,8 @@ def transaction_to(transaction: Transaction, position: int, epoch: str) -> trans
 _LENGTH_DELIMITED = 2
 _RESULTS = bytes([transactions_pb2.BatchWriteTransactionsResponse.RESULTS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 _TRANSACTION = bytes([transactions_pb2.TransactionResult.TRANSACTION_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+# A peer takes messages of 4 MiB unless told otherwise; position and epoch stand beside the results.
+_RESULTS_BYTES_MAX = 4 * 2**20 - 100
 _REPLAYED = transactions_pb2.TransactionResult(replayed=True).SerializeToString()
 
 
@@ -154,7 +158,9 @@ def lean_transaction_to(
 
 def batch_to_bytes(answers: Sequence[Written | LedgerError], ledger_id: str, full: bool) -> bytes:
     """What became of a batch; its position is the highest that any of its commands wrote."""
-    parts = [_RESULTS + delimited(_result_to_bytes(answer, ledger_id, full)) for answer in answers]
+    parts = [_result_to_bytes(answer, ledger_id, full) for answer in answers]
+    if not full:
+        _shorten(parts, answers)
     accepted = [answer for answer in answers if isinstance(answer, Written)]
     if accepted:
         last = max(accepted, key=lambda answer: answer.position)
@@ -163,11 +169,26 @@ def batch_to_bytes(answers: Sequence[Written | LedgerError], ledger_id: str, ful
     return b"".join(parts)
 
 
+def _shorten(results: list[bytes], answers: Sequence[Written | LedgerError]) -> None:
+    """From the last one back, refusals say less, until a batch's lean results fit into a message.
+
+    First they do without their violations, then they are brief; 10,000 results that are brief or lean always fit.
+    """
+    excess = sum(map(len, results)) - _RESULTS_BYTES_MAX
+    for shorter in (status_without_violations, brief_status_of):
+        for index in range(len(results) - 1, -1, -1):
+            if excess <= 0:
+                return
+            if isinstance(answer := answers[index], LedgerError):
+                refusal = _refusal_to_bytes(answer, shorter)
+                excess -= len(results[index]) - len(refusal)
+                results[index] = refusal
+
+
 def _result_to_bytes(answer: Written | LedgerError, ledger_id: str, full: bool) -> bytes:
-    """A TransactionResult: what became of one command of a batch."""
+    """One of the results: what became of one command of a batch."""
     if isinstance(answer, LedgerError):
-        refusal = transactions_pb2.TransactionResult(error=status_of(answer), replayed=answer.replayed)
-        return refusal.SerializeToString()
+        return _refusal_to_bytes(answer, status_of)
     transaction = answer.object
     if full:
         assert isinstance(transaction, Transaction), transaction
@@ -175,7 +196,12 @@ def _result_to_bytes(answer: Written | LedgerError, ledger_id: str, full: bool) 
     else:
         assert isinstance(transaction, Transaction | LeanTransaction), transaction
         data = lean_transaction_to(transaction, ledger_id, answer.position, answer.epoch).SerializeToString()
-    return _TRANSACTION + delimited(data) + (_REPLAYED if answer.replayed else b"")
+    return _RESULTS + delimited(_TRANSACTION + delimited(data) + (_REPLAYED if answer.replayed else b""))
+
+
+def _refusal_to_bytes(error: LedgerError, status: Callable[[LedgerError], status_pb2.Status]) -> bytes:
+    refusal = transactions_pb2.TransactionResult(error=status(error), replayed=error.replayed)
+    return _RESULTS + delimited(refusal.SerializeToString())
 
 
 def created_accounts_to(answers: Sequence[Written]) -> accounts_pb2.BatchCreateAccountsResponse:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from urllib.parse import quote
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -21,28 +22,39 @@ _TEXT_CHARACTERS_MAX = 300
 # The message travels beside the details, and peers take 8 KiB of trailers; gRPC writes each byte that is not printable
 # ASCII as three.
 _MESSAGE_BYTES_MAX = 1_500
-_PRINTABLE = "".join(chr(n) for n in range(0x20, 0x7F) if chr(n) != "%")
+_BRIEF_MESSAGE_BYTES_MAX = 200
+_PRINTABLE = frozenset(chr(n) for n in range(0x20, 0x7F) if chr(n) != "%")
 
 
 def status_of(error: LedgerError) -> status_pb2.Status:
     """The status with its details: ErrorInfo always, the violations as far as they fit into 4 KiB."""
-    status = status_pb2.Status(code=StatusCode[error.code].value[0], message=_short_on_the_wire(error.message))
-    _add(
-        status,
-        error_details_pb2.ErrorInfo(
-            reason=error.reason,
-            domain=DOMAIN,
-            metadata={key: _short(value) for key, value in error.metadata.items()},
-        ),
-    )
-    if error.retry_seconds is not None:
-        delay = Duration()
-        delay.FromMicroseconds(int(error.retry_seconds * 1e6))
-        _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_without_violations(error)
     violations = list(error.violations)
     if any(violation.account_id or violation.category_id or violation.seen for violation in violations):
         _add_while_it_fits(status, violations, _rule_violations)
     _add_while_it_fits(status, violations, _bad_request if isinstance(error, InvalidArgument) else _preconditions)
+    return status
+
+
+def status_without_violations(error: LedgerError) -> status_pb2.Status:
+    """The same of a refusal that is one of many."""
+    metadata = {key: _short(value) for key, value in error.metadata.items()}
+    return _status(error, _short_on_the_wire(error.message), metadata)
+
+
+def brief_status_of(error: LedgerError) -> status_pb2.Status:
+    """The code, the reason and as much of the message as ever fits: less than 400 bytes."""
+    message = error.message.encode()[:_BRIEF_MESSAGE_BYTES_MAX].decode(errors="ignore")
+    return _status(error, message, {})
+
+
+def _status(error: LedgerError, message: str, metadata: Mapping[str, str]) -> status_pb2.Status:
+    status = status_pb2.Status(code=StatusCode[error.code].value[0], message=message)
+    _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
+    if error.retry_seconds is not None:
+        delay = Duration()
+        delay.FromMicroseconds(int(error.retry_seconds * 1e6))
+        _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     return status
 
 
@@ -114,8 +126,9 @@ def _short(text: str) -> str:
 
 def _short_on_the_wire(text: str) -> str:
     text = _short(text)
-    if len(quote(text, safe=_PRINTABLE)) > _MESSAGE_BYTES_MAX:
-        while len(quote(text, safe=_PRINTABLE)) > _MESSAGE_BYTES_MAX - len(quote("…")):
-            text = text[:-8]
-        text += "…"
-    return text
+    if text.isascii():  # of which so many characters always fit
+        return text
+    ends = list(accumulate(1 if each in _PRINTABLE else 3 * len(each.encode()) for each in text))
+    if ends[-1] <= _MESSAGE_BYTES_MAX:
+        return text
+    return text[: bisect_right(ends, _MESSAGE_BYTES_MAX - 3 * len("…".encode()))] + "…"
