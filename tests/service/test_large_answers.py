@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
@@ -37,6 +37,9 @@ from ledger_client.v1.transactions_pb2 import (
 )
 from tests.conftest import Server
 from tests.service.raw import refusal_from, request_id
+
+if TYPE_CHECKING:
+    from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceAsyncStub
 
 # As much as an entry may say.
 METADATA = {f"key {n:02}": "x" * 1_000 for n in range(16)}
@@ -80,7 +83,7 @@ async def wordy(client: LedgerClient) -> Wordy:
 
 
 @pytest.fixture
-async def stub(server: Server) -> AsyncIterator[LedgerServiceStub]:
+async def stub(server: Server) -> AsyncIterator[LedgerServiceAsyncStub]:
     """A peer that takes no more than gRPC's default."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield LedgerServiceStub(channel)
@@ -99,14 +102,14 @@ async def all_pages(call: Callable[[Any], Any], request: Any, items: str) -> tup
     return found, count
 
 
-async def test_pages_of_transactions(wordy: Wordy, stub: LedgerServiceStub) -> None:
+async def test_pages_of_transactions(wordy: Wordy, stub: LedgerServiceAsyncStub) -> None:
     request = ListTransactionsRequest(ledger_id=wordy.ledger.id, page_size=1_000)
     found, count = await all_pages(stub.ListTransactions, request, "transactions")
     assert [each.id for each in found] == [*wordy.transaction_ids[::-1], wordy.versioned_id]
     assert count == 3
 
 
-async def test_pages_of_a_transactions_versions(wordy: Wordy, stub: LedgerServiceStub) -> None:
+async def test_pages_of_a_transactions_versions(wordy: Wordy, stub: LedgerServiceAsyncStub) -> None:
     request = ListTransactionVersionsRequest(
         ledger_id=wordy.ledger.id, transaction_id=wordy.versioned_id, page_size=1_000
     )
@@ -115,7 +118,7 @@ async def test_pages_of_a_transactions_versions(wordy: Wordy, stub: LedgerServic
     assert count == 3
 
 
-async def test_pages_of_a_ledgers_entries(wordy: Wordy, stub: LedgerServiceStub) -> None:
+async def test_pages_of_a_ledgers_entries(wordy: Wordy, stub: LedgerServiceAsyncStub) -> None:
     request = ListEntriesRequest(ledger_id=wordy.ledger.id, page_size=1_000)
     found, count = await all_pages(stub.ListEntries, request, "entries")
     assert len({each.id for each in found}) == len(found) == 2 * (WRITES + 1)
@@ -198,7 +201,7 @@ LISTS: dict[str, tuple[str, type[Any], str, int]] = {
 
 @pytest.mark.parametrize(("method", "request_", "items", "written"), LISTS.values(), ids=LISTS.keys())
 async def test_pages_of_the_largest_texts(
-    wordiest: Ledger, stub: LedgerServiceStub, method: str, request_: type[Any], items: str, written: int
+    wordiest: Ledger, stub: LedgerServiceAsyncStub, method: str, request_: type[Any], items: str, written: int
 ) -> None:
     request = request_(ledger_id=wordiest.id, page_size=1_000)
     found, count = await all_pages(getattr(stub, method), request, items)
@@ -214,7 +217,7 @@ async def test_pages_of_the_largest_texts_of_ledgers(wordiest_ledgers: int, own_
     assert count > 1
 
 
-async def test_pages_of_the_largest_numbers(client: LedgerClient, stub: LedgerServiceStub) -> None:
+async def test_pages_of_the_largest_numbers(client: LedgerClient, stub: LedgerServiceAsyncStub) -> None:
     ledger = await client.create_ledger("Numbers")
     one, other = [
         await client.create_account(
@@ -256,7 +259,7 @@ async def test_each_mention_counts(wordy: Wordy, client: LedgerClient) -> None:
         await client.batch_get_accounts(wordy.ledger.id, [account.id] * 1_000)
 
 
-async def test_a_batch_of_which_all_is_refused(client: LedgerClient, stub: LedgerServiceStub) -> None:
+async def test_a_batch_of_which_all_is_refused(client: LedgerClient, stub: LedgerServiceAsyncStub) -> None:
     """The first refusals say all; the last say the code, the message and the reason, and so they do when repeated."""
     ledger = await client.create_ledger("Refused")
     one, other = [
