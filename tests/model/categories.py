@@ -64,8 +64,10 @@ def check_currency(state: State, category: str, currency: str) -> None:
 
 def _create(state: State, body: CreateCategory) -> View:
     exponent = state.exponent(body.currency, body.exponent)
-    for parent in find(state, [Name(key) for key in body.parents]):
+    parents = find(state, [Name(key) for key in body.parents])
+    for parent in parents:
         check_currency(state, parent, body.currency)
+    for parent in parents:
         _check_levels(_levels_above(state, parent) + 1)
     _check_external_id(state, body.external_id, None)
     key = f"c{len(state.categories)}"

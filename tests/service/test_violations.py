@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from ledger_client import (
+    AccountDeleted,
+    AccountNotEmpty,
+    AccountNotFound,
+    CategoryCurrencyMismatch,
     EntryNotFound,
     InvalidField,
+    InvalidPageToken,
     Ledger,
     LedgerClient,
     LedgerError,
@@ -47,6 +54,10 @@ class Books:
     posted: Transaction
     reversal: Transaction
     monitor: str
+    deleted: str
+    # On which an entry of 0 is pending.
+    reserved: str
+    categories: tuple[str, str]
 
     def lines(self, amount: int = 5) -> list[EntryInput]:
         return [debit(self.dollars[0], amount), credit(self.dollars[1], amount)]
@@ -69,15 +80,53 @@ async def books(client: LedgerClient) -> Books:
     monitor = await client.create_balance_monitor(
         ledger.id, monitor_condition("posted", ">", 100), account=accounts[0], description="high"
     )
+    deleted, reserved = [
+        (await client.create_account(ledger.id, "Any", normal_balance="debit", currency="USD")).id for _ in range(2)
+    ]
+    await client.delete_account(ledger.id, deleted)
+    await client.create_transaction(ledger.id, [debit(reserved, 0), credit(accounts[1], 0)])
+    categories = [
+        (await client.create_category(ledger.id, "Any", normal_balance="debit", currency="EUR")).id for _ in range(2)
+    ]
     await client.update_ledger(ledger.id, closed_before=CLOSED_BEFORE)
     dollars, euros = (accounts[0], accounts[1]), (accounts[2], accounts[3])
-    return Books(client, ledger.id, dollars, euros, pending, posted, reversal, monitor.id)
+    return Books(
+        client,
+        ledger.id,
+        dollars,
+        euros,
+        pending,
+        posted,
+        reversal,
+        monitor.id,
+        deleted,
+        reserved,
+        (categories[0], categories[1]),
+    )
 
 
 def version_of(subject: str) -> Violation:
     noun = subject.partition("s/")[0]
     description = f"version is 0, demanded 3; read the {noun} and decide again"
     return Violation(subject, "VERSION", description, operator="==", seen=0, demanded=3, retryable=True)
+
+
+def is_deleted(account_id: str) -> Violation:
+    return Violation(f"accounts/{account_id}", "ACCOUNT_STATUS", "is deleted", account_id=account_id)
+
+
+def not_empty(account_id: str, description: str, **told: Any) -> Violation:
+    return Violation(f"accounts/{account_id}", "NOT_EMPTY", description, account_id=account_id, retryable=True, **told)
+
+
+def is_of_euros(category_id: str) -> Violation:
+    description = "is of EUR, demanded USD"
+    return Violation(f"categories/{category_id}", "CURRENCY", description, category_id=category_id)
+
+
+async def watched(stream: AbstractAsyncContextManager[object]) -> None:
+    async with stream:
+        pass
 
 
 Call = Callable[[Books], Awaitable[object]]
@@ -189,6 +238,86 @@ TABLE: list[tuple[str, Call, type[LedgerError], Said]] = [
         lambda b: b.client.delete_balance_monitor(b.id, b.monitor, version=3),
         VersionMismatch,
         lambda b: [version_of(f"monitors/{b.monitor}")],
+    ),
+    (
+        "a deleted account changed",
+        lambda b: b.client.update_account(b.id, b.deleted, name="B"),
+        AccountDeleted,
+        lambda b: [is_deleted(b.deleted)],
+    ),
+    (
+        "a deleted account deleted",
+        lambda b: b.client.delete_account(b.id, b.deleted),
+        AccountDeleted,
+        lambda b: [is_deleted(b.deleted)],
+    ),
+    (
+        "an account closed on which something is posted and pending",
+        lambda b: b.client.update_account(b.id, b.dollars[1], status="closed"),
+        AccountNotEmpty,
+        lambda b: [
+            not_empty(
+                b.dollars[1],
+                "posted is -5, demanded = 0",
+                balance="posted",
+                operator="==",
+                seen=-5,
+                demanded=0,
+                shortfall=5,
+                lock_version=4,
+            ),
+            not_empty(
+                b.dollars[1],
+                "debits of 5 and credits of 5 are pending, demanded none",
+                balance="pending",
+                seen=-5,
+                lock_version=4,
+            ),
+        ],
+    ),
+    (
+        "an account deleted on which an entry of 0 is pending",
+        lambda b: b.client.delete_account(b.id, b.reserved),
+        AccountNotEmpty,
+        lambda b: [
+            not_empty(
+                b.reserved,
+                "debits of 0 and credits of 0 are pending, demanded none",
+                balance="pending",
+                seen=0,
+                lock_version=1,
+            )
+        ],
+    ),
+    (
+        "an account put into categories of another currency",
+        lambda b: b.client.create_account(b.id, "Any", normal_balance="debit", currency="USD", categories=b.categories),
+        CategoryCurrencyMismatch,
+        lambda b: [is_of_euros(each) for each in b.categories],
+    ),
+    (
+        "a category put into categories of another currency",
+        lambda b: b.client.create_category(b.id, "Any", normal_balance="debit", currency="USD", parents=b.categories),
+        CategoryCurrencyMismatch,
+        lambda b: [is_of_euros(each) for each in b.categories],
+    ),
+    (
+        "an account added to a category of another currency",
+        lambda b: b.client.add_category_member(b.id, b.categories[0], account=b.dollars[0]),
+        CategoryCurrencyMismatch,
+        lambda b: [is_of_euros(b.categories[0])],
+    ),
+    (
+        "a page that is not of this list",
+        lambda b: b.client.list_accounts(b.id, page_token="x"),
+        InvalidPageToken,
+        lambda _: [Violation("page_token", "", "is damaged or of another query")],
+    ),
+    (
+        "accounts watched that are not there",
+        lambda b: watched(b.client.watch_balances(b.id, account_ids=UNKNOWN_IDS)),
+        AccountNotFound,
+        lambda _: [Violation(n, "NOT_FOUND", "no account of the ledger has this account_id") for n in UNKNOWN_IDS],
     ),
 ]
 

@@ -127,7 +127,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ACCOUNT_NOT_EMPTY: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION. The account cannot be closed or deleted: its posted amount is not zero, or something is
-    pending. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+    pending; the details say how much. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do:
+    empty it first.
     """
     ERROR_REASON_ACCOUNT_DELETED: _ErrorReason.ValueType  # 120
     """FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
@@ -153,7 +154,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
     """
     ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 104
-    """FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+    """FAILED_PRECONDITION. A category holds accounts and categories of its own currency only; the details name
+    each that is of another one.
     Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use
     another category.
     """
@@ -326,7 +328,8 @@ Example: {"reason": "ACCOUNT_NOT_OPEN", "metadata": {"account_id": "…", "statu
 """
 ERROR_REASON_ACCOUNT_NOT_EMPTY: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION. The account cannot be closed or deleted: its posted amount is not zero, or something is
-pending. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do: empty it first.
+pending; the details say how much. Example: {"reason": "ACCOUNT_NOT_EMPTY", "metadata": {"account_id": "…"}}. Do:
+empty it first.
 """
 ERROR_REASON_ACCOUNT_DELETED: ErrorReason.ValueType  # 120
 """FAILED_PRECONDITION. An account is deleted, for good; told before ACCOUNT_NOT_OPEN where both are so.
@@ -352,7 +355,8 @@ ERROR_REASON_CATEGORY_TOO_DEEP: ErrorReason.ValueType  # 103
 Example: {"reason": "CATEGORY_TOO_DEEP", "metadata": {"category_id": "…", "levels": "6"}}. Do: nest less deep.
 """
 ERROR_REASON_CATEGORY_CURRENCY_MISMATCH: ErrorReason.ValueType  # 104
-"""FAILED_PRECONDITION. A category holds accounts and categories of its own currency only.
+"""FAILED_PRECONDITION. A category holds accounts and categories of its own currency only; the details name
+each that is of another one.
 Example: {"reason": "CATEGORY_CURRENCY_MISMATCH", "metadata": {"category_id": "…", "currency": "USD"}}. Do: use
 another category.
 """
@@ -470,17 +474,19 @@ class RuleViolation(_message.Message):
     rule: _builtins.str
     """`BALANCE_CONDITION`, `CATEGORY_CONDITION` and `BALANCE_LIMIT` carry a balance, `seen`, `demanded` and `shortfall`.
     `LOCK_VERSION` carries the version `seen` and the one `demanded`. `AMOUNT`, of an entry of the account, carries what is
-    left of it as `seen`, what was asked for as `demanded`, and `shortfall`. `ACCOUNT_STATUS` carries the account only.
+    left of it as `seen`, what was asked for as `demanded`, and `shortfall`. `ACCOUNT_STATUS` carries the account only,
+    `CURRENCY` the category. `NOT_EMPTY` carries a balance and its amount as `seen`, of what is posted also `demanded` and
+    `shortfall`.
     `VERSION` carries the version `seen` of the transaction or monitor that the ErrorInfo names, and the one `demanded`.
     """
     account_id: _builtins.str
     """The account; empty if it is a category, a transaction or a monitor."""
     balance: _balances_pb2.BalanceKind.ValueType
-    """The balance it is about, for conditions and limits; else unspecified."""
+    """The balance it is about, for conditions, limits and accounts that are not empty; else unspecified."""
     operator: _balances_pb2.Operator.ValueType
     """`<seen> <operator> <demanded>` does not hold; unspecified for amounts and statuses."""
     seen: _builtins.str
-    """What the balance would be after the command, the lock_version or version seen, or what is left of an entry."""
+    """What the balance would be after the command, or is, the lock_version or version seen, or what is left of an entry."""
     demanded: _builtins.str
     """What was demanded."""
     shortfall: _builtins.str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import (
@@ -11,7 +12,7 @@ from ledger_server.domain.commands import (
     DeleteAccount,
     UpdateAccount,
 )
-from ledger_server.domain.errors import AccountNotEmpty
+from ledger_server.domain.errors import AccountNotEmpty, Violation
 from ledger_server.domain.inputs import Ref, either, patched
 from ledger_server.domain.ledgers import currency_exponent
 from ledger_server.domain.model import (
@@ -22,7 +23,7 @@ from ledger_server.domain.model import (
     MemberChange,
     TransactionStatus,
 )
-from ledger_server.domain.money import Counters
+from ledger_server.domain.money import BalanceKind, Counters, Operator, amounts
 from ledger_server.domain.refusals import (
     find_accounts,
     find_categories,
@@ -34,8 +35,8 @@ from ledger_server.domain.refusals import (
 
 def create_account(book: Book, command: CreateAccount, time: datetime) -> Effect:
     exponent = currency_exponent(book, command.currency, command.currency_exponent)
-    for category in find_categories(book, [Ref(category_id, None) for category_id in command.category_ids]):
-        refuse_other_currency(category, command.currency)
+    categories = find_categories(book, [Ref(category_id, None) for category_id in command.category_ids])
+    refuse_other_currency(categories, command.currency)
     if command.external_id is not None:
         refuse_taken(book, book.account_ids, command.external_id)
     account = Account(
@@ -128,4 +129,37 @@ def refuse_not_empty(book: Book, version: AccountVersion, verb: str) -> None:
         raise AccountNotEmpty(
             f"only an account with a posted amount of zero and nothing pending can be {verb}",
             metadata={"account_id": version.account.id},
+            violations=_what_it_has(version, is_pending),
         )
+
+
+def _what_it_has(version: AccountVersion, is_pending: bool) -> list[Violation]:
+    """What is posted on the account, and what is pending, which may be entries of 0."""
+    account, counters = version.account, version.counters
+    posted, pending, _ = amounts(account.normal_balance, counters)
+    violation = partial(
+        Violation,
+        f"accounts/{account.id}",
+        rule="NOT_EMPTY",
+        account_id=account.id,
+        lock_version=version.lock_version,
+        retryable=True,
+    )
+    violations = []
+    if posted:
+        violations.append(
+            violation(
+                f"posted is {posted}, demanded = 0",
+                balance=BalanceKind.POSTED,
+                operator=Operator.EQ,
+                seen=str(posted),
+                demanded="0",
+                shortfall=str(abs(posted)),
+            )
+        )
+    if is_pending or counters.pending_debits or counters.pending_credits:
+        said = (
+            f"debits of {counters.pending_debits} and credits of {counters.pending_credits} are pending, demanded none"
+        )
+        violations.append(violation(said, balance=BalanceKind.PENDING, seen=str(pending)))
+    return violations

@@ -44,8 +44,8 @@ LEVELS_MAX = 5
 def create_category(book: Book, command: CreateCategory, time: datetime) -> Effect:
     exponent = currency_exponent(book, command.currency, command.currency_exponent)
     parents = find_categories(book, [Ref(category_id, None) for category_id in command.category_ids])
+    refuse_other_currency(parents, command.currency)
     for parent in parents:
-        refuse_other_currency(parent, command.currency)
         _refuse_too_deep(book, parent, 1)
     if command.external_id is not None:
         refuse_taken(book, book.category_ids, command.external_id)
@@ -116,7 +116,7 @@ def add_member(book: Book, command: AddCategoryMember, time: datetime) -> Effect
         (account,) = find_accounts(book, [command.account])
         refuse_deleted(account.account)
         member_id = account.account.id
-        refuse_other_currency(category, account.account.currency)
+        refuse_other_currency([category], account.account.currency)
         joined, under = _joined(book, category_id, member_id)
         changes = _moved_by_account(book, joined, account, 1)
         change = MemberChange(category_id, member_id, None, True)
@@ -124,7 +124,7 @@ def add_member(book: Book, command: AddCategoryMember, time: datetime) -> Effect
         assert command.member_category is not None, command
         (member,) = find_categories(book, [command.member_category], "member_category")
         member_id = member.category.id
-        refuse_other_currency(category, member.category.currency)
+        refuse_other_currency([category], member.category.currency)
         if member_id in book.climb([category_id]):
             raise CategoryCycle(
                 f"category {member_id} is {category_id}, or above it",

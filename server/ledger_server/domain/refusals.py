@@ -89,12 +89,20 @@ def categories_not_found(refs: Sequence[Ref], noun: str = "category") -> Categor
     )
 
 
-def refuse_other_currency(version: CategoryVersion, currency: str) -> None:
-    category = version.category
-    if currency != category.currency:
+def refuse_other_currency(versions: Sequence[CategoryVersion], currency: str) -> None:
+    """Of the categories that something of this currency is to be put into."""
+    others = [version.category for version in versions if version.category.currency != currency]
+    if others:
+        first = others[0]
         raise CategoryCurrencyMismatch(
-            f"category {category.id} is of {category.currency} and holds nothing of {currency}",
-            metadata={"category_id": category.id, "currency": category.currency},
+            f"category {first.id} is of {first.currency} and holds nothing of {currency}",
+            metadata={"category_id": first.id, "currency": first.currency},
+            violations=[
+                Violation(
+                    f"categories/{one.id}", f"is of {one.currency}, demanded {currency}", "CURRENCY", category_id=one.id
+                )
+                for one in others
+            ],
         )
 
 
@@ -107,9 +115,12 @@ def entry_not_found(entry_id: str) -> EntryNotFound:
 
 
 def refuse_deleted(account: Account, violations: Sequence[Violation] = ()) -> None:
+    """The account; `violations` are of all accounts whose status is wrong, if there may be others."""
     if account.deleted_at is not None:
         raise AccountDeleted(
-            f"account {account.id} is deleted, for good", metadata={"account_id": account.id}, violations=violations
+            f"account {account.id} is deleted, for good",
+            metadata={"account_id": account.id},
+            violations=violations or [_status_violation(account)],
         )
 
 
@@ -305,10 +316,7 @@ def refuse_account_status(book: Book, legs: Iterable[tuple[str, Direction]]) -> 
     }
     if not closed:
         return
-    violations = [
-        Violation(f"accounts/{one.id}", f"is {_status_words(one)}", "ACCOUNT_STATUS", account_id=one.id)
-        for one in closed.values()
-    ]
+    violations = [_status_violation(account) for account in closed.values()]
     # One that is deleted is the reason before the others are, for nothing opens it again.
     for account in closed.values():
         refuse_deleted(account, violations)
@@ -334,6 +342,10 @@ def refuse_closed_period(book: Book, effective_at: datetime) -> None:
                 )
             ],
         )
+
+
+def _status_violation(account: Account) -> Violation:
+    return Violation(f"accounts/{account.id}", f"is {_status_words(account)}", "ACCOUNT_STATUS", account_id=account.id)
 
 
 def _status_words(account: Account) -> str:

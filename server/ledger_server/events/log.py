@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger_server.domain.errors import AccountNotFound, EpochChanged, PositionInFuture, PositionPruned
+from ledger_server.domain.errors import EpochChanged, PositionInFuture, PositionPruned
 from ledger_server.domain.inputs import Ref
-from ledger_server.domain.refusals import categories_not_found, ledger_not_found
+from ledger_server.domain.refusals import accounts_not_found, categories_not_found, ledger_not_found
 from ledger_server.events.stored import is_of_moves, unpack
 from ledger_server.events.subscription import Watch
 from ledger_server.storage import sql
@@ -90,7 +90,7 @@ async def read_start(pool: Pool, watch: Watch) -> Head:
         raise ledger_not_found(ledger_id)
     head = Head(row["position"], row["epoch"], row["time"], row["is_deleted"])
     if unknown := row["unknown_account_ids"]:
-        raise AccountNotFound(f"no such account: {unknown[0]}", metadata={"account_id": unknown[0]})
+        raise accounts_not_found([Ref(account_id, None) for account_id in unknown])
     if unknown := row["unknown_category_ids"]:
         raise categories_not_found([Ref(category_id, None) for category_id in unknown])
     if watch.epoch and watch.epoch != head.epoch:

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
 
-from ledger_server.domain.errors import InvalidPageToken
+from ledger_server.domain.errors import InvalidPageToken, Violation
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.reading.queries import PageQuery
 
@@ -86,7 +86,10 @@ def _head_of(query: PageQuery) -> bytes:
 
 
 def invalid_page_token() -> InvalidPageToken:
-    return InvalidPageToken("the page_token is damaged or of another query; start again from the first page")
+    return InvalidPageToken(
+        "the page_token is damaged or of another query; start again from the first page",
+        violations=[Violation("page_token", "is damaged or of another query")],
+    )
 
 
 def _digest(query: PageQuery, head: bytes) -> bytes:
