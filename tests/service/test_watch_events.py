@@ -13,8 +13,10 @@ import pytest
 from ledger_client import (
     Account,
     AccountNotFound,
+    BalanceStream,
     Event,
     EventKind,
+    EventStream,
     Heartbeat,
     InvalidArgument,
     Ledger,
