@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ledger_client import LedgerClient, credit, debit
-from ledger_server.domain.book import Committed
+from ledger_client import LedgerClient, Transaction, credit, debit
+from ledger_server.domain.book import Book, Committed
 from ledger_server.domain.commands import (
     BatchCreateAccounts,
     CreateAccount,
@@ -22,9 +22,9 @@ from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.domain.inputs import EntryInput, Ref
 from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
-from ledger_server.posting import batch, bites, drafts, lanes
+from ledger_server.posting import batch, bites, drafts, lane, lanes
 from ledger_server.posting.bites import BITE
-from ledger_server.posting.lane import LANE_SIZE
+from ledger_server.posting.lane import DRAFTED_TIMES, LANE_SIZE, Lane
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Acknowledgement, Written
 from ledger_server.posting.worker import Worker
@@ -71,6 +71,44 @@ async def test_more_ledgers_than_are_remembered(
         ledgers = range(1, 13)
         assert await asyncio.gather(*map(play, ledgers)) == [[n * (i + 1) for i in range(6)] for n in ledgers]
         assert await audit.findings(server.dsn) == []
+
+
+@pytest.mark.parametrize("callers", [1, 16])
+async def test_what_a_lane_remembers_is_bounded_however_large_each_is(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch, callers: int
+) -> None:
+    """Whether it rests between them or is never through; what was forgotten is loaded again."""
+    size_max, size_each = 1_000, 400
+    metadata = {f"k{n}": 1_000 * "y" for n in range(15)}
+    remembered = known = 0
+
+    def remember(remembering: Lane, book: Book | None) -> None:
+        nonlocal remembered, known
+        known = max(known, book.size if book is not None else 0)
+        bounded(remembering, book)
+        remembered = max(remembered, remembering.size - LANE_SIZE)
+
+    bounded = Lane.remember
+    monkeypatch.setattr(Lane, "remember", remember)
+    monkeypatch.setattr(lane, "REMEMBERED_SIZE_MAX", size_max)
+    async with LedgerClient(own_server.address, auto_batch=False, timeout=60) as client:
+        ledger = await client.create_ledger("Large")
+        cash = await client.create_account(ledger.id, "cash", normal_balance="debit", currency="USD")
+        debt = await client.create_account(ledger.id, "debt", normal_balance="credit", currency="USD")
+        entries = [side(account, 1, metadata=metadata) for side, account in ((debit, cash), (credit, debt))] * 10
+
+        async def play() -> list[Transaction]:
+            return [await client.create_transaction(ledger.id, entries) for _ in range(64 // callers)]
+
+        pending = [each for some in await asyncio.gather(*(play() for _ in range(callers))) for each in some]
+        # What is kept is of use. What is known beyond the bound is of the batch that is too much, and the one before.
+        assert size_max / 2 < remembered <= size_max
+        assert known <= DRAFTED_TIMES * size_max + 2 * callers * size_each
+        posted = await asyncio.gather(*(client.post_transaction(ledger.id, each.id) for each in pending))
+        assert [[entry.metadata for entry in each.entries] for each in posted] == [[metadata] * 20] * 64
+        assert remembered <= size_max
+        assert (await client.get_account(ledger.id, cash.id)).balances.posted.amount == "640"
+    assert await audit.findings(own_server.dsn) == []
 
 
 async def test_a_bug_behind_a_commit_costs_its_callers_an_error_and_nobody_else(postgres: EmbeddedPostgres) -> None:

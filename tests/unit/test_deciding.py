@@ -30,6 +30,16 @@ from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
+from ledger_server.domain.sizes import (
+    CHARACTER_BYTES,
+    ENTRY_BYTES,
+    UNIT_BYTES,
+    account_size,
+    category_size,
+    ledger_size,
+    transaction_size,
+    watched_size,
+)
 from tests.model.client import ServiceLedger
 from tests.model.compare import step
 from tests.model.domain import DomainClient
@@ -56,6 +66,7 @@ async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
         await step(model, service, call)
     for key, versions in model.state.versions.items():
         assert await service.versions(key) == [version.view() for version in versions]
+    assert client.book.size == size_of_all(client.book)
 
 
 def new_book() -> Book:
@@ -454,4 +465,55 @@ def test_the_size_of_a_book_is_that_of_its_entries_too() -> None:
     book = new_book()
     before = book.size
     book.apply(decide(book, create(book, status=PENDING, entries=lines(1) * 150), NOW))
-    assert book.size - before == 1 + 100
+    assert book.size - before == 1 + 300 * ENTRY_BYTES // UNIT_BYTES
+
+
+@pytest.mark.parametrize(("text", "bytes_each"), [("y", 1), ("é", CHARACTER_BYTES)])
+def test_the_size_of_a_book_is_that_of_its_texts_too(text: str, bytes_each: int) -> None:
+    """Of entries, transactions, accounts and the ledger; what is forgotten does not count any more."""
+    book = new_book()
+    metadata = {f"k{n}": 1_000 * text for n in range(10)}
+    large = 10 * bytes_each
+    patch = MetadataPatch(replaces=True, set=metadata)
+    entries = tuple(line._replace(metadata=metadata) for line in lines())
+    for command, size in (
+        (create(book, status=PENDING, entries=entries, external_id="large"), 2 * large),
+        (create(book, status=PENDING, metadata=metadata, description=1_000 * text), large + bytes_each),
+        (create(book, metadata=metadata), large),
+        (
+            UpdateAccount(
+                ledger_id=book.ledger.id,
+                account=Ref(None, "a"),
+                name=None,
+                description=None,
+                external_id=None,
+                metadata=patch,
+            ),
+            large,
+        ),
+        (UpdateLedger(ledger_id=book.ledger.id, name=None, description=None, metadata=patch), large),
+    ):
+        before = book.size
+        book.apply(decide(book, command, NOW))
+        assert size <= book.size - before <= size + 5
+        assert book.size == size_of_all(book)
+    pending = book.find_transaction(Ref(None, "large"))
+    everything = book.size
+    book.forget_all_but_pending(100, everything)
+    assert book.size == size_of_all(book) < everything - large
+    assert book.find_transaction(Ref(None, "large")) == pending
+    book.forget_all_but_pending(100, book.size - 2 * large)
+    assert book.size == size_of_all(book)
+    assert book.find_transaction(Ref(None, "large")) is None
+    assert len(book.transactions) == 1
+
+
+def size_of_all(book: Book) -> int:
+    """What a book's size must be, whatever happened to it."""
+    return (
+        ledger_size(book.ledger)
+        + sum(map(account_size, book.accounts.values()))
+        + sum(map(transaction_size, book.transactions.values()))
+        + sum(map(watched_size, book.watched.values()))
+        + sum(map(category_size, book.categories.values()))
+    )

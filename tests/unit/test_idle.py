@@ -13,9 +13,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def _book(size: int) -> Book:
-    book = Book(Ledger("a", "Test", "", {}, NOW, NOW), "epoch", 0, NOW, b"")
-    book.monitored = {f"monitor {n}": "account" for n in range(size)}
-    return book
+    return Book(Ledger("a", "Test", "", {}, NOW, NOW), "epoch", 0, NOW, b"", size=size)
 
 
 def _lane(name: str, book_size: int = 0) -> Lane:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ledger_server.domain.commands import Command
 from ledger_server.domain.inputs import Ref
@@ -27,6 +27,9 @@ from ledger_server.domain.model import (
     Watched,
 )
 from ledger_server.domain.money import Counters
+from ledger_server.domain.sizes import account_size, category_size, ledger_size, transaction_size, watched_size
+
+Kept = TypeVar("Kept", Transaction, AccountVersion, CategoryVersion, Watched)
 
 # An account's versions are folded by effective time when there are so many more of them.
 TAIL_VERSIONS = 1_000
@@ -151,6 +154,8 @@ class Book:
     # moves the categories above have also otherwise. Those that are not named here have all of it otherwise.
     children: Mapping[str, frozenset[str]] = field(default_factory=dict)
     overlaps: Mapping[str, Counters] = field(default_factory=dict)
+    # How much memory the above takes, roughly, in the units of sizes.py.
+    size: int = 0
     # All categories above a member, as far as it was asked; what it is made of is in `parents`.
     _above: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     _undo: list[tuple[MutableMapping[str, Any], str, Any]] | None = None
@@ -195,6 +200,7 @@ class Book:
         """Makes the effect visible to the commands that follow."""
         self.position = effect.last_position
         if effect.ledger is not None and effect.ledger.id == self.ledger.id:
+            self.size += ledger_size(effect.ledger) - ledger_size(self.ledger)
             self.ledger = effect.ledger
         if effect.account is not None:
             self._apply_account(effect.account)
@@ -215,17 +221,27 @@ class Book:
         if effect.watched is not None:
             self._apply_monitors(effect, effect.watched)
 
-    @property
-    def size(self) -> int:
-        """How many objects are here that take about a kilobyte of memory each; three entries do."""
-        entries = sum([len(transaction.entry_set.entries) for transaction in self.transactions.values()]) // 3
-        return len(self.accounts) + len(self.transactions) + entries + len(self.monitored) + len(self.categories)
+    def keep(
+        self, mapping: MutableMapping[str, Kept], key: str, new: Kept | None, size_of: Callable[[Kept], int]
+    ) -> None:
+        """Puts there what counts in the book's size, or takes it away; what moves balances only does not change it."""
+        if (old := mapping.get(key)) is not None:
+            self.size -= size_of(old)
+        if new is not None:
+            self.size += size_of(new)
+        self._put(mapping, key, new)
 
-    def forget_all_but_pending(self, most: int) -> None:
-        """Lets go of transactions that are final, and of the oldest pending ones beyond so many."""
-        pending = [t for t in self.transactions.values() if t.status == TransactionStatus.PENDING][-most:]
-        self.transactions = {transaction.id: transaction for transaction in pending}
-        self.transaction_ids = {t.external_id: t.id for t in pending if t.external_id is not None}
+    def forget_all_but_pending(self, most: int, size_max: int) -> None:
+        """Lets go of transactions that are final, and of the oldest pending ones beyond so many or so large a book."""
+        pending = TransactionStatus.PENDING
+        for transaction in [t for t in self.transactions.values() if t.status != pending]:
+            self._forget(transaction)
+        if len(self.transactions) > most or self.size > size_max:
+            for transaction in list(self.transactions.values()):
+                self._forget(transaction)
+                if len(self.transactions) <= most and self.size <= size_max:
+                    break
+        self.entries = {}
         self.reversed = {}
         self.reversals_known = {}
         self.children = {}
@@ -237,7 +253,8 @@ class Book:
 
         `refused_one_by_one`: a command that is refused within leaves the others as they are.
         """
-        position, ledger, outer, before = self.position, self.ledger, self._undo, self._before
+        position, ledger, size = self.position, self.ledger, self.size
+        outer, before = self._undo, self._before
         undo = self._undo = [] if outer is None else outer
         if before is None and not refused_one_by_one:
             self._before = {}
@@ -251,7 +268,7 @@ class Book:
                 else:
                     mapping[key] = value
             del undo[begun:]
-            self.position, self.ledger = position, ledger
+            self.position, self.ledger, self.size = position, ledger, size
             self._above.clear()
             raise
         finally:
@@ -262,6 +279,12 @@ class Book:
         here = mapping.get(key)
         return here if self._before is None else self._before.get((id(mapping), key), here)
 
+    def _forget(self, transaction: Transaction) -> None:
+        self.size -= transaction_size(transaction)
+        del self.transactions[transaction.id]
+        if transaction.external_id is not None and self.transaction_ids.get(transaction.external_id) == transaction.id:
+            del self.transaction_ids[transaction.external_id]
+
     def _apply_account(self, version: AccountVersion) -> None:
         account: Account = version.account
         known = self.accounts.get(account.id)
@@ -271,7 +294,7 @@ class Book:
             self._put(self.account_ids, account.external_id, account.id)
         if account.currency not in self.currencies:
             self._put(self.currencies, account.currency, account.currency_exponent)
-        self._put(self.accounts, account.id, version)
+        self.keep(self.accounts, account.id, version, account_size)
 
     def _apply_category(self, version: CategoryVersion) -> None:
         category = version.category
@@ -279,7 +302,7 @@ class Book:
         if known is not None and known.category.external_id is not None:
             self._put(self.category_ids, known.category.external_id, None)
         if category.deleted_at is not None:
-            self._put(self.categories, category.id, None)
+            self.keep(self.categories, category.id, None, category_size)
             for member_id in [member_id for member_id, ids in self.parents.items() if category.id in ids]:
                 self._put(self.parents, member_id, self.parents[member_id] - {category.id} or None)
             self._put(self.parents, category.id, None)
@@ -289,7 +312,7 @@ class Book:
             self._put(self.category_ids, category.external_id, category.id)
         if category.currency not in self.currencies:
             self._put(self.currencies, category.currency, category.currency_exponent)
-        self._put(self.categories, category.id, version)
+        self.keep(self.categories, category.id, version, category_size)
 
     def _apply_member(self, change: MemberChange) -> None:
         member_id = change.account_id or change.member_category_id or ""
@@ -311,7 +334,7 @@ class Book:
                 for n, entry in enumerate(written.entries)
             )
             edited = transaction._replace(entry_set=written._replace(entries=entries))
-            self._put(self.transactions, transaction.id, edited)
+            self.keep(self.transactions, transaction.id, edited, transaction_size)
 
     def _apply_transaction(self, transaction: Transaction, replaced: Transaction | None) -> None:
         if replaced is not None and replaced.external_id is not None and replaced.holds_external_id:
@@ -320,11 +343,11 @@ class Book:
             self._put(self.transaction_ids, transaction.external_id, transaction.id)
         if replaced is None:
             self._put(self.reversals_known, transaction.id, True)
-        self._put(self.transactions, transaction.id, transaction)
+        self.keep(self.transactions, transaction.id, transaction, transaction_size)
 
     def _apply_monitors(self, effect: Effect, watched: Mapping[str, Watched | None]) -> None:
         for subject_id, monitors in watched.items():
-            self._put(self.watched, subject_id, monitors)
+            self.keep(self.watched, subject_id, monitors, watched_size)
         for monitor, *_ in (*effect.edges, effect.monitor) if effect.monitor is not None else effect.edges:
             is_there = monitor.deleted_at is None
             if is_there != (monitor.id in self.monitored):

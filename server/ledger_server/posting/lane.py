@@ -23,12 +23,13 @@ COMMIT_COMMANDS_MAX = 1_000
 # A batch is drafted beside the one that is being written only if so many commands wait for it: for fewer, the gain is
 # less than the commit that it costs.
 BESIDE_COMMANDS_MIN = 16
-# Memory is bounded: a lane that knows more than this forgets, and loads again what is needed.
-REMEMBERED_ACCOUNTS_MAX = 20_000
+# Memory is bounded: a lane that knows more than this forgets, and loads again what is needed. In units of Book.size.
+REMEMBERED_SIZE_MAX = 24_000
+# All that are remembered are gone through after each batch.
 REMEMBERED_TRANSACTIONS_MAX = 2_000
-# Twice as many, so that there is room for those that are not pending.
-DRAFTED_TRANSACTIONS_MAX = 2 * REMEMBERED_TRANSACTIONS_MAX
-# How much a lane takes that remembers nothing, in objects of Book.size.
+# How many times as much may be known while batches are drafted, so that there is room for what is not pending.
+DRAFTED_TIMES = 2
+# How much a lane takes that remembers nothing, in units of Book.size.
 LANE_SIZE = 8
 
 
@@ -147,7 +148,8 @@ class Lane:
         """Whether memory has to let go of something first, which it may only while nobody drafts."""
         book = self.book
         return book is None or (
-            len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or len(book.transactions) > DRAFTED_TRANSACTIONS_MAX
+            book.size > DRAFTED_TIMES * REMEMBERED_SIZE_MAX
+            or len(book.transactions) > DRAFTED_TIMES * REMEMBERED_TRANSACTIONS_MAX
         )
 
     @property
@@ -157,8 +159,9 @@ class Lane:
 
     def remember(self, book: Book | None) -> None:
         """Keeps of a book for the next batch what is likely to be named again."""
-        if book is not None and (len(book.accounts) > REMEMBERED_ACCOUNTS_MAX or book.ledger.deleted_at is not None):
-            book = None
         if book is not None:
-            book.forget_all_but_pending(REMEMBERED_TRANSACTIONS_MAX)
+            book.forget_all_but_pending(REMEMBERED_TRANSACTIONS_MAX, REMEMBERED_SIZE_MAX)
+            # Then accounts and categories are too many.
+            if book.size > REMEMBERED_SIZE_MAX or book.ledger.deleted_at is not None:
+                book = None
         self.book = book

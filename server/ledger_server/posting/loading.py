@@ -38,6 +38,7 @@ from ledger_server.domain.model import AccountStatus, AccountVersion, CategoryVe
 from ledger_server.domain.money import ISO_4217
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 from ledger_server.domain.monitors import watch
+from ledger_server.domain.sizes import account_size, category_size, ledger_size, transaction_size, watched_size
 from ledger_server.storage import sql
 from ledger_server.storage.load import find_entries, listed_entries, transactions_with_entries
 from ledger_server.storage.pool import Connection
@@ -76,6 +77,7 @@ def new_book(ledger_id: str, row: Any) -> Book:
     ledger = replace(ledger_from(ledger_id, row), deleted_at=row["deleted_at"])
     book = Book(ledger, row["epoch"], row["position"], row["event_time"], row["digest"])
     book.monitor_count = row["monitor_count"]
+    book.size = ledger_size(ledger)
     return book
 
 
@@ -283,7 +285,7 @@ async def _load_transactions(connection: Connection, book: Book, names: _Names, 
             [Violation("commands", f"must name transactions of at most {entries_max} entries together")]
         )
     for transaction in await transactions_with_entries(connection, book.ledger.id, heads):
-        book.transactions[transaction.id] = transaction
+        book.keep(book.transactions, transaction.id, transaction, transaction_size)
         if transaction.external_id is not None and transaction.holds_external_id:
             book.transaction_ids[transaction.external_id] = transaction.id
         for entry in transaction.entry_set.entries:
@@ -320,7 +322,10 @@ async def _load_accounts(connection: Connection, book: Book, names: _Names) -> l
     for row in rows:
         version = account_version_from(row)
         # What the book has got is as new, or newer by commands applied since.
-        version = book.accounts.setdefault(version.account.id, version)
+        known = book.accounts.get(version.account.id)
+        if known is None:
+            book.keep(book.accounts, version.account.id, version, account_size)
+        version = known or version
         if version.account.external_id is not None and version.account.holds_external_id:
             book.account_ids[version.account.external_id] = version.account.id
     if book.monitor_count and rows:
@@ -337,7 +342,7 @@ def _watch(book: Book, rows: Sequence[Row], subjects: Mapping[str, AccountVersio
         monitors.setdefault(monitor.subject_id, []).append(monitor)
     for subject_id, own in monitors.items():
         if subject_id not in book.watched:
-            book.watched[subject_id] = watch(own, subjects[subject_id])
+            book.keep(book.watched, subject_id, watch(own, subjects[subject_id]), watched_size)
             book.monitored.update((monitor.id, subject_id) for monitor in own)
 
 
@@ -362,7 +367,7 @@ async def load_categories(
     if missing:
         for row in await connection.fetch(sql.load_categories, book.ledger.id, sorted(missing)):
             version = category_version_from(row)
-            book.categories[version.category.id] = version
+            book.keep(book.categories, version.category.id, version, category_size)
             if version.category.external_id is not None:
                 book.category_ids[version.category.external_id] = version.category.id
         if book.monitor_count:
