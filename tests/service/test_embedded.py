@@ -308,7 +308,8 @@ async def test_its_log_is_set_aside_when_it_has_become_too_large(
         connection = await asyncpg.connect(postgres.dsn())
         async with asyncio.timeout(30):
             for _ in range(2):
-                while not aside.exists():
+                # It is empty until it is whole.
+                while not (aside.exists() and aside.stat().st_size):
                     with contextlib.suppress(asyncpg.DivisionByZeroError):
                         await connection.execute("SELECT 1 / 0 AS of_a_caller")
                 aside_now = aside.read_bytes()
