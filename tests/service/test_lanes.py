@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -22,16 +23,17 @@ from ledger_server.domain.ids import NIL_ID, new_id
 from ledger_server.domain.inputs import EntryInput, Ref
 from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
-from ledger_server.posting import batch, bites, drafts, lane, lanes
+from ledger_server.posting import bites, drafts, lane, lanes
 from ledger_server.posting.bites import BITE
 from ledger_server.posting.lane import DRAFTED_TIMES, LANE_SIZE, Lane
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Acknowledgement, Written
 from ledger_server.posting.worker import Worker
 from ledger_server.storage.embedded import EmbeddedPostgres
-from ledger_server.storage.pool import Connection, read_pool
+from ledger_server.storage.pool import read_pool
 from tests import audit
 from tests.conftest import Server, new_database, new_server
+from tests.service.raw import connected
 
 # Of the processor's time that a long batch takes, the longest that nobody else is served.
 SHARE = 0.6
@@ -166,14 +168,6 @@ async def test_postgresql_hears_from_who_takes_long_to_decide(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it does not take them for dead. Others have their turns meanwhile, and theirs are long."""
-    said: list[bool] = []
-
-    async def say(connection: Connection, *others: Any) -> None:
-        await keep_alive(connection, *others)
-        said.append(await connection.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL"))
-
-    keep_alive = batch._keep_alive
-    monkeypatch.setattr(batch, "_keep_alive", say)
     monkeypatch.setattr(bites, "ALIVE_SECONDS", 0.1)
     monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
     async with LedgerClient(own_server.address) as client:
@@ -192,12 +186,34 @@ async def test_postgresql_hears_from_who_takes_long_to_decide(
         Lanes([Worker(own_server.dsn)], reads, lambda _ledger_id, _committed: None).running() as queue,
     ):
         await queue.submit([_account(ledger.id)])
+        is_over = threading.Event()
+        # In a loop of its own, as this one is held up.
+        listening = asyncio.create_task(asyncio.to_thread(asyncio.run, moments_heard(own_server.dsn, is_over)))
         others = asyncio.create_task(take_long_turns())
         (answer,) = await queue.submit([chunk])
         others.cancel()
+        is_over.set()
     assert isinstance(answer, Acknowledgement), answer
     assert answer.refused_count == len(items)
-    assert len(said) >= 9
+    assert len(await listening) >= 9
+
+
+async def moments_heard(dsn: str, is_over: threading.Event) -> set[Any]:
+    """When PostgreSQL heard from lanes that have a transaction open."""
+    moments: set[Any] = set()
+    async with connected(dsn) as observer:
+        while not is_over.is_set():
+            rows = await observer.fetch(
+                """
+                SELECT state_change
+                FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'ledger-lane'
+                    AND state = 'idle in transaction'
+                """
+            )
+            moments.update(row["state_change"] for row in rows)
+            await asyncio.sleep(0.01)
+    return moments
 
 
 def _transaction_of_one_side(ledger_id: str) -> CreateTransaction:
