@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ledger_server.background import in_background
 from ledger_server.storage.embedded.binaries import find_binaries, version_of
 from ledger_server.storage.embedded.cluster import PRUNING_USER, SERVICE_USER, USER, Cluster, socket_dsn, stop
 from ledger_server.storage.embedded.directory import (
@@ -173,20 +174,17 @@ async def embedded_postgres(
             await cluster.create()
         process = await cluster.spawn()
         exited = asyncio.create_task(process.wait(), name="embedded-postgres-exited")
-        limiting: asyncio.Task[None] | None = None
         try:
             await cluster.wait_until_ready(exited, START_SECONDS)
-            limiting = asyncio.create_task(cluster.limit_log(), name="embedded-postgres-log")
-            yield EmbeddedPostgres(
-                data_directory=data_directory,
-                socket_directory=cluster.socket_directory,
-                log_file=cluster.log_file,
-                version=version.text,
-                pid=cluster.server_pid() or process.pid,
-                created=created,
-                exited=exited,
-            )
+            async with in_background(cluster.limit_log(), "embedded-postgres-log"):
+                yield EmbeddedPostgres(
+                    data_directory=data_directory,
+                    socket_directory=cluster.socket_directory,
+                    log_file=cluster.log_file,
+                    version=version.text,
+                    pid=cluster.server_pid() or process.pid,
+                    created=created,
+                    exited=exited,
+                )
         finally:
-            if limiting is not None:
-                limiting.cancel()
             await stop(process, exited, STOP_SECONDS)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import asyncpg
 
 from ledger_server.storage.embedded.binaries import Version, environment
-from ledger_server.storage.embedded.directory import INCOMPLETE, LOG, PGDATA, held, readable_os_errors
+from ledger_server.storage.embedded.directory import INCOMPLETE, LOG, OLD_LOG, PGDATA, held, readable_os_errors
 from ledger_server.storage.embedded.errors import (
     EmbeddedPostgresError,
     StartError,
@@ -147,7 +147,7 @@ class Cluster:
 
     def _set_log_aside(self) -> None:
         """PostgreSQL keeps its file open, so what it said is copied. Where there is no room for that, it goes."""
-        aside = self.log_file.with_name(self.log_file.name + ".old")
+        aside = self.data_directory / OLD_LOG
         aside.unlink(missing_ok=True)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

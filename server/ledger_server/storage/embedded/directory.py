@@ -25,14 +25,15 @@ from ledger_server.storage.embedded.errors import (
 from ledger_server.storage.embedded.identity import Identity, user_name
 
 # The names that may stand in a data directory of ours before PostgreSQL's own directory does.
-LOCK, PGDATA, INCOMPLETE, SOCKET, LOG = (
+LOCK, PGDATA, INCOMPLETE, SOCKET, LOG, OLD_LOG = (
     "ledger.lock",
     "pgdata",
     "pgdata.incomplete",
     "socket",
     "postgresql.log",
+    "postgresql.log.old",
 )
-_OUR_NAMES = {LOCK, PGDATA, INCOMPLETE, SOCKET, LOG, f"{LOG}.old", "lost+found"}
+_OUR_NAMES = {LOCK, PGDATA, INCOMPLETE, SOCKET, LOG, OLD_LOG, "lost+found"}
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the final NUL, and PostgreSQL appends
 # "/.s.PGSQL.5432" to the directory.
