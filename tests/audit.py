@@ -22,7 +22,9 @@ import asyncpg
 from ledger_client.v1.balances_pb2 import Balances
 from ledger_client.v1.streams_pb2 import EventKind
 from ledger_server.auditing import Auditor, Finding, KnownDigest, Verdict, Verification
+from ledger_server.domain.ids import ledger_text
 from ledger_server.storage.pool import read_pool
+from tests.ledger_ids import number_of
 from tests.stored_events import GENESIS, Row, chained, kind_of, read_event
 
 PENDING, POSTED, ARCHIVED = 1, 2, 3
@@ -67,7 +69,7 @@ async def own_findings(dsn: str, ledger_id: str | None = None) -> list[str]:
 async def _ledger_ids(dsn: str) -> list[str]:
     connection = await asyncpg.connect(dsn)
     try:
-        return [str(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
+        return [ledger_text(row[0]) for row in await connection.fetch("SELECT ledger_id FROM ledgers")]
     finally:
         await connection.close()
 
@@ -75,7 +77,7 @@ async def _ledger_ids(dsn: str) -> list[str]:
 async def verified(dsn: str, ledger_id: str, known: KnownDigest | None = None) -> list[Finding]:
     """What the service's own verification finds."""
     async with read_pool(dsn, size_max=1) as pool:
-        said = [told async for told in Auditor(pool).verify(Verification(ledger_id, known))]
+        said = [told async for told in Auditor(pool).verify(Verification(number_of(ledger_id), known))]
     found = [told for told in said if isinstance(told, Finding)]
     verdict = said[-1]
     assert isinstance(verdict, Verdict)
@@ -146,7 +148,7 @@ def audit(books: Books) -> list[str]:
 async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) -> Books:
     async def rows(table: str, order: str) -> list[Row]:
         statement = f"SELECT * FROM {table} WHERE ledger_id = $1 ORDER BY {order}"
-        return list(await connection.fetch(statement, ledger_id))
+        return list(await connection.fetch(statement, number_of(ledger_id)))
 
     transactions = _grouped(await rows("transaction_versions", "version"), "transaction_id")
     for row in await rows("transactions", "transaction_id"):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger_server.domain.ids import new_id
+from ledger_server.domain.ids import ledger_text, new_ledger_id
 from ledger_server.storage.name_grams import grams_of
 
 BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ ONE = timedelta(milliseconds=1)
 class LargeBooks(NamedTuple):
     """Which ledger, and how many accounts and transactions it has."""
 
-    ledger_id: str
+    ledger_id: int
     accounts: int
     transactions: int
 
@@ -41,7 +41,7 @@ class LargeBooks(NamedTuple):
         return f"40000000-0000-7000-8000-{n:012x}"
 
     def other_ledger_id(self, n: int) -> str:
-        return f"50000000-0000-7000-8000-{n:012x}"
+        return ledger_text(n + 1)
 
     def entry_id(self, n: int) -> str:
         """The first one of a transaction."""
@@ -54,7 +54,7 @@ class LargeBooks(NamedTuple):
 
 async def write_large_books(dsn: str, accounts: int, transactions: int) -> LargeBooks:
     """Writes them as the tables' owner, a superuser."""
-    books = LargeBooks(new_id(), accounts, transactions)
+    books = LargeBooks(new_ledger_id(datetime.now(UTC), 1), accounts, transactions)
     connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(dsn)
     try:
         await connection.execute("SET session_replication_role = replica; SET TimeZone = 'UTC'")
@@ -109,7 +109,7 @@ def _insert_pairs(noun: int, key: str, value: str, position: str, source: str) -
     """Pairs of the objects of a source, gathered into blocks; other calls may have begun a block."""
     return f"""
     INSERT INTO metadata_pairs AS p (ledger_id, noun, key, value_head, block_position, offsets)
-    SELECT $1::uuid, {noun}, {key}, r.value, r.position / 256 * 256,
+    SELECT $1::bigint, {noun}, {key}, r.value, r.position / 256 * 256,
         string_agg(set_byte('\\x00'::bytea, 0, (r.position % 256)::integer), ''::bytea)
     FROM (SELECT {value} AS value, {position} AS position FROM {source}) AS r
     WHERE $2::timestamptz IS NOT NULL
@@ -131,7 +131,7 @@ WITH new AS (SELECT $3::bigint + r.n - 1 AS n, r.name, r.grams FROM unnest($4::t
 versions AS (
     INSERT INTO account_lines (ledger_id, line_id, account_id, lock_version, position, posted_debits, posted_credits,
         pending_debits, pending_credits, written_at, effective_at)
-    SELECT $1::uuid, {_ACCOUNT.format("n")}, {_ACCOUNT.format("n")}, 0, n + 1, 0, 0, 0, 0, {_AT.format("n")},
+    SELECT $1::bigint, {_ACCOUNT.format("n")}, {_ACCOUNT.format("n")}, 0, n + 1, 0, 0, 0, 0, {_AT.format("n")},
         {_AT.format("n")}
     FROM new
 ),
@@ -140,7 +140,7 @@ pairs AS (
 )
 INSERT INTO accounts (ledger_id, account_id, normal_balance, currency, currency_exponent, created_position, created_at,
     updated_at, name, name_grams, description, external_id, metadata, status)
-SELECT $1::uuid, {_ACCOUNT.format("n")}, CASE WHEN {_KIND_OF_ACCOUNT} = 8 THEN 1 ELSE 2 END,
+SELECT $1::bigint, {_ACCOUNT.format("n")}, CASE WHEN {_KIND_OF_ACCOUNT} = 8 THEN 1 ELSE 2 END,
     CASE WHEN {_KIND_OF_ACCOUNT} = 9 THEN 'EUR' ELSE 'USD' END, 2, n + 1, {_AT.format("n")},
     CASE WHEN {_KIND_OF_ACCOUNT} = 10 THEN {_AT.format("n")} + interval '10 years' ELSE {_AT.format("n")} END,
     name, grams::bigint[], '', 'a' || n, jsonb_build_object('group', ({_KIND_OF_ACCOUNT})::text),
@@ -152,7 +152,7 @@ _TRANSACTIONS = f"""
 INSERT INTO transactions (ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id,
     position, created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
     reverses_id, partially_posts_id, amount)
-SELECT $1::uuid, {_TRANSACTION}, CASE WHEN {_KIND} = 10 THEN 2 ELSE 0 END, status,
+SELECT $1::bigint, {_TRANSACTION}, CASE WHEN {_KIND} = 10 THEN 2 ELSE 0 END, status,
     CASE WHEN status = 3 THEN 1 ELSE 0 END, 2, {_FIRST_ENTRY}, n + 1 + $3::bigint, n + 1 + $3::bigint, at,
     CASE WHEN {_KIND} = 10 THEN at + interval '10 years' ELSE at END,
     CASE WHEN {_KIND} = 12 THEN at - interval '10 years' ELSE at END,
@@ -173,7 +173,7 @@ _REPLACED = f"""
 INSERT INTO transaction_versions (ledger_id, transaction_id, version, status, archived_reason, entry_count,
     first_entry_id, position, created_position, created_at, updated_at, effective_at, posted_at, description,
     external_id, metadata)
-SELECT $1::uuid, {_TRANSACTION}, version, 2, 0, 2, {_FIRST_ENTRY}, n + 1 + $3::bigint, n + 1 + $3::bigint,
+SELECT $1::bigint, {_TRANSACTION}, version, 2, 0, 2, {_FIRST_ENTRY}, n + 1 + $3::bigint, n + 1 + $3::bigint,
     {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")} + version * interval '5 years',
     {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}, '', 't' || n, '{{}}'
 FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS version
@@ -184,7 +184,7 @@ _LINES = f"""
 INSERT INTO account_lines (ledger_id, line_id, transaction_id, account_id, lock_version, position, posted_debits,
     posted_credits, pending_debits, pending_credits, written_at, effective_at, transaction_version, status, direction,
     amount, metadata)
-SELECT $1::uuid, ('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '00' || side)::uuid, {_TRANSACTION},
+SELECT $1::bigint, ('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '00' || side)::uuid, {_TRANSACTION},
     {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
     0, 0, 0, 0, {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}, 0,
     CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END, side + 1, CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END,
@@ -205,17 +205,17 @@ _ENTRY_PAIRS = _insert_pairs(
 )
 
 _CATEGORY = _ID.format("3", "{}")
-_FOUR = "$1::uuid IS NOT NULL AND $2::timestamptz IS NOT NULL AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL"
+_FOUR = "$1::bigint IS NOT NULL AND $2::timestamptz IS NOT NULL AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL"
 
 _CATEGORIES = f"""
 WITH versions AS (
     INSERT INTO category_versions (ledger_id, category_id, position, posted_debits, posted_credits, pending_debits,
         pending_credits)
-    SELECT $1::uuid, {_CATEGORY.format("n")}, n + 1, 0, 0, 0, 0 FROM generate_series(0, $4::bigint - 1) AS n
+    SELECT $1::bigint, {_CATEGORY.format("n")}, n + 1, 0, 0, 0, 0 FROM generate_series(0, $4::bigint - 1) AS n
 )
 INSERT INTO categories (ledger_id, category_id, normal_balance, currency, currency_exponent, created_position,
     created_at, updated_at, name, description, external_id, metadata)
-SELECT $1::uuid, {_CATEGORY.format("n")}, CASE WHEN {_KIND} = 8 THEN 1 ELSE 2 END,
+SELECT $1::bigint, {_CATEGORY.format("n")}, CASE WHEN {_KIND} = 8 THEN 1 ELSE 2 END,
     CASE WHEN {_KIND} = 9 THEN 'EUR' ELSE 'USD' END, 2, n + 1, {_AT.format("n")}, {_AT.format("n")},
     'category ' || n, '', 'c' || n, jsonb_build_object('group', ({_KIND})::text)
 FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
@@ -223,20 +223,20 @@ FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
 
 _MEMBERS = f"""
 INSERT INTO category_accounts (ledger_id, category_id, account_id, from_position)
-SELECT $1::uuid, {_CATEGORY.format("n")}, {_ACCOUNT.format("n")}, n + 1
+SELECT $1::bigint, {_CATEGORY.format("n")}, {_ACCOUNT.format("n")}, n + 1
 FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
 """
 
 _NESTINGS = f"""
 INSERT INTO category_nestings (ledger_id, category_id, member_category_id, from_position)
-SELECT $1::uuid, {_CATEGORY.format("(n - 1) / 2")}, {_CATEGORY.format("n")}, n + 1
+SELECT $1::bigint, {_CATEGORY.format("(n - 1) / 2")}, {_CATEGORY.format("n")}, n + 1
 FROM generate_series(1, 30) AS n WHERE {_FOUR}
 """
 
 _MONITORS = f"""
 INSERT INTO monitors (ledger_id, monitor_id, account_id, category_id, created_position, created_at, updated_at, version,
     field, operator, value, description, metadata, triggered, since_position, since)
-SELECT $1::uuid, {_ID.format("4", "n")}, CASE WHEN {_KIND} = 8 THEN NULL ELSE {_ACCOUNT.format("n % $3::bigint")} END,
+SELECT $1::bigint, {_ID.format("4", "n")}, CASE WHEN {_KIND} = 8 THEN NULL ELSE {_ACCOUNT.format("n % $3::bigint")} END,
     CASE WHEN {_KIND} = 8 THEN {_CATEGORY.format("n")} END, n + 1, {_AT.format("n")}, {_AT.format("n")}, 0, 1, 1, 0, '',
     jsonb_build_object('group', ({_KIND})::text), {_KIND} = 9, n + 1, {_AT.format("n")}
 FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
@@ -245,7 +245,7 @@ FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
 _LEDGERS = f"""
 INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time, digest,
     epoch)
-SELECT {_ID.format("5", "n")}, 'ledger ' || n, '', jsonb_build_object('group', ({_KIND})::text),
+SELECT n + 1, 'ledger ' || n, '', jsonb_build_object('group', ({_KIND})::text),
     {_AT.format("n")}, {_AT.format("n")}, 0, {_AT.format("n")}, sha256(''), {_ID.format("5", "n")}
 FROM generate_series(0, $4::bigint - 1) AS n WHERE {_FOUR}
 """

@@ -53,7 +53,7 @@ def chained(digest: bytes, row: Row) -> bytes:
     return sha256(digest + time.to_bytes(8, "big") + row["payload"]).digest()
 
 
-async def rehash(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) -> None:
+async def rehash(connection: asyncpg.Connection[asyncpg.Record], ledger_id: int) -> None:
     """Makes every digest of a whole log anew, the head's too."""
     digest = GENESIS
     for row in await connection.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", ledger_id):

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from ledger_client.v1.streams_pb2 import EventKind
+from tests.ledger_ids import number_of
 from tests.stored_events import read_event
 
 EDGES = (EventKind.EVENT_KIND_MONITOR_TRIGGERED, EventKind.EVENT_KIND_MONITOR_RESOLVED)
@@ -52,17 +53,18 @@ class WrongBooksError(Exception):
 
 async def standing(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) -> tuple[int, int]:
     """The ledger's position and how many transactions it has."""
-    row = await connection.fetchrow(_STANDING, ledger_id)
+    row = await connection.fetchrow(_STANDING, number_of(ledger_id))
     assert row is not None
     return row["position"], row["transactions"]
 
 
 async def edges_after(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str, position: int) -> int:
     """How many of the events after a position are of monitors that were triggered or resolved."""
-    if not await connection.fetchval("SELECT monitor_count FROM ledgers WHERE ledger_id = $1", ledger_id):
+    number = number_of(ledger_id)
+    if not await connection.fetchval("SELECT monitor_count FROM ledgers WHERE ledger_id = $1", number):
         return 0
     rows = await connection.fetch(
-        "SELECT position, time, payload FROM events WHERE ledger_id = $1 AND position > $2", ledger_id, position
+        "SELECT position, time, payload FROM events WHERE ledger_id = $1 AND position > $2", number, position
     )
     return sum(read_event(row).kind in EDGES for row in rows)
 
@@ -71,7 +73,7 @@ async def audit(
     connection: asyncpg.Connection[asyncpg.Record], ledger_id: str, position: int, transactions: int
 ) -> None:
     """Raises WrongBooksError unless all is there, all is posted, entries sum to zero and counters to entries."""
-    row = await connection.fetchrow(_AUDIT, ledger_id)
+    row = await connection.fetchrow(_AUDIT, number_of(ledger_id))
     assert row is not None
     seen = dict(row)
     expected = {"position": position, "transactions": transactions, "not_posted": 0, "sum": 0, "counted_pending": 0}

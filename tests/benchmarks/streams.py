@@ -20,6 +20,7 @@ from tests.benchmarks.measure import RAMP_SECONDS, Run, percentile
 from tests.benchmarks.orders import ACCOUNTS, orders
 from tests.benchmarks.processes import Cpu, Processes, Server, ready_address, running_server
 from tests.benchmarks.workloads import TIMEOUT_SECONDS, Workloads
+from tests.ledger_ids import number_of
 from tests.stored_events import read_event
 
 DELAY_TPS = 1_000
@@ -231,10 +232,10 @@ class Streams:
         connection = await asyncpg.connect(self._server.dsn)
         try:
             # Accounts are in it too, and are not sent.
-            missing = count + ACCOUNTS - await connection.fetchval(COUNT, self._workloads.ledger_id)
+            missing = count + ACCOUNTS - await connection.fetchval(COUNT, number_of(self._workloads.ledger_id))
             if missing > 0:
                 await self._workloads.fill(f"catchup-{count}", missing)
-            rows = await connection.fetch(NEWEST, self._workloads.ledger_id)
+            rows = await connection.fetch(NEWEST, number_of(self._workloads.ledger_id))
             return round(fmean(read_event(row).ByteSize() for row in rows))
         finally:
             await connection.close()

@@ -202,7 +202,7 @@ class Workloads:
             request.request_id = new_request_id()
             command = transaction_command(request)
             command.fingerprint = fingerprint(command)
-            drafted = await draft(cast(Connection, reads), ledger_id, book, [command], {}, None, clock)
+            drafted = await draft(cast(Connection, reads), command.ledger_id, book, [command], {}, None, clock)
             await write_draft(cast(Connection, writes), drafted.rows)
             (answer,), book = drafted.answers, drafted.book
             if isinstance(answer, Exception):

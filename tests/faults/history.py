@@ -19,6 +19,7 @@ from enum import Enum
 import asyncpg
 
 from ledger_client.v1.streams_pb2 import Event
+from tests.ledger_ids import number_of
 from tests.stored_events import read_event
 
 
@@ -88,10 +89,11 @@ async def read_recorded(dsn: str, ledger_id: str) -> Recorded:
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             events = await connection.fetch(
-                "SELECT position, time, payload FROM events WHERE ledger_id = $1 ORDER BY position", ledger_id
+                "SELECT position, time, payload FROM events WHERE ledger_id = $1 ORDER BY position",
+                number_of(ledger_id),
             )
             keys = await connection.fetch(
-                "SELECT transaction_id::text, description FROM transactions WHERE ledger_id = $1", ledger_id
+                "SELECT transaction_id::text, description FROM transactions WHERE ledger_id = $1", number_of(ledger_id)
             )
     finally:
         await connection.close()

@@ -25,6 +25,7 @@ from tests.faults.rounds import audit_books, under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Database, Stage
 from tests.faults.traffic import new_traffic
+from tests.ledger_ids import number_of
 from tests.schemas import schema_of
 from tests.service.processes import environment, starting
 
@@ -141,7 +142,8 @@ async def _is_another_history(
 
 async def _put_back(database: Database, ledger_id: str, epoch: str) -> None:
     connection = await asyncpg.connect(database.dsn)
-    await connection.execute("UPDATE ledgers SET epoch = $2::text::uuid WHERE ledger_id = $1", ledger_id, epoch)
+    statement = "UPDATE ledgers SET epoch = $2::text::uuid WHERE ledger_id = $1"
+    await connection.execute(statement, number_of(ledger_id), epoch)
     await connection.close()
 
 

@@ -26,7 +26,7 @@ from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import Batch, Command
 from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import LedgerError
-from ledger_server.domain.ids import new_id
+from ledger_server.domain.ids import ledger_text, new_id, new_ledger_id
 from ledger_server.domain.model import Ledger, Transaction
 from ledger_server.domain.refusals import refuse_unequal_sides
 
@@ -71,7 +71,7 @@ class DomainClient(LedgerClient):
         self.stub = _Names()  # type: ignore[assignment]
         self.timeout = 0
         self._batches = None
-        self.ledger_id = new_id()
+        self.ledger_id = new_ledger_id(_START, 1)
         ledger = Ledger(self.ledger_id, "Test", "", {}, _START, _START)
         self.book = Book(ledger, new_id(), 0, _START, b"")
         self._history: dict[str, list[Transaction]] = {}
@@ -161,4 +161,4 @@ class DomainClient(LedgerClient):
 def _shown(transaction: Transaction, position: int, full: bool) -> transactions_pb2.Transaction:
     if full:
         return answers.transaction_to(transaction, position, "")
-    return answers.lean_transaction_to(transaction, transaction.ledger_id, position, "")
+    return answers.lean_transaction_to(transaction, ledger_text(transaction.ledger_id), position, "")

@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ledger_client.v1 import errors_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from tests.ledger_ids import number_of
 
 DETAILS_KEY = "grpc-status-details-bin"
 DETAILS_BYTES_MAX = 4_096
@@ -177,10 +178,10 @@ def check_manners(refusal: Refusal) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How many rows each table has, and where each ledger's log stands."""
+    """How many rows each table has, and where each ledger's log stands, by its number."""
 
     counts: dict[str, int]
-    heads: dict[str, tuple[int, str]]
+    heads: dict[int, tuple[int, str]]
 
     def since(self, before: Rows) -> dict[str, int]:
         """The tables that grew, or shrank, and by how much."""
@@ -196,7 +197,7 @@ async def rows_of(connection: asyncpg.Connection[asyncpg.Record]) -> Rows:
     names = sorted(row["table_name"] for row in tables)
     counts = await connection.fetchrow("SELECT " + ", ".join(f'(SELECT count(*) FROM "{n}") AS "{n}"' for n in names))
     assert counts is not None
-    heads = await connection.fetch("SELECT ledger_id::text, position, encode(digest, 'hex') AS digest FROM ledgers")
+    heads = await connection.fetch("SELECT ledger_id, position, encode(digest, 'hex') AS digest FROM ledgers")
     return Rows(dict(counts), {row["ledger_id"]: (row["position"], row["digest"]) for row in heads})
 
 
@@ -213,7 +214,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record
 async def held(dsn: str, ledger_id: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """The ledger's row is locked within the block, so that its lane waits."""
     async with connected(dsn) as connection, connection.transaction():
-        await connection.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger_id)
+        await connection.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", number_of(ledger_id))
         yield connection
 
 

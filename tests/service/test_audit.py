@@ -13,6 +13,7 @@ from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'posted')"
 # An entry of a posted transaction, on the account that was created first.
@@ -29,7 +30,7 @@ async def folded_books(client: LedgerClient, connection: Connection) -> Ledger:
     """New books, with a timeline of each account."""
     ledger = await new_books(client)
     async for account in client.accounts(ledger.id):
-        assert await fold(connection, ledger.id, account.id, Sizes(tail_versions=2, block_changes=2))
+        assert await fold(connection, number_of(ledger.id), account.id, Sizes(tail_versions=2, block_changes=2))
     return ledger
 
 
@@ -214,7 +215,7 @@ async def test_what_was_tampered_with_is_found(
     async with connection.transaction():
         # Whoever tampers does not ask the foreign keys.
         await connection.execute("SET LOCAL session_replication_role = replica")
-        assert await connection.execute(tamper, ledger.id) not in ("UPDATE 0", "DELETE 0")
+        assert await connection.execute(tamper, number_of(ledger.id)) not in ("UPDATE 0", "DELETE 0")
     found = await audit.findings(server.dsn, ledger.id)
     assert any(finding in each for each in found), found
     assert any("verified: " in each for each in found), "the service's own verification finds nothing"
@@ -246,7 +247,7 @@ async def test_a_timeline_that_was_tampered_with_is_found(
 ) -> None:
     ledger = await folded_books(client, connection)
     assert await audit.findings(server.dsn, ledger.id) == []
-    assert await connection.execute(tamper, ledger.id) != "UPDATE 0"
+    assert await connection.execute(tamper, number_of(ledger.id)) != "UPDATE 0"
     found = await audit.findings(server.dsn, ledger.id)
     assert any(finding in each for each in found), found
 
@@ -302,6 +303,6 @@ async def test_a_monitor_that_was_tampered_with_is_found(
 ) -> None:
     ledger = await monitored_books(client)
     assert await audit.findings(server.dsn, ledger.id) == []
-    await connection.execute(tamper, ledger.id)
+    await connection.execute(tamper, number_of(ledger.id))
     found = await audit.findings(server.dsn, ledger.id)
     assert any(finding in each for each in found), found

@@ -48,6 +48,7 @@ from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 
 SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
@@ -331,7 +332,7 @@ async def test_many_versions_are_folded_without_being_asked(shop: Shop, server: 
     async with connection.transaction():
         await connection.execute("LOCK TABLE account_timelines")
         for table in ("account_timeline_blocks", "account_timelines"):
-            await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1", shop.ledger.id)
+            await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1", number_of(shop.ledger.id))
     assert (await shop.till_at(as_of=SUNDAY - timedelta(seconds=TAIL_VERSIONS + 90)))[0] == 20
     assert await _folded(connection, shop.till) >= 2 * TAIL_VERSIONS
     assert await audit.findings(server.dsn, shop.ledger.id) == []
@@ -359,7 +360,7 @@ async def _folded(connection: Connection, account: Account, least: int = 1) -> i
     while time.monotonic() < give_up_at:
         folded = await connection.fetchval(
             "SELECT folded_version FROM account_timelines WHERE ledger_id = $1 AND account_id = $2",
-            account.ledger_id,
+            number_of(account.ledger_id),
             account.id,
         )
         if folded and folded >= least:
@@ -372,7 +373,7 @@ async def test_servers_that_fold_at_once_do_no_harm(shop: Shop, server: Server) 
     connections = [await connect_lane(server.dsn) for _ in range(4)]
 
     async def fold_often(connection: Connection) -> int:
-        return sum([await fold(connection, shop.ledger.id, shop.till.id, TINY) for _ in range(40)])
+        return sum([await fold(connection, number_of(shop.ledger.id), shop.till.id, TINY) for _ in range(40)])
 
     async with asyncio.TaskGroup() as tasks:
         folds = [tasks.create_task(fold_often(connection)) for connection in connections]
@@ -416,7 +417,7 @@ async def history(client: LedgerClient, server: Server) -> History:
         "UPDATE account_versions SET written_at = $2::timestamptz + lock_version * interval '7:11'",
         "UPDATE accounts SET created_at = $2::timestamptz",
     ):
-        await connection.execute(f"{statement} WHERE ledger_id = $1", shop.ledger.id, SUNDAY - 2 * DAY)
+        await connection.execute(f"{statement} WHERE ledger_id = $1", number_of(shop.ledger.id), SUNDAY - 2 * DAY)
     await connection.close()
     return History(shop, [version async for version in client.account_versions(shop.ledger.id, shop.till)])
 

@@ -18,6 +18,7 @@ from ledger_server.reading.timelines import Sizes, fold
 from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 from tests.model.client import ServiceLedger
 from tests.model.compare import step
 from tests.model.ledger import ModelLedger
@@ -53,6 +54,7 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
     note(f"{sizes}")
     model = ModelLedger()
     service = ServiceLedger(client, (await client.create_ledger(name="Test")).id)
+    ledger_id = number_of(service.id)
     async with lane(server.dsn) as connection:
         for n, body in enumerate([*OPENING, *OPENING_CATEGORIES]):
             await step(model, service, Call(f"opening-{n}", body))
@@ -60,10 +62,10 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
             note(str(call))
             await step(model, service, call)
             if random.random() < 0.2:
-                await fold_all(connection, service.id, sizes)
-        rows = await connection.fetch("SELECT time FROM events WHERE ledger_id = $1 ORDER BY position", service.id)
+                await fold_all(connection, ledger_id, sizes)
+        rows = await connection.fetch("SELECT time FROM events WHERE ledger_id = $1 ORDER BY position", ledger_id)
         times: list[datetime] = [row["time"] for row in rows]
-        rows = await connection.fetch("SELECT * FROM accounts WHERE ledger_id = $1", service.id)
+        rows = await connection.fetch("SELECT * FROM accounts WHERE ledger_id = $1", ledger_id)
         created = {row["account_id"]: row["created_position"] for row in rows}
     with pytest.MonkeyPatch.context() as patch:
         # So few members of a category, and versions that are not folded, make several parts.
@@ -81,7 +83,7 @@ async def play(server: Server, client: LedgerClient, seeds: list[int], seed: int
     assert await audit.findings(server.dsn, service.id) == []
 
 
-async def fold_all(connection: Connection, ledger_id: str, sizes: Sizes) -> None:
+async def fold_all(connection: Connection, ledger_id: int, sizes: Sizes) -> None:
     for row in await connection.fetch("SELECT account_id FROM accounts WHERE ledger_id = $1", ledger_id):
         while await fold(connection, ledger_id, row["account_id"], sizes):
             pass

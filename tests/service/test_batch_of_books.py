@@ -42,6 +42,7 @@ from ledger_server.posting.lane import Lane
 from ledger_server.posting.lanes import Lanes
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 
 BATCHES, CALLS = 10, 10
 ACCOUNTS, CATEGORIES = ("cash", "debt", "fees", "bank"), ("all", "some", "few", "one")
@@ -192,7 +193,7 @@ class Books:
 
 
 @contextmanager
-def together(ledger_id: str, count: int) -> Iterator[list[Command]]:
+def together(ledger_id: int, count: int) -> Iterator[list[Command]]:
     """So many calls of the ledger wait for each other; tells in which order they are taken."""
     taken: list[Command] = []
     are_here = False
@@ -357,7 +358,7 @@ async def play(server: Server, seed: int) -> None:
                 books.note(draw, await books.call(client, draw))
         for batch in range(BATCHES):
             draws = draw_calls(dice, batch * CALLS, batched)
-            with together(batched.ledger_id, CALLS) as taken:
+            with together(number_of(batched.ledger_id), CALLS) as taken:
                 answers = await asyncio.gather(*(batched.call(client, draw) for draw in draws))
             # Those of one method stay in order, but some take longer on their way than others of the same request_id.
             left = [((draw[1], METHODS[draw[0]]), draw, answer) for draw, answer in zip(draws, answers, strict=True)]
@@ -399,10 +400,11 @@ async def left_by(client: LedgerClient, books: Books) -> list[object]:
 
 async def check_positions(server: Server, client: LedgerClient, books: Books) -> None:
     """At each position each category is the sum of the accounts that were under it, as far as it was there."""
+    ledger_id = number_of(books.ledger_id)
     connection = await asyncpg.connect(server.dsn)
     try:
         tables = {
-            table: await connection.fetch(f"SELECT * FROM {table} WHERE ledger_id = $1", books.ledger_id)
+            table: await connection.fetch(f"SELECT * FROM {table} WHERE ledger_id = $1", ledger_id)
             for table in ("categories", "category_accounts", "category_nestings", "account_versions")
         }
     finally:

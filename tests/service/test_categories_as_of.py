@@ -12,6 +12,7 @@ import ledger_client as lc
 from ledger_client import Ledger, LedgerClient, credit, debit
 from ledger_server.reading import categories as reading
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 SUNDAY, DAY = datetime(2026, 3, 1, tzinfo=UTC), timedelta(days=1)
 
@@ -28,9 +29,10 @@ async def test_a_time_before_a_pruned_log_begins_is_refused_and_later_ones_are_a
     paid = await client.create_transaction(ledger.id, [debit(other, 5), credit(one, 5)], status="posted")
     connection = await asyncpg.connect(server.dsn)
     try:
-        now = await connection.fetchval("SELECT event_time FROM ledgers WHERE ledger_id = $1", ledger.id)
+        number = number_of(ledger.id)
+        now = await connection.fetchval("SELECT event_time FROM ledgers WHERE ledger_id = $1", number)
         pruned = paid.position - is_any_left
-        await connection.execute("DELETE FROM events WHERE ledger_id = $1 AND position <= $2", ledger.id, pruned)
+        await connection.execute("DELETE FROM events WHERE ledger_id = $1 AND position <= $2", number, pruned)
     finally:
         await connection.close()
     read = await client.get_category(ledger.id, category, known_at=now)

@@ -20,6 +20,7 @@ from ledger_client import Account, Ledger, LedgerClient, Transaction, credit, de
 from ledger_server.posting.frames import in_turn
 from tests import audit
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 WRITERS = 16
 ACCOUNTS = 10
@@ -84,7 +85,8 @@ async def test_a_server_keeps_its_place_behind_one_that_is_slow(
     client: LedgerClient, server: Server, ledger: Ledger
 ) -> None:
     """Another writer, who holds each turn for 300 ms and then asks for the next at once."""
-    frame = in_turn(ledger.id)
+    ledger_id = number_of(ledger.id)
+    frame = in_turn(ledger_id)
     turns, over = 0, False
     holding = asyncio.Event()
 
@@ -94,7 +96,7 @@ async def test_a_server_keeps_its_place_behind_one_that_is_slow(
         while not over:
             try:
                 await connection.execute(frame.begin)
-                await connection.execute(f"UPDATE ledgers SET name = name WHERE ledger_id = '{ledger.id}'")
+                await connection.execute(f"UPDATE ledgers SET name = name WHERE ledger_id = {ledger_id}")
             except asyncpg.SerializationError:
                 await connection.execute("ROLLBACK; SELECT pg_advisory_unlock_all()")
                 continue

@@ -58,6 +58,7 @@ from ledger_server.posting.writing import Rows
 from ledger_server.storage.pool import connect_lane, read_pool
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
 
 # So many commands are drafted beside a batch that is being written.
@@ -222,7 +223,9 @@ async def write_beside(
         drafting = asyncio.create_task(client.batch_write_transactions(ledger.id, second, full_results=True))
         await somebody_drafts(observer, since)
         if spoils:
-            await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", ledger.id)
+            await holder.execute(
+                "UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", number_of(ledger.id)
+            )
     return [list((await task).results) for task in (writing, drafting)]
 
 
@@ -485,7 +488,8 @@ async def test_the_time_of_a_ledger_that_is_ahead_is_that_of_no_other(
     other = await own_client.create_ledger("Other")
     async with connected(own_server.dsn) as connection:
         await connection.execute(
-            "UPDATE ledgers SET event_time = clock_timestamp() + '1 hour' WHERE ledger_id = $1", own_ledger.id
+            "UPDATE ledgers SET event_time = clock_timestamp() + '1 hour' WHERE ledger_id = $1",
+            number_of(own_ledger.id),
         )
         async with new_server(own_server.dsn) as server, LedgerClient(server.address) as client:
             await create_account(client, other)
@@ -578,11 +582,12 @@ async def test_a_repeat_is_answered_in_full_behind_one_that_was_not(
 async def test_rows_are_written_only_where_they_were_decided(
     own_server: Server, own_client: LedgerClient, own_ledger: Ledger, spoilt: str
 ) -> None:
+    ledger_id = number_of(own_ledger.id)
     async with connected(own_server.dsn) as connection:
-        row = await connection.fetchrow("SELECT * FROM ledgers WHERE ledger_id = $1", own_ledger.id)
+        row = await connection.fetchrow("SELECT * FROM ledgers WHERE ledger_id = $1", ledger_id)
         requests = await connection.fetchval("SELECT count(*) FROM requests")
     assert row is not None
-    state = LedgerState(own_ledger.id, "Drafts", "", {}, row["created_at"], row["updated_at"])
+    state = LedgerState(ledger_id, "Drafts", "", {}, row["created_at"], row["updated_at"])
     book = Book(state, str(row["epoch"]), row["position"], row["event_time"], row["digest"])
     if spoilt == "position":
         book.position += 1
@@ -613,6 +618,7 @@ async def test_sixty_writers_of_the_same_few_transactions_keep_the_books_right(
     own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, is_meddled_with: bool
 ) -> None:
     """The other writer makes drafts fail, again and again, and then leaves the ledger to them for a while."""
+    ledger_id = number_of(own_ledger.id)
     until = time.monotonic() + SECONDS
     shared: deque[Transaction] = deque(maxlen=WRITERS)
     counts: Counter[str] = Counter()
@@ -630,7 +636,7 @@ async def test_sixty_writers_of_the_same_few_transactions_keep_the_books_right(
     async def meddle() -> None:
         async with connected(own_server.dsn) as connection:
             while time.monotonic() < until:
-                await connection.execute("UPDATE ledgers SET name = name WHERE ledger_id = $1", own_ledger.id)
+                await connection.execute("UPDATE ledgers SET name = name WHERE ledger_id = $1", ledger_id)
                 await asyncio.sleep(0.1)
 
     async with asyncio.TaskGroup() as group:

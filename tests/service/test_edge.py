@@ -37,6 +37,7 @@ from ledger_client.v1 import ledger_service_pb2
 from ledger_client.v1.balances_pb2 import BALANCE_KIND_POSTED
 from tests.audit import findings
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import (
     DETAILS_KEY,
     PATIENCE_SECONDS,
@@ -242,7 +243,7 @@ async def test_the_actor_of_each_command_is_in_its_event(client: LedgerClient, l
     await client.create_transaction(ledger.id, lines)
     await client.with_options(actor="").create_transaction(ledger.id, lines)
     async with connected(server.dsn) as tables:
-        rows = await tables.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", ledger.id)
+        rows = await tables.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", number_of(ledger.id))
     actors = [read_event(row).actor for row in rows]
     assert actors == ["Ada", "bob@example.com", "bob@example.com", "Ada", "anonymous", "anonymous"]
 

@@ -14,6 +14,7 @@ from ledger_client import Account, LedgerClient, LedgerError, Transaction, comma
 from ledger_server.posting import admission, expiry, worker
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import connected, held, lane_is_waiting
 
 # More than are looked for at a time.
@@ -62,7 +63,7 @@ async def archived(server: Server, accounts: tuple[Account, Account]) -> int:
     """How many transactions of the ledger are."""
     async with connected(server.dsn) as owner:
         statement = "SELECT count(*) FROM transactions WHERE ledger_id = $1 AND status = 3"
-        count: int = await owner.fetchval(statement, accounts[0].ledger_id)
+        count: int = await owner.fetchval(statement, number_of(accounts[0].ledger_id))
         return count
 
 
@@ -146,7 +147,8 @@ async def test_a_bite_of_large_transactions_is_few_of_them(own_server: Server, o
     await are_archived(own_server, (a, b), large)
     async with connected(own_server.dsn) as owner:
         bites = await owner.fetch(
-            "SELECT count(*) FROM transactions WHERE ledger_id = $1 AND status = 3 GROUP BY updated_at", a.ledger_id
+            "SELECT count(*) FROM transactions WHERE ledger_id = $1 AND status = 3 GROUP BY updated_at",
+            number_of(a.ledger_id),
         )
     assert [row["count"] for row in bites] == [5] * 4
 

@@ -33,6 +33,7 @@ from ledger_client import (
 from ledger_client.v1.streams_pb2 import AccountBalances, BalanceChange
 from tests import audit
 from tests.guarantees import GUARANTEES, Recording, Session, broken
+from tests.ledger_ids import number_of
 from tests.proxy import CommitCuts, Proxy, proxied, socket_of
 from tests.service.processes import Service, started
 from tests.stored_events import read_event
@@ -432,6 +433,6 @@ async def history_of(dsn: str, ledger: Ledger) -> list[Event]:
     connection = await asyncpg.connect(dsn)
     try:
         statement = "SELECT * FROM events WHERE ledger_id = $1 ORDER BY position"
-        return [read_event(row) for row in await connection.fetch(statement, ledger.id)]
+        return [read_event(row) for row in await connection.fetch(statement, number_of(ledger.id))]
     finally:
         await connection.close()

@@ -23,6 +23,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 NEVER = 3600.0
 
@@ -115,7 +116,7 @@ async def test_without_a_doorbell_polling_delivers(
 ) -> None:
     async with (
         new_hub(server.dsn, with_doorbell=False) as hub,
-        aclosing(hub.watch(Watch(ledger.id))) as stream,
+        aclosing(hub.watch(Watch(number_of(ledger.id)))) as stream,
     ):
         assert (await next_of(stream)).HasField("heartbeat")
         position = await transfer(client, pair)
@@ -131,7 +132,7 @@ async def test_without_polling_the_doorbell_delivers_also_after_its_connection_w
 ) -> None:
     monkeypatch.setattr(hub_module, "POLL_SECONDS", NEVER)
     monkeypatch.setattr(hub_module, "POLL_SECONDS_MAX", NEVER)
-    async with new_hub(server.dsn) as hub, aclosing(hub.watch(Watch(ledger.id))) as stream:
+    async with new_hub(server.dsn) as hub, aclosing(hub.watch(Watch(number_of(ledger.id)))) as stream:
         assert (await next_of(stream)).HasField("heartbeat")
         for _ in range(3):
             position = await transfer(client, pair)
@@ -142,7 +143,10 @@ async def test_without_polling_the_doorbell_delivers_also_after_its_connection_w
 async def test_an_outage_of_the_database_is_survived_without_loss(
     client: LedgerClient, server: Server, ledger: Ledger, pair: tuple[Account, Account]
 ) -> None:
-    async with new_hub(server.dsn) as hub, aclosing(hub.watch(Watch(ledger.id, heartbeat_seconds=0.1))) as stream:
+    async with (
+        new_hub(server.dsn) as hub,
+        aclosing(hub.watch(Watch(number_of(ledger.id), heartbeat_seconds=0.1))) as stream,
+    ):
         first = (await next_of(stream)).heartbeat.position
         for _ in range(3):
             await cut_connections(server.dsn, "ledger-reader")
@@ -164,7 +168,7 @@ async def test_a_link_that_swallows_everything_is_replaced(
         swallowing_proxy(server.dsn, tmp_path) as (dsn, swallow),
         read_pool(server.dsn, size_max=1) as pool,
         Hub(dsn, pool).running() as hub,
-        aclosing(hub.watch(Watch(ledger.id))) as stream,
+        aclosing(hub.watch(Watch(number_of(ledger.id)))) as stream,
     ):
         assert (await next_of(stream)).HasField("heartbeat")
         swallow()
@@ -183,16 +187,16 @@ async def test_what_this_process_committed_is_handed_out_unread_where_it_follows
 ) -> None:
     """Events that are in no table, which shows where each one came from."""
     source, _ = pair
-    now = datetime.now(UTC)
-    async with new_hub(server.dsn, with_doorbell=False) as hub, aclosing(hub.watch(Watch(ledger.id))) as stream:
+    ledger_id, now = number_of(ledger.id), datetime.now(UTC)
+    async with new_hub(server.dsn, with_doorbell=False) as hub, aclosing(hub.watch(Watch(ledger_id))) as stream:
         head = (await next_of(stream)).heartbeat.position
-        hub.committed(ledger.id, Committed("another epoch", head + 1, now, [stored(source, "of another history")]))
-        hub.committed(ledger.id, Committed(ledger.epoch, head + 2, now, [stored(source, "behind a gap")]))
+        hub.committed(ledger_id, Committed("another epoch", head + 1, now, [stored(source, "of another history")]))
+        hub.committed(ledger_id, Committed(ledger.epoch, head + 2, now, [stored(source, "behind a gap")]))
         first = await transfer(client, pair)
         events = await events_up_to(stream, first)
         # That was another server's, from the table; what follows on it waits for the next commit.
         again = [stored(source, "known already"), stored(source, "the next")]
-        hub.committed(ledger.id, Committed(ledger.epoch, first + 2, now, again))
+        hub.committed(ledger_id, Committed(ledger.epoch, first + 2, now, again))
         events += await events_up_to(stream, first + 2)
     assert [event.position for event in events] == [head + 1, head + 2, head + 3]
     assert [event.actor for event in events] == ["anonymous", "behind a gap", "the next"]
@@ -204,8 +208,8 @@ async def test_a_reader_that_pauses_gets_everything_in_few_messages(
     source, target = pair
     async with (
         new_hub(server.dsn) as hub,
-        aclosing(hub.watch(Watch(ledger.id))) as paused,
-        aclosing(hub.watch(Watch(ledger.id, frozenset([target.id])))) as attentive,
+        aclosing(hub.watch(Watch(number_of(ledger.id)))) as paused,
+        aclosing(hub.watch(Watch(number_of(ledger.id), frozenset([target.id])))) as attentive,
     ):
         start = (await next_of(paused)).heartbeat.position
         await next_of(attentive)
@@ -233,7 +237,7 @@ async def test_a_stream_that_is_left_leaves_nothing_behind(
 ) -> None:
     async with new_hub(server.dsn) as hub:
         before = stream_tasks()
-        one, two = hub.watch(Watch(ledger.id)), hub.watch(Watch(ledger.id))
+        one, two = hub.watch(Watch(number_of(ledger.id))), hub.watch(Watch(number_of(ledger.id)))
         await next_of(one)
         await next_of(two)
         assert len(stream_tasks()) == len(before) + 1
@@ -258,7 +262,7 @@ async def test_a_reader_that_takes_nothing_is_ended_with_its_position(
         taken.append(WatchBalancesResponse.FromString(message))
 
     async with new_hub(server.dsn, stall_seconds=0.2) as hub:
-        delivering = asyncio.create_task(hub.deliver(Watch(ledger.id, after_position=0), take_two))
+        delivering = asyncio.create_task(hub.deliver(Watch(number_of(ledger.id), after_position=0), take_two))
         while len(taken) < 1:
             await asyncio.sleep(0.01)
         first = await transfer(client, pair)
@@ -285,7 +289,7 @@ async def test_who_takes_no_more_of_a_snapshot_is_told_no_position(
 
         async with new_hub(server.dsn, stall_seconds=0.2) as hub:
             with pytest.raises(SlowSubscriber) as caught:
-                await hub.deliver(Watch(ledger.id, snapshot=True, heartbeat_seconds=0.1), take_some)
+                await hub.deliver(Watch(number_of(ledger.id), snapshot=True, heartbeat_seconds=0.1), take_some)
         assert [message.WhichOneof("message") for message in taken] == ["snapshot", "snapshot_complete"][:takes]
         assert caught.value.metadata == position
 
@@ -295,14 +299,14 @@ async def test_a_stopping_hub_waits_for_nobody(server: Server, ledger: Ledger) -
         await asyncio.Event().wait()
 
     async with new_hub(server.dsn) as hub:
-        delivering = asyncio.create_task(hub.deliver(Watch(ledger.id), never))
-        async with aclosing(hub.watch(Watch(ledger.id))) as stream:
+        delivering = asyncio.create_task(hub.deliver(Watch(number_of(ledger.id)), never))
+        async with aclosing(hub.watch(Watch(number_of(ledger.id)))) as stream:
             await next_of(stream)
             await hub.drain()
             with pytest.raises(ShuttingDown):
                 await next_of(stream)
         with pytest.raises(ShuttingDown):
-            await next_of(hub.watch(Watch(ledger.id)))
+            await next_of(hub.watch(Watch(number_of(ledger.id))))
         async with asyncio.timeout(30):
             with pytest.raises(ShuttingDown):
                 await delivering

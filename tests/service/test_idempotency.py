@@ -20,6 +20,7 @@ from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_server.posting import worker
 from ledger_server.storage.epochs import renew_epochs
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import Answer, ask, ask_bytes, channel_to, connected, refusal_from, request_id, rows_of
 from tests.service.refusing import CREDIT, DEBIT, POSTED, Batch, Books, Condition, Create, Line, command, new_books
 
@@ -399,7 +400,8 @@ async def test_a_repeat_after_a_restore_tells_the_epoch_of_now(own_server: Serve
             again = await ask(stub, write.method, request)
             assert again.message is not None, again.refusal
             ledger_id = again.message.id if write.method == "CreateLedger" else request.ledger_id  # type: ignore[attr-defined]
-            epoch = str(await tables.fetchval("SELECT epoch FROM ledgers WHERE ledger_id = $1", ledger_id))
+            statement = "SELECT epoch FROM ledgers WHERE ledger_id = $1"
+            epoch = str(await tables.fetchval(statement, number_of(ledger_id)))
             assert take_epochs(again.message) <= {epoch}, write.sentence
             assert take_epochs(message).isdisjoint({epoch})
             if isinstance(again.message, transactions_pb2.BatchWriteTransactionsResponse):
@@ -923,4 +925,5 @@ async def test_thirty_two_callers_with_one_request_id_on_two_servers_have_one_ef
             after = await rows_of(tables)
             assert after.since(before)["requests"] == 1
             commands = {"BatchWriteTransactions": 2}.get(method, 0 if first.refusal else 1)
-            assert after.heads[books.ledger_id][0] == before.heads[books.ledger_id][0] + commands
+            number = number_of(books.ledger_id)
+            assert after.heads[number][0] == before.heads[number][0] + commands

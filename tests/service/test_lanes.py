@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from ledger_server.domain.commands import (
     ImportChunk,
 )
 from ledger_server.domain.errors import LedgerNotFound
-from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.ids import NIL_ID, REGISTRY, new_id
 from ledger_server.domain.inputs import EntryInput, Ref
 from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
@@ -33,10 +34,13 @@ from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests import audit
 from tests.conftest import Server, new_database, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import connected
 
 # Of the processor's time that a long batch takes, the longest that nobody else is served.
 SHARE = 0.6
+
+absent_ids = count(1)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -114,11 +118,11 @@ async def test_what_a_lane_remembers_is_bounded_however_large_each_is(
 
 
 async def test_a_bug_behind_a_commit_costs_its_callers_an_error_and_nobody_else(postgres: EmbeddedPostgres) -> None:
-    def committed(_ledger_id: str, _committed: Committed) -> None:
+    def committed(_ledger_id: int, _committed: Committed) -> None:
         if is_broken:
             raise ZeroDivisionError
 
-    create = CreateLedger(ledger_id=NIL_ID, request_id="L", name="L", description="", metadata={})
+    create = CreateLedger(ledger_id=REGISTRY, request_id="L", name="L", description="", metadata={})
     async with (
         new_database(postgres) as dsn,
         read_pool(dsn, size_max=1) as pool,
@@ -138,9 +142,9 @@ async def test_a_bug_behind_a_commit_costs_its_callers_an_error_and_nobody_else(
 async def test_others_have_their_turns_while_a_long_batch_is_decided(own_server: Server, validate_only: bool) -> None:
     """Hashing, loading and storing it take a turn each, but they are short."""
     async with LedgerClient(own_server.address) as client:
-        ledger = await client.create_ledger("Long")
-    items = tuple(_account(ledger.id, request_id="") for _ in range(10_000))
-    everything = BatchCreateAccounts(ledger_id=ledger.id, request_id="all", commands=items)
+        ledger_id = number_of((await client.create_ledger("Long")).id)
+    items = tuple(_account(ledger_id, request_id="") for _ in range(10_000))
+    everything = BatchCreateAccounts(ledger_id=ledger_id, request_id="all", commands=items)
     longest_seconds = 0.0
 
     async def look() -> None:
@@ -171,10 +175,10 @@ async def test_postgresql_hears_from_who_takes_long_to_decide(
     monkeypatch.setattr(bites, "ALIVE_SECONDS", 0.1)
     monkeypatch.setattr(drafts, "COMMANDS_MAX", 0)
     async with LedgerClient(own_server.address) as client:
-        ledger = await client.create_ledger("Long")
+        ledger_id = number_of((await client.create_ledger("Long")).id)
     # All of them are refused, so that there is little to write.
-    items = tuple(_transaction_of_one_side(ledger.id) for _ in range(10 * BITE))
-    chunk = ImportChunk(ledger_id=ledger.id, request_id="all", commands=items)
+    items = tuple(_transaction_of_one_side(ledger_id) for _ in range(10 * BITE))
+    chunk = ImportChunk(ledger_id=ledger_id, request_id="all", commands=items)
 
     async def take_long_turns() -> None:
         while True:
@@ -185,7 +189,7 @@ async def test_postgresql_hears_from_who_takes_long_to_decide(
         read_pool(own_server.dsn, size_max=1) as reads,
         Lanes([Worker(own_server.dsn)], reads, lambda _ledger_id, _committed: None).running() as queue,
     ):
-        await queue.submit([_account(ledger.id)])
+        await queue.submit([_account(ledger_id)])
         is_over = threading.Event()
         # In a loop of its own, as this one is held up.
         listening = asyncio.create_task(asyncio.to_thread(asyncio.run, moments_heard(own_server.dsn, is_over)))
@@ -216,7 +220,7 @@ async def moments_heard(dsn: str, is_over: threading.Event) -> set[Any]:
     return moments
 
 
-def _transaction_of_one_side(ledger_id: str) -> CreateTransaction:
+def _transaction_of_one_side(ledger_id: int) -> CreateTransaction:
     return CreateTransaction(
         ledger_id=ledger_id,
         status=TransactionStatus.POSTED,
@@ -228,10 +232,10 @@ def _transaction_of_one_side(ledger_id: str) -> CreateTransaction:
     )
 
 
-def _account(ledger_id: str | None = None, request_id: str | None = None) -> CreateAccount:
+def _account(ledger_id: int | None = None, request_id: str | None = None) -> CreateAccount:
     """Of a ledger of its own, which is not there, unless one is given."""
     return CreateAccount(
-        ledger_id=ledger_id or new_id(),
+        ledger_id=ledger_id or next(absent_ids),
         request_id=new_id() if request_id is None else request_id,
         name="A",
         description="",

@@ -30,6 +30,7 @@ from ledger_client.v1.transactions_pb2 import EntryInput
 from ledger_server.posting import batch, drafts, loading
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import connected, held, lane_is_waiting
 
 COUNT = 12
@@ -88,7 +89,7 @@ async def commits(server: Server, ledger: Ledger, after: int) -> list[int]:
     async with connected(server.dsn) as owner:
         rows = await owner.fetch(
             "SELECT count(*) FROM events WHERE ledger_id = $1 AND position > $2 GROUP BY time ORDER BY time",
-            ledger.id,
+            number_of(ledger.id),
             after,
         )
     return [row["count"] for row in rows]
@@ -217,7 +218,8 @@ async def test_who_waits_behind_a_large_call_does_not_wait_for_all_of_it(
         # They have come when this has, which goes no other way.
         await own_client.get_ledger(own_ledger.id)
         if spoils:
-            await holder.execute("UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1", own_ledger.id)
+            statement = "UPDATE ledgers SET description = 'meddled with' WHERE ledger_id = $1"
+            await holder.execute(statement, number_of(own_ledger.id))
     positions = [written(result).position - before for result in (await large).results]
     assert positions == sorted(positions)
     assert max([(await task).position for task in small]) - before < positions[-1] == COUNT + len(small)

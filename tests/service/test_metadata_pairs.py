@@ -12,6 +12,7 @@ import asyncpg
 from ledger_client import LedgerClient, commands, credit, debit
 from tests.audit import findings
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 COUNT = 700
 ORDERS: tuple[Literal["created_asc", "created_desc"], ...] = ("created_asc", "created_desc")
@@ -55,7 +56,8 @@ async def test_what_many_have_is_listed_in_order_page_by_page_after_any_edit(
             assert [each.id async for each in found] == (expected if order == "created_asc" else expected[::-1])
     connection = await asyncpg.connect(server.dsn)
     try:
-        rows = await connection.fetchval("SELECT count(*) FROM metadata_pairs WHERE ledger_id = $1", ledger.id)
+        statement = "SELECT count(*) FROM metadata_pairs WHERE ledger_id = $1"
+        rows = await connection.fetchval(statement, number_of(ledger.id))
     finally:
         await connection.close()
     assert rows <= 3 * (COUNT // 256 + 2), "a row for each colour in each block"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from ledger_client import LedgerClient
 from tests import audit
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 from tests.model.client import ServiceLedger
 from tests.model.compare import step
 from tests.model.ledger import ModelLedger
@@ -75,7 +76,7 @@ async def row_counts(dsn: str, ledger_id: str) -> dict[str, int]:
     try:
         tables = ("events", "requests", "transactions", "accounts")
         counts = [f"(SELECT count(*) FROM {table} WHERE ledger_id = $1) AS {table}" for table in tables]
-        row = await connection.fetchrow(f"SELECT {', '.join(counts)}", ledger_id)
+        row = await connection.fetchrow(f"SELECT {', '.join(counts)}", number_of(ledger_id))
         assert row is not None
         return dict(row)
     finally:

@@ -42,6 +42,7 @@ from ledger_client.monitors import MonitorFieldWord
 from ledger_client.v1.monitors_pb2 import MonitorCondition, UpdateBalanceMonitorRequest
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import held, lane_is_waiting
 
 CREATED = EventKind.EVENT_KIND_MONITOR_CREATED
@@ -478,7 +479,8 @@ async def test_a_ledger_whose_last_monitor_is_deleted_pays_for_none(desk: Desk) 
         await desk.client.delete_balance_monitor(desk.ledger_id, monitor)
     connection = await asyncpg.connect(desk.dsn)
     try:
-        count = await connection.fetchval("SELECT monitor_count FROM ledgers WHERE ledger_id = $1", desk.ledger_id)
+        statement = "SELECT monitor_count FROM ledgers WHERE ledger_id = $1"
+        count = await connection.fetchval(statement, number_of(desk.ledger_id))
     finally:
         await connection.close()
     assert count == 0

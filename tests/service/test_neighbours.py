@@ -12,6 +12,7 @@ from ledger_client import Account, Contention, LedgerClient, commands, credit, d
 from ledger_server.posting import worker
 from tests import audit
 from tests.conftest import new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import connected, lane_is_waiting
 
 BATCHES = 2
@@ -115,7 +116,8 @@ async def test_a_ledger_that_somebody_holds_holds_up_no_other(database: str) -> 
         holder = await asyncpg.connect(database)
         try:
             async with holder.transaction():
-                await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR NO KEY UPDATE", held[0].ledger_id)
+                number = number_of(held[0].ledger_id)
+                await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR NO KEY UPDATE", number)
                 waiting = asyncio.create_task(post(held, 1))
                 batches_remembered = 10 * int(await holder.fetchval("SHOW max_connections"))
                 async with asyncio.timeout(60):

@@ -10,6 +10,7 @@ import asyncpg
 from ledger_client import LedgerClient, LedgerError, Overloaded, credit, debit, new_request_id
 from ledger_server.posting.admission import CROWD_CALLS, WAIT_SECONDS_MAX
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 NO_RETRIES = {"grpc.enable_retries": 0}
 
@@ -29,7 +30,7 @@ async def test_a_crowd_is_refused_with_a_delay_once_its_first_has_waited_too_lon
 
         holder = await asyncpg.connect(own_server.dsn)
         async with holder.transaction():
-            await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger.id)
+            await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", number_of(ledger.id))
             in_hand = asyncio.create_task(post("first"))
             await asyncio.sleep(0.2)
             crowd = [asyncio.create_task(post(f"crowd-{n}")) for n in range(CROWD_CALLS)]
@@ -67,7 +68,7 @@ async def test_a_few_callers_wait_as_long_as_it_takes(own_server: Server) -> Non
             return None
 
         async with holder.transaction():
-            await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", ledger.id)
+            await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR UPDATE", number_of(ledger.id))
             callers = [asyncio.create_task(add(0))]
             await asyncio.sleep(0.1)
             callers += [asyncio.create_task(add(n)) for n in range(1, CROWD_CALLS - 1)]

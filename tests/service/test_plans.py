@@ -15,7 +15,7 @@ import pytest
 from ledger_client import LedgerClient, commands
 from ledger_server.domain.category_commands import CreateCategory
 from ledger_server.domain.commands import Command, CreateAccount, CreateLedger, CreateTransaction, PostTransaction
-from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.ids import REGISTRY, new_id
 from ledger_server.domain.inputs import EntryInput, Ref
 from ledger_server.domain.model import Ledger, TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
@@ -85,7 +85,7 @@ async def _grow(dsn: str) -> None:
         read_pool(dsn, size_max=1) as pool,
         Lanes([Worker(dsn)], pool, lambda _ledger_id, _position: None).running() as lanes,
     ):
-        command: Command = CreateLedger(ledger_id=NIL_ID, request_id="L", name="L", description="", metadata={})
+        command: Command = CreateLedger(ledger_id=REGISTRY, request_id="L", name="L", description="", metadata={})
         (answer,) = await lanes.submit([command])
         assert isinstance(answer, Written)
         assert isinstance(answer.object, Ledger)
@@ -140,7 +140,7 @@ async def _add_to_accounts_and_entries(connection: Connection) -> None:
     )
 
 
-def _category(ledger_id: str, *category_ids: str) -> CreateCategory:
+def _category(ledger_id: int, *category_ids: str) -> CreateCategory:
     return CreateCategory(
         ledger_id=ledger_id,
         request_id=new_id(),
@@ -155,7 +155,7 @@ def _category(ledger_id: str, *category_ids: str) -> CreateCategory:
     )
 
 
-def _account(ledger_id: str, *category_ids: str) -> CreateAccount:
+def _account(ledger_id: int, *category_ids: str) -> CreateAccount:
     return CreateAccount(
         ledger_id=ledger_id,
         request_id=new_id(),
@@ -170,7 +170,7 @@ def _account(ledger_id: str, *category_ids: str) -> CreateAccount:
     )
 
 
-def _transaction(ledger_id: str, accounts: list[CreateAccount], n: int) -> CreateTransaction:
+def _transaction(ledger_id: int, accounts: list[CreateAccount], n: int) -> CreateTransaction:
     # The first account is in all of them.
     debit, credit = accounts[0], accounts[1 + n % (ACCOUNTS - 1)]
     return CreateTransaction(
@@ -231,7 +231,7 @@ async def _add_small_ledgers(connection: Connection) -> None:
         await connection.execute(
             f"""
             INSERT INTO {table} (ledger_id, {columns})
-            SELECT gen_random_uuid(), {columns} FROM {table} CROSS JOIN generate_series(1, 2)
+            SELECT (random() * 2 ^ 62)::bigint, {columns} FROM {table} CROSS JOIN generate_series(1, 2)
             """
         )
     await connection.execute("RESET session_replication_role")
@@ -346,7 +346,10 @@ async def test_a_table_is_not_looked_at_before_its_first_rows_are_committed(data
     """As it would happen to the accounts of a ledger's first, long batch; the planner would take them for none."""
     watcher, writer = await connect_lane(database), await connect_lane(database)
     rows = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'events'"
-    more = "INSERT INTO events SELECT gen_random_uuid(), n, now(), '', sha256('') FROM generate_series(1, $1) n"
+    more = """
+        INSERT INTO events
+        SELECT (random() * 2 ^ 62)::bigint, n, now(), '', sha256('') FROM generate_series(1, $1) n
+        """
     try:
         await writer.execute(more, 1)
         async with writer.transaction():

@@ -35,6 +35,7 @@ from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.pool import Connection
 from tests import audit
 from tests.conftest import FAST_AND_FORGETFUL, POSTGRES_BIN, new_database
+from tests.ledger_ids import number_of
 from tests.service.processes import (
     ROOT,
     Service,
@@ -479,7 +480,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_drain(first_run: FirstRun, 
         async with connected(f"postgresql://ledger@/ledger?host={data}/socket") as other:
             locked = other.transaction()
             await locked.start()
-            await other.execute(UPDATED, writers.ledger_id)
+            await other.execute(UPDATED, number_of(writers.ledger_id))
             stuck = asyncio.create_task(writers.until_refused())
             await until(lambda: writers.under_way, 5)
             service.interrupt()

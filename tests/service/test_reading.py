@@ -42,7 +42,7 @@ from ledger_server.domain.errors import (
     PositionNotReached,
     TransactionNotFound,
 )
-from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.ids import NIL_ID, REGISTRY, ledger_text, new_id
 from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import (
     AccountVersion,
@@ -94,7 +94,7 @@ class Books:
     lanes: Lanes
     reader: Reader
     dsn: str
-    ledger_id: str = ""
+    ledger_id: int = REGISTRY
     accounts: list[AccountVersion] = field(default_factory=list)
     # By transaction id, in created order: every version that the write path answered with.
     versions: dict[str, list[Transaction]] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Books:
         return answer
 
     async def create_ledger(self, metadata: dict[str, str] | None = None) -> Ledger:
-        answer = await self.write(CreateLedger(ledger_id=NIL_ID, name="L", description="", metadata=metadata or {}))
+        answer = await self.write(CreateLedger(ledger_id=REGISTRY, name="L", description="", metadata=metadata or {}))
         assert isinstance(answer.object, Ledger)
         return answer.object
 
@@ -747,7 +747,8 @@ async def test_everything_in_a_read_is_of_one_moment(books: Books) -> None:
 
 
 async def test_ledgers_list_oldest_first_and_the_registry_is_not_among_them(books: Books) -> None:
-    made = [await books.create_ledger({"run": books.ledger_id, "n": str(n % 2)}) for n in range(5)]
+    run = str(books.ledger_id)
+    made = [await books.create_ledger({"run": run, "n": str(n % 2)}) for n in range(5)]
 
     async def listed(query: LedgerQuery) -> list[Ledger]:
         ledgers = []
@@ -759,18 +760,19 @@ async def test_ledgers_list_oldest_first_and_the_registry_is_not_among_them(book
             query = replace(query, page_token=page.next_page_token)
 
     everything = await listed(LedgerQuery(page_size=2))
-    assert NIL_ID not in {ledger.id for ledger in everything}
+    assert REGISTRY not in {ledger.id for ledger in everything}
     assert everything[-5:] == made
-    assert await listed(LedgerQuery(page_size=1, metadata={"run": books.ledger_id, "n": "0"})) == made[::2]
-    assert await listed(LedgerQuery(page_size=2, ids=frozenset([made[1].id, NIL_ID]))) == [made[1]]
+    assert await listed(LedgerQuery(page_size=1, metadata={"run": run, "n": "0"})) == made[::2]
+    ids = frozenset([ledger_text(made[1].id), NIL_ID, new_id()])
+    assert await listed(LedgerQuery(page_size=2, ids=ids)) == [made[1]]
     assert await listed(LedgerQuery(page_size=2, names=("%",))) == []
-    mine = {"run": books.ledger_id}
+    mine = {"run": run}
     one, two = made[1].created_at, made[3].created_at
     assert await listed(LedgerQuery(page_size=1, metadata=mine, created_at=Between(one, None))) == made[1:]
     assert await listed(LedgerQuery(page_size=1, metadata=mine, created_at=Between(None, two))) == made[:3]
     assert await listed(LedgerQuery(page_size=1, created_at=Between(one, two))) == made[1:3]
     assert await listed(LedgerQuery(page_size=2, names=("l",))) == everything
-    terms = Terms((Term("run", Check.EQUALS, (books.ledger_id,)), Term("n", Check.EQUALS, ("0",))), ())
+    terms = Terms((Term("run", Check.EQUALS, (run,)), Term("n", Check.EQUALS, ("0",))), ())
     assert await listed(LedgerQuery(page_size=2, metadata_terms=terms)) == made[::2]
     change = UpdateLedger(ledger_id=made[0].id, name="Changed", description=None, metadata=None)
     answer = await books.write(change)
@@ -788,7 +790,7 @@ async def test_what_is_not_there_or_of_another_ledger_is_not_found(history: Book
     account = history.accounts[1].account
     versions = next(v for v in history.versions.values() if v[-1].external_id and v[-1].status != ARCHIVED)
     entry = model_entries(versions)[0]
-    for unknown in (NIL_ID, new_id()):
+    for unknown in (REGISTRY, 1):
         with pytest.raises(LedgerNotFound):
             await reader.get_ledger(unknown)
         with pytest.raises(LedgerNotFound):

@@ -23,6 +23,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ledger_client import LedgerClient
 from ledger_client.v1 import (
     accounts_pb2,
+    admin_service_pb2,
     balances_pb2,
     entries_pb2,
     filters_pb2,
@@ -31,13 +32,16 @@ from ledger_client.v1 import (
     monitors_pb2,
     transactions_pb2,
 )
+from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest, WatchEventsRequest
+from ledger_server.domain.ids import ledger_text
 from tests.conftest import Server
 from tests.service import category_refusals, money_refusals
 from tests.service.raw import (
     Answer,
     Refusal,
+    answer_of,
     ask,
     ask_bytes,
     channel_to,
@@ -1705,6 +1709,105 @@ def is_named(case: Case, refusal: Refusal) -> bool:
     if key.isupper():
         return {rule for rule, _, _ in refusal.rules} == {key}
     return bool(refusal.metadata.get(key)) and value in ("", refusal.metadata[key])
+
+
+# Ledgers that are not there: of an id that none can have, and of one that one could have.
+
+# The method, a request, the item of the answer that is refused, what makes the request wrong when merged, and where.
+OF_A_LEDGER: dict[str, tuple[str, Callable[[Books], Any], int | None, Message, str]] = {
+    "a write": ("CreateTransaction", lambda b: b.create(), None, Create(request_id="\0"), "request_id"),
+    "a read": (
+        "GetLedger",
+        lambda _: ledgers_pb2.GetLedgerRequest(),
+        None,
+        ledgers_pb2.GetLedgerRequest(min_position=-1),
+        "min_position",
+    ),
+    "a batch": (
+        "BatchWriteTransactions",
+        lambda b: b.batch(b.create(ledger_id="")),
+        0,
+        Batch(request_id="x"),
+        "request_id",
+    ),
+    "an atomic batch": (
+        "BatchWriteTransactions",
+        lambda b: b.batch(b.create(ledger_id="", request_id=""), atomic=True, request_id=request_id()),
+        None,
+        Batch(request_id="\0"),
+        "request_id",
+    ),
+    "an item of an atomic batch": (
+        "BatchWriteTransactions",
+        lambda b: b.batch(b.create(ledger_id="", request_id=""), atomic=True, request_id=request_id()),
+        None,
+        Batch(commands=[Command(create=Create())]),
+        "entries",
+    ),
+    "an item of a batch of accounts": (
+        "BatchCreateAccounts",
+        lambda b: accounts_pb2.BatchCreateAccountsRequest(
+            request_id=request_id(), accounts=[b.account(ledger_id="", request_id="")]
+        ),
+        None,
+        accounts_pb2.BatchCreateAccountsRequest(accounts=[accounts_pb2.CreateAccountRequest()]),
+        "name",
+    ),
+    "a watch of balances": (
+        "WatchBalances",
+        lambda _: WatchBalancesRequest(),
+        None,
+        WatchBalancesRequest(after_position=-1),
+        "after_position",
+    ),
+    "a watch of events": (
+        "WatchEvents",
+        lambda _: WatchEventsRequest(),
+        None,
+        WatchEventsRequest(after_position=-1),
+        "after_position",
+    ),
+    "a verification": (
+        "VerifyLedger",
+        lambda _: admin_service_pb2.VerifyLedgerRequest(),
+        None,
+        admin_service_pb2.VerifyLedgerRequest(findings_max=-1),
+        "findings_max",
+    ),
+}
+
+
+@pytest.mark.parametrize("ledger_id", [UNKNOWN_ID, ledger_text(1)], ids=["that none can have", "that none has"])
+@pytest.mark.parametrize(("method", "asked", "item", "wrong", "named"), OF_A_LEDGER.values(), ids=OF_A_LEDGER)
+async def test_a_ledger_that_is_not_there_is_told_after_what_the_fields_hold(
+    method: str,
+    asked: Callable[[Books], Any],
+    item: int | None,
+    wrong: Message,
+    named: str,
+    ledger_id: str,
+    books: Books,
+    channel: grpc.aio.Channel,
+    tables: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    async def answer() -> Answer:
+        if method == "VerifyLedger":
+            call = LedgerAdminServiceStub(channel).VerifyLedger(request, timeout=30)
+            return await answer_of(call, streaming=True)
+        return await send(channel, method, request)
+
+    before = await rows_of(tables)
+    request = asked(books)
+    request.ledger_id = ledger_id.upper()
+    refusal = refusal_in(await answer(), item)
+    check_manners(refusal)
+    assert (refusal.code, refusal.reason) == ("NOT_FOUND", "LEDGER_NOT_FOUND"), refusal
+    assert refusal.metadata == {"ledger_id": ledger_id}
+    request.MergeFrom(wrong)
+    refusal = refusal_in(await answer(), None)
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD"), refusal
+    assert named in refusal.fields
+    assert await rows_of(tables) == before
 
 
 # NUL bytes, which PostgreSQL cannot store, in every string that a request can hold.

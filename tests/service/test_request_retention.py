@@ -16,13 +16,15 @@ from ledger_server.posting import request_retention
 from ledger_server.settings import Settings
 from tests import audit
 from tests.conftest import new_server
+from tests.ledger_ids import number_of
 
 WEEK = Settings(drain_seconds=1.0, request_retention=timedelta(days=7))
 
 
 async def until_left(connection: Any, ledger_id: str, count: int) -> None:
+    number = number_of(ledger_id)
     async with asyncio.timeout(20):
-        while await connection.fetchval("SELECT count(*) FROM requests WHERE ledger_id = $1", ledger_id) != count:
+        while await connection.fetchval("SELECT count(*) FROM requests WHERE ledger_id = $1", number) != count:
             await asyncio.sleep(0.02)
 
 
@@ -53,7 +55,7 @@ async def test_old_request_ids_are_forgotten_and_young_ones_are_not(
         await connection.execute(
             "UPDATE requests SET created_at = created_at - interval '8 days' "
             "WHERE ledger_id = $1 AND request_id <> 'young'",
-            ledger.id,
+            number_of(ledger.id),
         )
         await until_left(connection, ledger.id, 1)
         again = await client.create_transaction(ledger.id, entries, request_id="young")

@@ -20,6 +20,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import connected
 
 # So often an account joins a category and leaves it, or a transaction is edited, and so often something is posted.
@@ -77,7 +78,7 @@ async def new_account(client: LedgerClient, ledger: Ledger) -> Account:
 def all_of(ledger: Ledger) -> Watch:
     """The events of transactions with some metadata, from the first on."""
     return Watch(
-        ledger.id,
+        number_of(ledger.id),
         transaction_metadata={"of": "all"},
         whole_events=True,
         after_position=0,
@@ -104,7 +105,7 @@ async def test_who_joined_long_ago_is_announced_without_a_walk_through_all_versi
         last = await post(client, other, member)
     before = await read_rows(database, ["account_lines"])
     watch = Watch(
-        ledger.id,
+        number_of(ledger.id),
         category_ids=frozenset([watched.id]),
         whole_events=whole_events,
         after_position=0,
@@ -129,7 +130,7 @@ async def test_what_an_account_was_under_is_read_once_a_page_not_once_an_event(d
         await client.add_category_member(ledger.id, watched, account=member)
         last = await post(client, other, member)
     before = await read_rows(database, ["category_accounts"])
-    watch = Watch(ledger.id, category_ids=frozenset([watched.id]), after_position=0, heartbeat_seconds=0.1)
+    watch = Watch(number_of(ledger.id), category_ids=frozenset([watched.id]), after_position=0, heartbeat_seconds=0.1)
     await read_to(database, watch, last)
     # Pages hold what is in 256 KiB.
     assert await read_rows(database, ["category_accounts"]) - before <= 10 * TIMES
@@ -192,7 +193,7 @@ async def test_the_tailer_takes_smaller_pages_too(database: str, monkeypatch: py
             start = WatchBalancesResponse.FromString(await anext(stream)).heartbeat.position
             posted = await post(client, other, member, times=200, metadata={"of": "all"})
             await slow_down(owner)
-            hub.committed(ledger.id, Committed(ledger.epoch, posted, datetime.now(UTC), []))
+            hub.committed(number_of(ledger.id), Committed(ledger.epoch, posted, datetime.now(UTC), []))
             positions = list[int]()
             while not positions or positions[-1] < posted:
                 message = WatchBalancesResponse.FromString(await anext(stream))

@@ -12,12 +12,13 @@ import asyncpg
 import pytest
 
 from ledger_client import Account, Event, Ledger, LedgerClient, PositionPruned, commands, credit, debit
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.ids import REGISTRY, ledger_text
 from ledger_server.events import retention
 from ledger_server.settings import Settings
 from ledger_server.storage import sql
 from tests import audit
 from tests.conftest import new_server
+from tests.ledger_ids import number_of
 
 MONTH = Settings(drain_seconds=1.0, event_retention=timedelta(days=30))
 
@@ -48,14 +49,15 @@ async def age(connection: Any, ledger: Ledger, up_to: int, days: int = 31) -> No
     for table, column in (("events", "time"), ("account_versions", "written_at")):
         await connection.execute(
             f"UPDATE {table} SET {column} = {column} - interval '{days} days' WHERE ledger_id = $1 AND position <= $2",
-            ledger.id,
+            number_of(ledger.id),
             up_to,
         )
 
 
 async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> None:
+    number = number_of(ledger.id)
     async with asyncio.timeout(20):
-        while await connection.fetchval("SELECT min(position) FROM events WHERE ledger_id = $1", ledger.id) != position:
+        while await connection.fetchval("SELECT min(position) FROM events WHERE ledger_id = $1", number) != position:
             await asyncio.sleep(0.02)
 
 
@@ -68,12 +70,12 @@ async def test_a_ledger_of_which_nothing_can_be_pruned_is_left_alone(database: s
         await age(connection, ledger, position)
 
     async def due() -> set[str]:
-        rows = await connection.fetch(sql.find_prunable, NIL_ID, MONTH.event_retention, 100)
-        return {str(row["ledger_id"]) for row in rows if row["is_due"]}
+        rows = await connection.fetch(sql.find_prunable, REGISTRY, MONTH.event_retention, 100)
+        return {ledger_text(row["ledger_id"]) for row in rows if row["is_due"]}
 
     assert await due() == {ledger.id for ledger, _, _ in ledgers}
     for ledger, _, _ in ledgers[1:]:
-        await connection.fetchval(sql.prune_events, ledger.id, MONTH.event_retention, 100)
+        await connection.fetchval(sql.prune_events, number_of(ledger.id), MONTH.event_retention, 100)
     assert await due() == {ledgers[0][0].id}
 
 
@@ -136,7 +138,7 @@ async def test_the_auditor_starts_at_the_checkpoint_and_does_not_believe_it(
     ):
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute(tamper, ledger.id)
+        await connection.execute(tamper, number_of(ledger.id))
         rows = await audit._read(connection, ledger.id)
         await transaction.rollback()
         assert any(finding in found for found in audit.audit(rows)), tamper

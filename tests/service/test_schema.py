@@ -13,6 +13,7 @@ import pytest
 from ledger_client import Ledger, LedgerClient, credit, debit, monitor_condition
 from ledger_client.v1.transactions_pb2 import ReverseTransactionRequest
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 
 # In each statement $1 is the ledger. There are two accounts, a posted transaction (external id "p") and a pending one
 # ("q"), and a reversal of the posted one.
@@ -20,6 +21,7 @@ ANY_ACCOUNT = "(SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY cr
 POSTED = "(SELECT transaction_id FROM transactions WHERE ledger_id = $1 AND external_id = 'p')"
 OF_LEDGER = " WHERE ledger_id = $1"
 NOBODY = "'00000000-0000-7000-8000-000000000000'::uuid"
+NO_LEDGER = "-1"
 BUT_OPENINGS = "WHERE ledger_id = $1 AND lock_version > 0"
 NO_COUNTERS = "posted_debits = NULL, posted_credits = NULL, pending_debits = NULL, pending_credits = NULL"
 
@@ -74,7 +76,7 @@ FORBIDDEN = [
     ),
     (
         "a currency of no ledger",
-        f"INSERT INTO currencies SELECT {NOBODY}, 'XXX', 2 FROM ledgers WHERE ledger_id = $1",
+        f"INSERT INTO currencies SELECT {NO_LEDGER}, 'XXX', 2 FROM ledgers WHERE ledger_id = $1",
         "currency_of_a_ledger",
     ),
     ("a currency with 31 places", "INSERT INTO currencies VALUES ($1, 'XXX', 31)", "currency_exponent_in_range"),
@@ -287,7 +289,7 @@ FORBIDDEN = [
     ),
     (
         "a checkpoint of no ledger",
-        f"INSERT INTO log_checkpoints SELECT {NOBODY}, 1, sha256('') FROM ledgers WHERE ledger_id = $1",
+        f"INSERT INTO log_checkpoints SELECT {NO_LEDGER}, 1, sha256('') FROM ledgers WHERE ledger_id = $1",
         "checkpoint_of_a_ledger",
     ),
     (
@@ -437,7 +439,7 @@ async def test_the_tables_refuse(
 ) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
         async with connection.transaction():
-            await connection.execute(statement, books.id)
+            await connection.execute(statement, number_of(books.id))
     assert refused.value.constraint_name in constraint.split("|")
 
 

@@ -17,6 +17,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 from tests.service.raw import PATIENCE_SECONDS, channel_to, connected
 
 # More than fit into one part of a snapshot.
@@ -88,7 +89,8 @@ async def cost(dsn: str, ledger: Ledger, category: Category, counter: str) -> in
             return int(await owner.fetchval(counter))
 
     before = await count()
-    async with parts_of(dsn, Watch(ledger.id, category_ids=frozenset([category.id]), snapshot=True)) as parts:
+    watch = Watch(number_of(ledger.id), category_ids=frozenset([category.id]), snapshot=True)
+    async with parts_of(dsn, watch) as parts:
         await sent(parts)
     return await count() - before
 
@@ -229,7 +231,7 @@ async def test_a_reader_hears_of_a_snapshot_that_takes_long(database: str) -> No
         ledger = await client.create_ledger("Test")
         watched = await category(client, ledger)
         member = await account(client, ledger, watched)
-    watch = Watch(ledger.id, category_ids=frozenset([watched.id]), snapshot=True, heartbeat_seconds=0.1)
+    watch = Watch(number_of(ledger.id), category_ids=frozenset([watched.id]), snapshot=True, heartbeat_seconds=0.1)
     async with connected(database) as owner:
         held = owner.transaction()
         await held.start()

@@ -37,6 +37,7 @@ from ledger_server.settings import REQUEST_RETENTION_MIN
 from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from tests import audit
 from tests.conftest import Server, as_user, new_database
+from tests.ledger_ids import number_of
 from tests.service.processes import started
 from tests.stored_events import read_event, rehash, write_payload
 
@@ -83,7 +84,8 @@ async def tamper(connection: Connection, ledger: Ledger, statements: str) -> Non
     async with connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         for statement in statements.strip().rstrip(";").split(";"):
-            assert await connection.execute(statement, ledger.id) not in ("UPDATE 0", "DELETE 0", "INSERT 0 0")
+            done = await connection.execute(statement, number_of(ledger.id))
+            assert done not in ("UPDATE 0", "DELETE 0", "INSERT 0 0")
 
 
 async def test_books_that_are_right_are_sound(client: LedgerClient) -> None:
@@ -406,7 +408,8 @@ async def test_an_event_that_names_what_cannot_be_is_named(
 ) -> None:
     ledger = await new_books(client)
     await connection.execute(
-        "UPDATE events SET payload = $2 WHERE ledger_id = $1 AND position = 12", ledger.id, write_payload(event)
+        "UPDATE events SET payload = $2 WHERE ledger_id = $1 AND position = 12",
+        *(number_of(ledger.id), write_payload(event)),
     )
     findings = (await client.verify_ledger(ledger.id)).findings
     assert [(finding.key, finding.problem) for finding in findings[:2]] == [
@@ -496,9 +499,10 @@ async def test_outcomes_of_requests_may_be_pruned(client: LedgerClient, connecti
     assert KEPT_FOR < REQUEST_RETENTION_MIN
     ledger = await new_books(client)
     await connection.execute(
-        "UPDATE events SET time = time - $2::interval WHERE ledger_id = $1 AND position <= 5", ledger.id, KEPT_FOR
+        "UPDATE events SET time = time - $2::interval WHERE ledger_id = $1 AND position <= 5",
+        *(number_of(ledger.id), KEPT_FOR),
     )
-    await connection.execute("DELETE FROM requests WHERE ledger_id = $1", ledger.id)
+    await connection.execute("DELETE FROM requests WHERE ledger_id = $1", number_of(ledger.id))
     findings = (await client.verify_ledger(ledger.id)).findings
     missing = [finding.key["position"] for finding in findings if "request" in finding.problem]
     assert missing == [str(position) for position in range(6, 13)]
@@ -873,15 +877,16 @@ async def test_a_history_that_was_written_anew_is_found_by_the_digest_that_was_k
 
 async def rewrite(connection: Connection, ledger: Ledger, position: int, change: Callable[[Event], None]) -> None:
     """Changes an event, and every digest after it, the head's too."""
-    row = await connection.fetchrow("SELECT * FROM events WHERE ledger_id = $1 AND position = $2", ledger.id, position)
+    number = number_of(ledger.id)
+    row = await connection.fetchrow("SELECT * FROM events WHERE ledger_id = $1 AND position = $2", number, position)
     assert row is not None
     event = read_event(row)
     change(event)
     await connection.execute(
         "UPDATE events SET payload = $3 WHERE ledger_id = $1 AND position = $2",
-        *(ledger.id, position, write_payload(event)),
+        *(number, position, write_payload(event)),
     )
-    await rehash(connection, ledger.id)
+    await rehash(connection, number)
 
 
 async def test_it_ends_after_as_many_findings_as_asked_for(client: LedgerClient, connection: Connection) -> None:

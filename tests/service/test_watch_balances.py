@@ -36,6 +36,7 @@ from ledger_client import (
     debit,
 )
 from tests.conftest import Server, new_server
+from tests.ledger_ids import number_of
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
 
@@ -262,7 +263,7 @@ async def test_what_is_pruned_cannot_be_watched_and_what_is_kept_can(client: Led
     ledger = await client.create_ledger(name="Test")
     a, b = await new_accounts(client, ledger, 2)
     last = await many_transfers(client, a, b, 5)
-    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1 AND position <= 4", ledger.id)
+    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1 AND position <= 4", number_of(ledger.id))
     for position in (0, 3):
         with pytest.raises(PositionPruned) as caught:
             async with client.watch_balances(ledger.id, after_position=position):
@@ -270,7 +271,7 @@ async def test_what_is_pruned_cannot_be_watched_and_what_is_kept_can(client: Led
         assert caught.value.metadata["oldest_position"] == "5"
     async with client.watch_balances(ledger.id, after_position=4) as stream:
         assert positions(await events_up_to(stream, last)) == list(range(5, last + 1))
-    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1", ledger.id)
+    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1", number_of(ledger.id))
     with pytest.raises(PositionPruned):
         async with client.watch_balances(ledger.id, after_position=last - 1):
             pass
@@ -283,7 +284,7 @@ async def test_a_hole_in_the_log_ends_the_stream_instead_of_being_skipped(
 ) -> None:
     a, b = await new_accounts(client, ledger, 2)
     await many_transfers(client, a, b, 5)
-    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1 AND position = 5", ledger.id)
+    await execute(server.dsn, "DELETE FROM events WHERE ledger_id = $1 AND position = 5", number_of(ledger.id))
     async with client.watch_balances(ledger.id, after_position=2) as stream:
         with pytest.raises(Internal) as caught:
             await events_up_to(stream, 7)
@@ -293,7 +294,8 @@ async def test_a_hole_in_the_log_ends_the_stream_instead_of_being_skipped(
 async def test_a_restored_database_ends_a_running_stream(client: LedgerClient, server: Server, ledger: Ledger) -> None:
     async with client.watch_balances(ledger.id) as stream:
         assert isinstance(await next_of(stream), Heartbeat)
-        await execute(server.dsn, "UPDATE ledgers SET epoch = gen_random_uuid() WHERE ledger_id = $1", ledger.id)
+        statement = "UPDATE ledgers SET epoch = gen_random_uuid() WHERE ledger_id = $1"
+        await execute(server.dsn, statement, number_of(ledger.id))
         with pytest.raises(EpochChanged):
             await next_of(stream)
 

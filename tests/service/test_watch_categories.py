@@ -29,6 +29,7 @@ from ledger_server.events.hub import Hub
 from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 from tests.service.streams import events_up_to
 
 _Told = TypeVar("_Told")
@@ -279,13 +280,13 @@ async def test_who_becomes_live_amid_writes_misses_nothing(client: LedgerClient,
 @pytest.mark.parametrize(
     ("watch", "table"),
     [
-        (lambda ledger, category: Watch(ledger.id, category_ids=frozenset([category.id])), "category_accounts"),
-        (lambda ledger, _: Watch(ledger.id, transaction_metadata={"tenant": "x"}), "transactions"),
+        (lambda number, category: Watch(number, category_ids=frozenset([category.id])), "category_accounts"),
+        (lambda number, _: Watch(number, transaction_metadata={"tenant": "x"}), "transactions"),
     ],
     ids=["category", "metadata"],
 )
 async def test_many_readers_look_up_no_more_than_one(
-    own_server: Server, watch: Callable[[Ledger, Category], Watch], table: str
+    own_server: Server, watch: Callable[[int, Category], Watch], table: str
 ) -> None:
     """Counted by PostgreSQL, of a hub that nobody else uses, while its readers get each event."""
     async with (
@@ -301,7 +302,7 @@ async def test_many_readers_look_up_no_more_than_one(
             Hub(own_server.dsn, pool).running() as hub,
             AsyncExitStack() as stack,
         ):
-            opening = watch(ledger, watched)
+            opening = watch(number_of(ledger.id), watched)
             streams = [await stack.enter_async_context(aclosing(hub.watch(opening))) for _ in range(READERS)]
             for stream in streams:
                 await anext(stream)

@@ -36,6 +36,7 @@ from ledger_client import (
 from ledger_client.v1.transactions_pb2 import EntryInput
 from tests.audit import findings
 from tests.conftest import Server
+from tests.ledger_ids import number_of
 from tests.service.raw import held, lane_is_waiting, rows_of
 from tests.stored_events import read_event
 
@@ -83,7 +84,8 @@ class Desk:
         return (await self.client.get_ledger(self.id)).position
 
     async def events(self) -> list[Event]:
-        rows = await self.tables.fetch("SELECT * FROM events WHERE ledger_id = $1 ORDER BY position", self.id)
+        statement = "SELECT * FROM events WHERE ledger_id = $1 ORDER BY position"
+        rows = await self.tables.fetch(statement, number_of(self.id))
         return list(map(read_event, rows))
 
 

@@ -26,7 +26,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.deciding import decide
 from ledger_server.domain.errors import AccountNotOpen, LedgerError, LimitExceeded, NotFound, TransactionExpired
-from ledger_server.domain.ids import new_id
+from ledger_server.domain.ids import ledger_text, new_id, new_ledger_id
 from ledger_server.domain.inputs import AccountCondition, BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import AccountStatus, BalanceLimit, Ledger, TransactionStatus
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
@@ -58,7 +58,7 @@ NOBODY = Ref(new_id(), None)
 @given(seeds=seeds(50))
 async def test_the_rules_answer_as_the_model_does(seeds: list[int]) -> None:
     model, client = ModelLedger(), DomainClient()
-    service = ServiceLedger(client, client.ledger_id)
+    service = ServiceLedger(client, ledger_text(client.ledger_id))
     for n, body in enumerate(OPENING):
         await step(model, service, Call(f"opening-{n}", body))
     for call in calls_of(seeds, model, is_stored=False):
@@ -74,7 +74,7 @@ def new_book() -> Book:
 
     And one ("e") that expired a moment ago and is pending still.
     """
-    ledger_id = new_id()
+    ledger_id = new_ledger_id(NOW, 1)
     book = Book(Ledger(ledger_id, "Test", "", {}, NOW, NOW), new_id(), 0, NOW, b"")
     for name in ("a", "b", "other currency", "frozen"):
         account = CreateAccount(

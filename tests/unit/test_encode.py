@@ -23,7 +23,7 @@ counters = st.builds(Counters, *[st.integers(0, 10**60)] * 4) | st.builds(Counte
 def versions(draw: st.DrawFn) -> AccountVersion:
     account = Account(
         id=ACCOUNT_ID,
-        ledger_id=ACCOUNT_ID,
+        ledger_id=1,
         name="n",
         description="",
         normal_balance=draw(st.sampled_from(NormalBalance)),

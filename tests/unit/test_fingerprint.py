@@ -51,7 +51,8 @@ from ledger_server.domain.model import AccountStatus, BalanceLimit, MonitorCondi
 from ledger_server.domain.money import BalanceKind, Direction, NormalBalance, Operator
 from ledger_server.domain.monitor_commands import CreateBalanceMonitor, DeleteBalanceMonitor, UpdateBalanceMonitor
 
-LEDGER = "01900000-0000-7000-8000-000000000001"
+LEDGER = 1
+CATEGORY_ID = "01900000-0000-7000-8000-000000000001"
 A, B = Ref("01900000-0000-7000-8000-000000000002", None), Ref(None, "b")
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2024, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
@@ -91,7 +92,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "external_id": "b",
             "metadata": {"": ""},
             "limits": (BalanceLimit(BalanceKind.POSTED, 0, None),),
-            "category_ids": (LEDGER,),
+            "category_ids": (CATEGORY_ID,),
         },
     ),
     (
@@ -261,7 +262,7 @@ COMMANDS: list[tuple[Command, dict[str, Any]]] = [
             "currency_exponent": None,
             "external_id": "b",
             "metadata": {"": ""},
-            "category_ids": (LEDGER,),
+            "category_ids": (CATEGORY_ID,),
         },
     ),
     (

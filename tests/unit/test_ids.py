@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ledger_server.domain.ids import ENTRIES_MAX, new_first_entry_id, new_id, nth_entry_id, parse_id
+from ledger_server.domain.ids import (
+    ENTRIES_MAX,
+    NIL_ID,
+    REGISTRY,
+    ledger_text,
+    new_first_entry_id,
+    new_id,
+    new_ledger_id,
+    nth_entry_id,
+    parse_id,
+    parse_ledger_id,
+)
+from ledger_server.domain.times import EPOCH, MILLISECOND
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+# As far as 43 bits of milliseconds go.
+times = st.integers(1, 2**43 - 1).map(lambda n: EPOCH + n * MILLISECOND) | st.just(NOW)
+positions = st.integers(1, 2**62)
+numbers = st.integers(1, 2**63 - 1)
 
 
 def test_an_id_is_a_uuid_version_7_of_the_present() -> None:
@@ -48,7 +67,7 @@ def test_an_id_is_read_in_any_case_and_kept_in_lower(value: uuid.UUID) -> None:
     assert parse_id(str(value).upper()) == str(value)
 
 
-@pytest.mark.parametrize(
+NO_IDS = pytest.mark.parametrize(
     "text",
     [
         "",
@@ -65,5 +84,81 @@ def test_an_id_is_read_in_any_case_and_kept_in_lower(value: uuid.UUID) -> None:
         "01a1fbe0_9ae7_7817_8000_adec0fded3ec",
     ],
 )
+
+
+@NO_IDS
 def test_what_is_no_id_is_not_read(text: str) -> None:
     assert parse_id(text) is None
+
+
+@given(times, positions)
+def test_a_ledgers_id_is_a_uuid_version_7_of_when_it_was_created_and_leads_back_to_its_number(
+    time: datetime, position: int
+) -> None:
+    number = new_ledger_id(time, position)
+    assert 0 < number < 2**63
+    text = ledger_text(number)
+    parsed = uuid.UUID(text)
+    assert str(parsed) == text
+    assert parsed.version == 7
+    assert parsed.variant == uuid.RFC_4122
+    assert parsed.int >> 80 == (time - EPOCH) // MILLISECOND
+    assert parse_ledger_id(text) == number
+    assert parse_ledger_id(text.upper()) == number
+
+
+@given(numbers)
+@example(1)
+@example(2**63 - 1)
+def test_every_number_that_a_column_holds_has_an_id(number: int) -> None:
+    assert parse_ledger_id(ledger_text(number)) == number
+
+
+def test_the_id_of_a_number_is_for_ever() -> None:
+    """Callers keep it, and nothing else does."""
+    assert new_ledger_id(NOW, 7) == 1_853_172_529_944_854_535
+    assert ledger_text(1_853_172_529_944_854_535) == "019b7ca9-8f2e-7000-8077-bdf736862dcc"
+
+
+def test_ledgers_of_one_moment_have_ids_of_their_own() -> None:
+    numbers = [new_ledger_id(NOW, position) for position in range(1, 1_001)]
+    assert len(set(numbers)) == len(numbers)
+    assert len({ledger_text(number) for number in numbers}) == len(numbers)
+    # Those of the next millisecond come after them, wherever the position begins anew.
+    later = NOW + MILLISECOND
+    assert numbers == sorted(numbers)
+    assert numbers[-1] < new_ledger_id(later, 2**20)
+
+
+@given(numbers, numbers | st.integers(1, 1_000))
+def test_ids_of_ledgers_sort_as_their_numbers_do(number: int, distance: int) -> None:
+    other = min(number + distance, 2**63 - 1)
+    assert (ledger_text(number) < ledger_text(other)) == (number < other)
+
+
+def test_the_registry_is_the_nil_ledger() -> None:
+    assert ledger_text(REGISTRY) == NIL_ID
+    assert parse_ledger_id(NIL_ID) == REGISTRY
+
+
+@given(st.uuids().map(str) | st.builds(new_id))
+def test_an_id_of_something_else_is_that_of_no_ledger(text: str) -> None:
+    assert parse_ledger_id(text) is None
+
+
+@given(numbers, st.integers(0, 35), st.integers(1, 15))
+def test_an_id_with_another_digit_is_that_of_no_ledger(number: int, place: int, change: int) -> None:
+    text = ledger_text(number)
+    assume(text[place] != "-")
+    digit = f"{int(text[place], 16) ^ change:x}"
+    assert parse_ledger_id(text[:place] + digit + text[place + 1 :]) is None
+
+
+@given(st.integers(2**63, 2**68 - 1))
+def test_a_number_that_no_column_holds_is_that_of_no_ledger(number: int) -> None:
+    assert parse_ledger_id(ledger_text(number)) is None
+
+
+@NO_IDS
+def test_what_is_no_id_is_that_of_no_ledger(text: str) -> None:
+    assert parse_ledger_id(text) is None

@@ -44,12 +44,13 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2024, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
 NOON_TEXT, LATER_TEXT = "2024-01-01T12:00:00+00:00", "2024-01-01T12:00:00.000001+00:00"
 LARGE = 10**36 - 1
+LEDGER_ID = 2**63 - 1
 
 # Nothing in them is at its default.
-LEDGER = Ledger("l", "Books", "d", {"k": "v"}, NOON, LATER, closed_before=NOON, deleted_at=LATER)
+LEDGER = Ledger(LEDGER_ID, "Books", "d", {"k": "v"}, NOON, LATER, closed_before=NOON, deleted_at=LATER)
 ACCOUNT = Account(
     "a",
-    "l",
+    LEDGER_ID,
     "Cash",
     "d",
     NormalBalance.DEBIT,
@@ -65,11 +66,11 @@ ACCOUNT = Account(
     deleted_at=LATER,
 )
 CATEGORY = Category(
-    "c", "l", "Assets", "d", NormalBalance.CREDIT, "USD", 2, "x", {"k": "v"}, 4, NOON, LATER, deleted_at=LATER
+    "c", LEDGER_ID, "Assets", "d", NormalBalance.CREDIT, "USD", 2, "x", {"k": "v"}, 4, NOON, LATER, deleted_at=LATER
 )
 MONITOR = Monitor(
     "m",
-    "l",
+    LEDGER_ID,
     "a",
     None,
     MonitorCondition(MonitorField.AVAILABLE, Operator.LT, -LARGE, resolve_value=7),
@@ -92,7 +93,7 @@ CATEGORY_VERSION = CategoryVersion(CATEGORY, COUNTERS, 8)
 LEDGER_RECORD = {
     "position": 9,
     "ledger": {
-        "id": "l",
+        "id": LEDGER_ID,
         "name": "Books",
         "description": "d",
         "metadata": {"k": "v"},
@@ -106,7 +107,7 @@ ACCOUNT_RECORD = {
     "position": 9,
     "account": {
         "id": "a",
-        "ledger_id": "l",
+        "ledger_id": LEDGER_ID,
         "name": "Cash",
         "description": "d",
         "normal_balance": 1,
@@ -129,7 +130,7 @@ CATEGORY_RECORD = {
     "position": 9,
     "category": {
         "id": "c",
-        "ledger_id": "l",
+        "ledger_id": LEDGER_ID,
         "name": "Assets",
         "description": "d",
         "normal_balance": 2,
@@ -147,7 +148,7 @@ CATEGORY_RECORD = {
 }
 MONITOR_FIELDS = {
     "id": "m",
-    "ledger_id": "l",
+    "ledger_id": LEDGER_ID,
     "account_id": "a",
     "category_id": None,
     "condition": {"field": 3, "operator": 1, "value": -LARGE, "resolve_value": 7},

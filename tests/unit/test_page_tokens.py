@@ -18,7 +18,8 @@ from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, Transac
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token, to_token
 from ledger_server.reading.queries import Between, PageQuery
 
-LEDGER, OTHER, ACCOUNT = new_id(), new_id(), new_id()
+LEDGER, OTHER_LEDGER = 1, 2
+ACCOUNT, OTHER = new_id(), new_id()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PENDING, POSTED = TransactionStatus.PENDING, TransactionStatus.POSTED
 
@@ -27,7 +28,7 @@ TRANSACTIONS = TransactionQuery(ledger_id=LEDGER, page_size=10)
 ENTRIES = EntryQuery(ledger_id=LEDGER, page_size=10, account=Ref(ACCOUNT, None))
 
 OTHER_QUERIES: list[tuple[str, PageQuery, PageQuery]] = [
-    ("another ledger", ACCOUNTS, replace(ACCOUNTS, ledger_id=OTHER)),
+    ("another ledger", ACCOUNTS, replace(ACCOUNTS, ledger_id=OTHER_LEDGER)),
     ("another noun", ACCOUNTS, TRANSACTIONS),
     ("another currency", ACCOUNTS, replace(ACCOUNTS, currency="USD")),
     ("another normality", ACCOUNTS, replace(ACCOUNTS, normal_balance=NormalBalance.DEBIT)),

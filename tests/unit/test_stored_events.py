@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger_client.v1.streams_pb2 import BalanceChange, Event
 from ledger_server.domain.book import Effect, TransactionWrite
 from ledger_server.domain.commands import CreateLedger
+from ledger_server.domain.ids import REGISTRY
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,
@@ -40,7 +41,7 @@ request_ids = st.sampled_from(["", "a" * 32, "A" * 32, "0123456789abcdef" * 2, "
 def transaction() -> Transaction:
     return Transaction(
         id=TRANSACTION_ID,
-        ledger_id=ACCOUNT_ID,
+        ledger_id=1,
         version=0,
         status=TransactionStatus.POSTED,
         archived_reason=ArchivedReason(0),
@@ -63,7 +64,7 @@ def transaction() -> Transaction:
 def category_of(side: NormalBalance, currency: str) -> Category:
     return Category(
         id=ACCOUNT_ID,
-        ledger_id=ACCOUNT_ID,
+        ledger_id=1,
         name="n",
         description="",
         normal_balance=side,
@@ -91,7 +92,7 @@ def effect_of(
     actor: str, position: int, time: datetime, changes: list[Change], category_changes: list[CategoryChange]
 ) -> Effect:
     return Effect(
-        CreateLedger(ledger_id=ACCOUNT_ID, actor=actor, name="", description="", metadata={}),
+        CreateLedger(ledger_id=REGISTRY, actor=actor, name="", description="", metadata={}),
         EventKind.TRANSACTION_POSTED,
         position,
         time,

@@ -12,7 +12,7 @@ from ledger_client.v1.transactions_pb2 import ArchivedReason, Transaction, Trans
 from ledger_client.v1.transactions_pb2 import Entry as EntryMessage
 from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain import model
-from ledger_server.domain.ids import new_first_entry_id, new_id
+from ledger_server.domain.ids import ledger_text, new_first_entry_id, new_id
 from ledger_server.domain.money import Direction as Side
 from ledger_server.events.encode import balances_to_bytes, timestamp_to
 from tests.unit.test_encode import versions
@@ -42,7 +42,7 @@ entry_sets = st.builds(
 transactions = st.builds(
     model.Transaction,
     ids,
-    ids,
+    st.integers(1, 2**63 - 1),
     st.integers(0, 2**31 - 1),
     st.sampled_from(model.TransactionStatus),
     st.sampled_from(model.ArchivedReason),
@@ -74,7 +74,7 @@ def test_a_transaction_is_the_message_that_protobuf_makes(
 def by_protobuf(transaction: model.Transaction, position: int, epoch: str) -> Transaction:
     return Transaction(
         id=transaction.id,
-        ledger_id=transaction.ledger_id,
+        ledger_id=ledger_text(transaction.ledger_id),
         version=transaction.version,
         status=TransactionStatus.ValueType(transaction.status),
         description=transaction.description,

@@ -30,7 +30,7 @@ def verify_ledger(request: pb.VerifyLedgerRequest) -> Verification:
     epoch = request.known_digest.epoch
     verification = Verification(
         # Also the nil ledger's.
-        ledger_id=fields.object_id(problems, "ledger_id", request.ledger_id),
+        ledger_id=fields.ledger_or_registry_id(problems, request.ledger_id),
         known=known,
         epoch=fields.object_id(problems, "known_digest.epoch", epoch) if epoch else "",
         findings_max=request.findings_max or FINDINGS_DEFAULT,
@@ -39,16 +39,16 @@ def verify_ledger(request: pb.VerifyLedgerRequest) -> Verification:
     return verification
 
 
-def get_log_digest(request: pb.GetLogDigestRequest) -> str:
+def get_log_digest(request: pb.GetLogDigestRequest) -> int:
     problems = Problems()
-    ledger_id = fields.object_id(problems, "ledger_id", request.ledger_id)
+    ledger_id = fields.ledger_or_registry_id(problems, request.ledger_id)
     problems.raise_if_any()
     return ledger_id
 
 
-def prune_events(request: pb.PruneEventsRequest) -> tuple[str, timedelta]:
+def prune_events(request: pb.PruneEventsRequest) -> tuple[int, timedelta]:
     problems = Problems()
-    ledger_id = fields.object_id(problems, "ledger_id", request.ledger_id)
+    ledger_id = fields.ledger_or_registry_id(problems, request.ledger_id)
     seconds = 0.0
     if request.HasField("older_than"):
         seconds = fields.seconds(problems, "older_than", request.older_than, least=0.0, most=CENTURY_SECONDS)

@@ -10,6 +10,7 @@ from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries
 from ledger_server.api.status import brief_status_of, status_of, status_without_violations
 from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.model import (
     Account,
     AccountVersion,
@@ -26,7 +27,7 @@ from ledger_server.reading import LedgerPage, ListedAccountVersion, Page, Read
 
 def ledger_to(ledger: Ledger, position: int, epoch: str) -> ledgers_pb2.Ledger:
     return ledgers_pb2.Ledger(
-        id=ledger.id,
+        id=ledger_text(ledger.id),
         name=ledger.name,
         description=ledger.description,
         metadata=ledger.metadata,
@@ -43,7 +44,7 @@ def account_to(version: AccountVersion, position: int, epoch: str) -> accounts_p
     account: Account = version.account
     return accounts_pb2.Account(
         id=account.id,
-        ledger_id=account.ledger_id,
+        ledger_id=ledger_text(account.ledger_id),
         name=account.name,
         description=account.description,
         normal_balance=balances_pb2.NormalBalance.ValueType(account.normal_balance),
@@ -67,7 +68,7 @@ def category_to(version: CategoryVersion, position: int, epoch: str) -> categori
     category = version.category
     return categories_pb2.Category(
         id=category.id,
-        ledger_id=category.ledger_id,
+        ledger_id=ledger_text(category.ledger_id),
         name=category.name,
         description=category.description,
         normal_balance=balances_pb2.NormalBalance.ValueType(category.normal_balance),

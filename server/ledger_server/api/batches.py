@@ -17,6 +17,7 @@ from ledger_server.domain.commands import (
     ImportChunk,
 )
 from ledger_server.domain.errors import InvalidField, LedgerError, Violation
+from ledger_server.domain.refusals import no_such_ledger
 
 BATCH_COMMANDS_MAX = 10_000
 FULL_RESULTS_MAX = 500
@@ -28,9 +29,10 @@ def batch_create_accounts(request: accounts_pb2.BatchCreateAccountsRequest) -> B
     fields.request_id(problems, request.request_id)
     if not 1 <= len(request.accounts) <= BATCH_COMMANDS_MAX:
         problems.add("accounts", f"must be 1 to {BATCH_COMMANDS_MAX}")
+    problems.raise_if_invalid()
+    commands = _all_well_formed([_item(create_account, item, ledger_id) for item in request.accounts])
     problems.raise_if_any()
-    items = [_item(create_account, item, ledger_id) for item in request.accounts]
-    return BatchCreateAccounts(ledger_id=ledger_id, request_id=request.request_id, commands=_all_well_formed(items))
+    return BatchCreateAccounts(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
 
 
 def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> AtomicBatch | list[Command | LedgerError]:
@@ -47,23 +49,29 @@ def batch(request: transactions_pb2.BatchWriteTransactionsRequest) -> AtomicBatc
     if request.full_results and len(request.commands) > FULL_RESULTS_MAX:
         problems.add("full_results", f"is possible for at most {FULL_RESULTS_MAX} commands")
     items = _items(problems, request.commands)
-    problems.raise_if_any()
+    problems.raise_if_invalid()
     if request.atomic:
+        together = _all_well_formed([_item(well_formed, item, ledger_id) for item in items])
+        problems.raise_if_any()
         return AtomicBatch(
             ledger_id=ledger_id,
             request_id=request.request_id,
-            commands=_all_well_formed([_item(well_formed, item, ledger_id) for item in items]),
+            commands=together,
             full_results=request.full_results,
         )
     commands = [_item(transaction_command, item, ledger_id, has_request_id=True) for item in items]
-    for command in commands:
-        if not isinstance(command, LedgerError):
+    for n, command in enumerate(commands):
+        if isinstance(command, LedgerError):
+            continue
+        if problems.unknown_ledger:
+            commands[n] = no_such_ledger(problems.unknown_ledger)
+        else:
             command.full_results = request.full_results
     return commands
 
 
 def import_chunk(
-    request: transactions_pb2.ImportTransactionsRequest, ledger_id_before: str | None = None
+    request: transactions_pb2.ImportTransactionsRequest, ledger_id_before: int | None = None
 ) -> ImportChunk:
     """The chunk, if it is of the ledger of the chunk before it; what does not balance is refused item by item."""
     problems = Problems()
@@ -72,8 +80,9 @@ def import_chunk(
         problems.add("ledger_id", "must be the same in every chunk")
     fields.request_id(problems, request.request_id)
     items = _items(problems, request.commands)
-    problems.raise_if_any()
+    problems.raise_if_invalid()
     commands = _all_well_formed([_item(well_formed, item, ledger_id) for item in items])
+    problems.raise_if_any()
     return ImportChunk(ledger_id=ledger_id, request_id=request.request_id, commands=commands)
 
 
@@ -89,7 +98,7 @@ def _items(problems: Problems, commands: Sequence[transactions_pb2.TransactionCo
 
 
 def _item(
-    convert: Callable[[Any, str], Command], item: Any, ledger_id: str, *, has_request_id: bool = False
+    convert: Callable[[Any, int], Command], item: Any, ledger_id: int, *, has_request_id: bool = False
 ) -> Command | LedgerError:
     """The command of an item, or why it is malformed. Its request_id is its own, or the batch has one for all."""
     try:

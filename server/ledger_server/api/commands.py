@@ -36,7 +36,7 @@ from ledger_server.domain.commands import (
     UpdateLedger,
     UpdateTransaction,
 )
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.ids import REGISTRY, parse_ledger_id
 from ledger_server.domain.inputs import MetadataPatch
 from ledger_server.domain.model import AccountStatus, TransactionStatus
 from ledger_server.domain.money import NormalBalance
@@ -57,7 +57,7 @@ TransactionRequest = (
 def create_ledger(request: ledgers_pb2.CreateLedgerRequest) -> CreateLedger:
     problems = Problems()
     command = CreateLedger(
-        ledger_id=NIL_ID,
+        ledger_id=REGISTRY,
         request_id=fields.request_id(problems, request.request_id),
         name=fields.text(problems, "name", request.name, required=True),
         description=fields.text(problems, "description", request.description),
@@ -82,7 +82,7 @@ def update_ledger(request: ledgers_pb2.UpdateLedgerRequest) -> UpdateLedger:
     return command
 
 
-def create_account(request: accounts_pb2.CreateAccountRequest, ledger_id: str | None = None) -> CreateAccount:
+def create_account(request: accounts_pb2.CreateAccountRequest, ledger_id: int | None = None) -> CreateAccount:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
     exponent = request.currency_exponent if request.HasField("currency_exponent") else None
@@ -159,14 +159,14 @@ def update_entry(request: entries_pb2.UpdateEntryRequest) -> UpdateEntry:
     return command
 
 
-def transaction_command(request: TransactionRequest, ledger_id: str | None = None) -> TransactionCommand:
+def transaction_command(request: TransactionRequest, ledger_id: int | None = None) -> TransactionCommand:
     """The command of a unary request, or of an item of a batch for this ledger, unless no accounts could balance it."""
     command = well_formed(request, ledger_id)
     refuse_unequal_sides(command)
     return command
 
 
-def well_formed(request: TransactionRequest, ledger_id: str | None = None) -> TransactionCommand:
+def well_formed(request: TransactionRequest, ledger_id: int | None = None) -> TransactionCommand:
     """The command that its fields make; of an item the request_id is checked elsewhere."""
     match request:
         case transactions_pb2.CreateTransactionRequest():
@@ -184,7 +184,7 @@ def well_formed(request: TransactionRequest, ledger_id: str | None = None) -> Tr
 
 
 def _create_transaction(
-    request: transactions_pb2.CreateTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.CreateTransactionRequest, ledger_id: int | None = None
 ) -> CreateTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -213,7 +213,7 @@ def _create_transaction(
 
 
 def _update_transaction(
-    request: transactions_pb2.UpdateTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.UpdateTransactionRequest, ledger_id: int | None = None
 ) -> UpdateTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -241,7 +241,7 @@ def _update_transaction(
 
 
 def _post_transaction(
-    request: transactions_pb2.PostTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.PostTransactionRequest, ledger_id: int | None = None
 ) -> PostTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -261,7 +261,7 @@ def _post_transaction(
 
 
 def _archive_transaction(
-    request: transactions_pb2.ArchiveTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.ArchiveTransactionRequest, ledger_id: int | None = None
 ) -> ArchiveTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -277,7 +277,7 @@ def _archive_transaction(
 
 
 def _partial_post_transaction(
-    request: transactions_pb2.PartialPostTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.PartialPostTransactionRequest, ledger_id: int | None = None
 ) -> PartialPostTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -298,7 +298,7 @@ def _partial_post_transaction(
 
 
 def _reverse_transaction(
-    request: transactions_pb2.ReverseTransactionRequest, ledger_id: str | None = None
+    request: transactions_pb2.ReverseTransactionRequest, ledger_id: int | None = None
 ) -> ReverseTransaction:
     problems = Problems()
     ledger, request_id = _scope(problems, request, ledger_id)
@@ -325,10 +325,10 @@ def _reverse_transaction(
 
 
 def _scope(
-    problems: Problems, request: TransactionRequest | accounts_pb2.CreateAccountRequest, ledger_id: str | None
-) -> tuple[str, str]:
+    problems: Problems, request: TransactionRequest | accounts_pb2.CreateAccountRequest, ledger_id: int | None
+) -> tuple[int, str]:
     if ledger_id is None:
         return fields.ledger_id(problems, request.ledger_id), fields.request_id(problems, request.request_id)
-    if request.ledger_id and request.ledger_id.lower() != ledger_id:
+    if request.ledger_id and parse_ledger_id(request.ledger_id) != ledger_id:
         problems.add("ledger_id", "must be empty or the batch's")
     return ledger_id, request.request_id

@@ -24,7 +24,7 @@ from ledger_server.reading import EntryQuery
 from ledger_server.reading.queries import ListOrder
 
 
-def get_entry(request: entries_pb2.GetEntryRequest) -> tuple[str, str, int | None]:
+def get_entry(request: entries_pb2.GetEntryRequest) -> tuple[int, str, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),

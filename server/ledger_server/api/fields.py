@@ -15,8 +15,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_server.domain.errors import InvalidField, Violation
-from ledger_server.domain.ids import NIL_ID, parse_id
+from ledger_server.domain.ids import NIL_ID, REGISTRY, parse_id, parse_ledger_id
 from ledger_server.domain.inputs import METADATA_BYTES_MAX, METADATA_KEYS_MAX
+from ledger_server.domain.refusals import no_such_ledger
 from ledger_server.domain.times import EPOCH, LAST_TIME, MICROSECOND
 
 TEXT_CHARACTERS_MAX = 1_000
@@ -35,23 +36,41 @@ _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
 class Problems:
     """What is wrong with a request, field by field."""
 
-    __slots__ = ("found",)
+    __slots__ = ("found", "unknown_ledger")
 
     def __init__(self) -> None:
         self.found: list[Violation] = []
+        # An id that no ledger can have.
+        self.unknown_ledger = ""
 
     def add(self, field: str, description: str) -> None:
         self.found.append(Violation(field, description))
 
-    def raise_if_any(self) -> None:
+    def raise_if_invalid(self) -> None:
         if self.found:
             raise InvalidField.of(self.found)
 
+    def raise_if_any(self) -> None:
+        self.raise_if_invalid()
+        if self.unknown_ledger:
+            raise no_such_ledger(self.unknown_ledger)
 
-def ledger_id(problems: Problems, value: str) -> str:
-    parsed = object_id(problems, "ledger_id", value)
-    if parsed == NIL_ID:
+
+def ledger_id(problems: Problems, value: str) -> int:
+    parsed = ledger_or_registry_id(problems, value)
+    if value == NIL_ID:
         problems.add("ledger_id", "is the nil id, which names no ledger of yours")
+    return parsed
+
+
+def ledger_or_registry_id(problems: Problems, value: str) -> int:
+    canonical = object_id(problems, "ledger_id", value)
+    if problems.found:
+        return REGISTRY
+    parsed = parse_ledger_id(canonical)
+    if parsed is None:
+        problems.unknown_ledger = canonical
+        return REGISTRY
     return parsed
 
 

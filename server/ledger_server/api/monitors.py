@@ -64,7 +64,7 @@ def delete_monitor(request: monitors_pb2.DeleteBalanceMonitorRequest) -> DeleteB
     return command
 
 
-def get_monitor(request: monitors_pb2.GetBalanceMonitorRequest) -> tuple[str, str, int | None]:
+def get_monitor(request: monitors_pb2.GetBalanceMonitorRequest) -> tuple[int, str, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),

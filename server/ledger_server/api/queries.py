@@ -71,7 +71,7 @@ class _Interval(IntEnum):
     MONTH = 3
 
 
-def get_ledger(request: ledgers_pb2.GetLedgerRequest) -> tuple[str, int | None]:
+def get_ledger(request: ledgers_pb2.GetLedgerRequest) -> tuple[int, int | None]:
     problems = Problems()
     asked = (fields.ledger_id(problems, request.ledger_id), min_position(problems, request))
     problems.raise_if_any()
@@ -94,7 +94,7 @@ def list_ledgers(request: ledgers_pb2.ListLedgersRequest) -> LedgerQuery:
     return query
 
 
-def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, AsOf, int | None]:
+def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[int, Ref, AsOf, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
@@ -106,7 +106,7 @@ def get_account(request: accounts_pb2.GetAccountRequest) -> tuple[str, Ref, AsOf
     return asked
 
 
-def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[str, list[str], AsOf, int | None]:
+def batch_get_accounts(request: accounts_pb2.BatchGetAccountsRequest) -> tuple[int, list[str], AsOf, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
@@ -165,7 +165,7 @@ def list_account_versions(request: accounts_pb2.ListAccountVersionsRequest) -> A
     return query
 
 
-def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[str, Ref, AsOf, int | None]:
+def get_category(request: categories_pb2.GetCategoryRequest) -> tuple[int, Ref, AsOf, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
@@ -204,7 +204,7 @@ def list_categories(request: categories_pb2.ListCategoriesRequest) -> CategoryQu
     return query
 
 
-def get_transaction(request: transactions_pb2.GetTransactionRequest) -> tuple[str, Ref, int | None]:
+def get_transaction(request: transactions_pb2.GetTransactionRequest) -> tuple[int, Ref, int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
@@ -217,7 +217,7 @@ def get_transaction(request: transactions_pb2.GetTransactionRequest) -> tuple[st
 
 def batch_get_transactions(
     request: transactions_pb2.BatchGetTransactionsRequest,
-) -> tuple[str, list[str], int | None]:
+) -> tuple[int, list[str], int | None]:
     problems = Problems()
     asked = (
         fields.ledger_id(problems, request.ledger_id),
@@ -296,7 +296,7 @@ def watch_events(request: streams_pb2.WatchEventsRequest) -> Watch:
     problems = Problems()
     watch = Watch(
         # Also the nil ledger's.
-        ledger_id=fields.object_id(problems, "ledger_id", request.ledger_id),
+        ledger_id=fields.ledger_or_registry_id(problems, request.ledger_id),
         whole_events=True,
         **_watch(problems, request),
     )

@@ -19,6 +19,7 @@ from ledger_server.api.calls import Context, actor_of, mark_replayed
 from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.ids import parse_ledger_id
 from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, Transaction
 from ledger_server.events.hub import Hub
 from ledger_server.posting.lanes import Lanes
@@ -102,8 +103,8 @@ class LedgerService:
     async def BatchWriteTransactions(
         self, request: transactions_pb2.BatchWriteTransactionsRequest, context: Context
     ) -> bytes:
-        if not request.validate_only:
-            self._lanes.admit(request.ledger_id.lower())
+        if not request.validate_only and (ledger_id := parse_ledger_id(request.ledger_id)) is not None:
+            self._lanes.admit(ledger_id)
         results = await self._write_batch(batches.batch(request), context, request.validate_only)
         return answers.batch_to_bytes(results, request.ledger_id.lower(), request.full_results)
 
@@ -127,7 +128,7 @@ class LedgerService:
     async def ImportTransactions(
         self, requests: AsyncIterator[transactions_pb2.ImportTransactionsRequest], context: Context
     ) -> None:
-        ledger_id = None
+        ledger_id: int | None = None
         async for request in requests:
             chunk = batches.import_chunk(request, ledger_id)
             ledger_id = chunk.ledger_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ledger_client.v1 import transactions_pb2
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.model import Entry, Transaction
 from ledger_server.events.encode import balances_to_bytes, delimited, time_to_bytes, timestamp_to, varint
 
@@ -19,7 +20,7 @@ def transaction_to_bytes(transaction: Transaction, position: int, epoch: str) ->
         b"\x0a\x24%b\x12\x24%b\x18%b\x20%c\x50%c\x42%b\x5a%b\x62%b\x70%b"
         % (
             transaction.id.encode(),
-            transaction.ledger_id.encode(),
+            ledger_text(transaction.ledger_id).encode(),
             varint(transaction.version),
             transaction.status,
             transaction.archived_reason,

@@ -20,7 +20,7 @@ PAGE_CATEGORIES = 100
 PART_ACCOUNTS = 500
 
 
-async def walk_categories(pool: Pool, ledger_id: str, position: int) -> AsyncIterator[Bite]:
+async def walk_categories(pool: Pool, ledger_id: int, position: int) -> AsyncIterator[Bite]:
     """All categories that are there at the position, in bites of accounts."""
     after = NIL_ID
     while True:
@@ -53,7 +53,7 @@ def _judge(category_id: str, position: int, expected: str, found: str) -> list[F
     return [Finding("category_versions", key, problem, expected, found)]
 
 
-async def _parts(pool: Pool, ledger_id: str, category_id: str, position: int) -> AsyncIterator[tuple[int, Counters]]:
+async def _parts(pool: Pool, ledger_id: int, category_id: str, position: int) -> AsyncIterator[tuple[int, Counters]]:
     """How many accounts, and what they add up to."""
     after = NIL_ID
     while True:

@@ -50,7 +50,7 @@ class _Page(NamedTuple):
 class LogCheck:
     """One walk along a ledger's log, from the last pruned event up to a position."""
 
-    def __init__(self, pool: Pool, ledger_id: str, start: Row, known: KnownDigest | None) -> None:
+    def __init__(self, pool: Pool, ledger_id: int, start: Row, known: KnownDigest | None) -> None:
         self._pool = pool
         self._ledger_id = ledger_id
         self._last_position: int = start["position"]
@@ -179,7 +179,7 @@ def _read_event(row: Row) -> Event:
 
 
 async def _find_versions(
-    connection: Connection, ledger_id: str, events: Iterable[Event]
+    connection: Connection, ledger_id: int, events: Iterable[Event]
 ) -> Mapping[tuple[str, int], Row]:
     told = [
         (change.account_id, str(change.lock_version))
@@ -194,7 +194,7 @@ async def _find_versions(
 
 
 async def _find_category_versions(
-    connection: Connection, ledger_id: str, events: Iterable[Event]
+    connection: Connection, ledger_id: int, events: Iterable[Event]
 ) -> Mapping[tuple[str, int], Row]:
     told = [
         (change.category_id, str(event.position)) for event in events for change in event.changes if change.category_id

@@ -58,7 +58,7 @@ def can_be_looked_for(event: Event) -> bool:
     return all(id_ == "" or is_canonical_id(id_) for id_ in ids) and "\0" not in event.request_id
 
 
-async def find_named(connection: Connection, ledger_id: str, events: Sequence[Event]) -> Named:
+async def find_named(connection: Connection, ledger_id: int, events: Sequence[Event]) -> Named:
     """Looks for it all, a statement for each kind of thing that is named at all."""
     written, request_ids, subject_ids, members, monitor_ids = [], set(), set(), [], set()
     for event in events:

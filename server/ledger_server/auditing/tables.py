@@ -109,7 +109,7 @@ class Bite(NamedTuple):
     last_id: str
 
 
-async def walk(pool: Pool, ledger_id: str, position: int, check: TableCheck) -> AsyncIterator[Bite]:
+async def walk(pool: Pool, ledger_id: int, position: int, check: TableCheck) -> AsyncIterator[Bite]:
     """The table's rows up to the position, in bites that take a fraction of a second each."""
     after, size = check.first, BITE_ROWS_MIN
     while True:

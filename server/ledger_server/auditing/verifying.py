@@ -14,6 +14,7 @@ from ledger_server.auditing.log import LogCheck
 from ledger_server.auditing.snapshots import bite, finite
 from ledger_server.auditing.tables import CHECKS, fraction_of, walk
 from ledger_server.domain.errors import EpochChanged
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool, snapshot
@@ -34,7 +35,7 @@ class Verification:
     It ends when there are `findings_max` findings. `epoch`: of the known digest, "" if it is not to be compared.
     """
 
-    ledger_id: str
+    ledger_id: int
     known: KnownDigest | None = None
     epoch: str = ""
     findings_max: int = 100
@@ -47,7 +48,7 @@ class Auditor:
         self._pool = pool
         self._turns = asyncio.Semaphore(VERIFICATIONS_MAX)
 
-    async def read_digest(self, ledger_id: str, timeout: float | None) -> tuple[int, bytes, str]:
+    async def read_digest(self, ledger_id: int, timeout: float | None) -> tuple[int, bytes, str]:
         """The position, digest and epoch of a log as it stands, or LedgerNotFound."""
         async with asyncio.timeout(timeout), snapshot(self._pool) as connection:
             row = await connection.fetchrow(sql.read_digest, ledger_id)
@@ -117,7 +118,7 @@ async def _steps(
 
 def _judge_head(asked: Verification, start: Row) -> list[Finding]:
     """The ledger's row: as far as its log goes, and as far as anybody remembers it went."""
-    key = {"ledger_id": asked.ledger_id}
+    key = {"ledger_id": ledger_text(asked.ledger_id)}
     position, newest = start["position"], start["newest_position"]
     found = []
     if (newest or 0) != position:

@@ -35,7 +35,7 @@ class Command:
     method: ClassVar[str]
 
     # Within it the request_id names one request.
-    ledger_id: str = field(compare=False)
+    ledger_id: int = field(compare=False)
     request_id: str = field(default="", compare=False)
     actor: str = field(default="anonymous", compare=False)
     # Made when it is submitted: by then another batch is being written, and there is time.
@@ -55,7 +55,6 @@ class CreateLedger(Command):
     name: str
     description: str
     metadata: Metadata
-    new_ledger_id: str = field(default_factory=new_id, compare=False)
     new_epoch: str = field(default_factory=new_id, compare=False)
 
 

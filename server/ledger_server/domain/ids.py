@@ -1,11 +1,21 @@
-"""Ids: UUIDv7 in text form. Those of the entries of one transaction version are consecutive."""
+"""Ids: UUIDv7 in text form. Those of the entries of one transaction version are consecutive.
+
+A ledger's id is the text of a number: every row and every key begins with it, and eight bytes are half of sixteen.
+"""
 
 import os
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+
+from ledger_server.domain.times import EPOCH, MILLISECOND
 
 NIL_ID = "00000000-0000-0000-0000-000000000000"
+# The ledger of ledgers, whose id is the nil id.
+REGISTRY = 0
 
 ENTRIES_MAX = 1000
 
@@ -31,9 +41,49 @@ def new_id() -> str:
     Ids made one after the other sort that way, so indexes of them grow at one end only, page by full page.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    times = f"{milliseconds:012x}{rest * 4096 // 1_000_000:03x}"
-    random = next(_random)
-    return f"{times[:8]}-{times[8:12]}-7{times[12:]}-{_VARIANTS[random[0]]}{random[1:4]}-{random[4:]}"
+    return _uuid7(f"{milliseconds:012x}{rest * 4096 // 1_000_000:03x}", next(_random))
+
+
+def _uuid7(times: str, others: str) -> str:
+    """Of 15 hexadecimal digits, 12 of them Unix time in milliseconds, and 16 others, the first of which loses half."""
+    return f"{times[:8]}-{times[8:12]}-7{times[12:]}-{_VARIANTS[others[0]]}{others[1:4]}-{others[4:]}"
+
+
+def new_ledger_id(time_: datetime, position: int) -> int:
+    """The number of the ledger that an event of the registry creates.
+
+    43 bits of Unix time in milliseconds, the last 20 of the position. Neither is ever less than for the ledger before,
+    so no two are equal unless a million are created within a millisecond.
+    """
+    return (time_ - EPOCH) // MILLISECOND << 20 | position & 0xFFFFF
+
+
+@lru_cache(4_096)
+def ledger_text(ledger_id: int) -> str:
+    """A ledger's id as callers know it: a UUIDv7 of its number, and of a digest of it in place of random bits.
+
+    They sort as the numbers do.
+    """
+    if ledger_id == REGISTRY:
+        return NIL_ID
+    number = f"{ledger_id:017x}"
+    digest = sha256(f"ledger {ledger_id}".encode()).hexdigest()
+    return _uuid7(number[:15], f"0{number[15:]}{digest[:13]}")
+
+
+def parse_ledger_id(text: str) -> int | None:
+    """The number of the ledger with this id; None if none can have it."""
+    canonical = parse_id(text)
+    return None if canonical is None else _number_of(canonical)
+
+
+@lru_cache(4_096)
+def _number_of(canonical: str) -> int | None:
+    if canonical == NIL_ID:
+        return REGISTRY
+    digits = canonical.replace("-", "")
+    ledger_id = int(digits[:12] + digits[13:16] + digits[17:19], 16)
+    return ledger_id if ledger_id < 1 << 63 and ledger_text(ledger_id) == canonical else None
 
 
 def new_first_entry_id() -> str:

@@ -8,13 +8,15 @@ from datetime import datetime
 from ledger_server.domain.book import Book, Effect
 from ledger_server.domain.commands import CreateLedger, DeleteLedger, UpdateLedger
 from ledger_server.domain.errors import InvalidField, LedgerNotEmpty, Violation
+from ledger_server.domain.ids import new_ledger_id
 from ledger_server.domain.inputs import either, patched
 from ledger_server.domain.model import EventKind, Ledger
 from ledger_server.domain.money import ISO_4217
 
 
 def create_ledger(book: Book, command: CreateLedger, time: datetime) -> Effect:
-    ledger = Ledger(command.new_ledger_id, command.name, command.description, command.metadata, time, time)
+    ledger_id = new_ledger_id(time, book.position + 1)
+    ledger = Ledger(ledger_id, command.name, command.description, command.metadata, time, time)
     return Effect(command, EventKind.LEDGER_CREATED, book.position + 1, time, ledger=ledger)
 
 

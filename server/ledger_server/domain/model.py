@@ -95,7 +95,8 @@ class EventKind(IntEnum):
 class Ledger:
     """A ledger, without its log."""
 
-    id: str
+    # See ids.py; callers know it by `ledger_text` of it.
+    id: int
     name: str
     description: str
     metadata: Metadata
@@ -110,7 +111,7 @@ class Account:
     """What is not money about an account."""
 
     id: str
-    ledger_id: str
+    ledger_id: int
     name: str
     description: str
     normal_balance: NormalBalance
@@ -151,7 +152,7 @@ class Category:
     """What is not money about a category."""
 
     id: str
-    ledger_id: str
+    ledger_id: int
     name: str
     description: str
     normal_balance: NormalBalance
@@ -239,7 +240,7 @@ class Transaction(NamedTuple):
     """A transaction at one version, with the entries standing at it."""
 
     id: str
-    ledger_id: str
+    ledger_id: int
     version: int
     status: TransactionStatus
     archived_reason: ArchivedReason
@@ -320,7 +321,7 @@ class Monitor:
     """
 
     id: str
-    ledger_id: str
+    ledger_id: int
     account_id: str | None
     category_id: str | None
     condition: MonitorCondition

@@ -30,6 +30,7 @@ from ledger_server.domain.errors import (
     VersionMismatch,
     Violation,
 )
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.inputs import BalanceCondition, CategoryCondition, Ref
 from ledger_server.domain.model import (
     Account,
@@ -124,8 +125,13 @@ def refuse_deleted(account: Account, violations: Sequence[Violation] = ()) -> No
         )
 
 
-def ledger_not_found(ledger_id: str) -> LedgerNotFound:
-    return LedgerNotFound(f"no such ledger: {ledger_id}", metadata={"ledger_id": ledger_id})
+def ledger_not_found(ledger_id: int) -> LedgerNotFound:
+    return no_such_ledger(ledger_text(ledger_id))
+
+
+def no_such_ledger(text: str) -> LedgerNotFound:
+    """Of an id as its caller knows it, which may be none that a ledger can have."""
+    return LedgerNotFound(f"no such ledger: {text}", metadata={"ledger_id": text})
 
 
 def find_transaction(book: Book, ref: Ref) -> Transaction:

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger_client.v1 import balances_pb2, monitors_pb2, streams_pb2
 from ledger_server.domain.book import Effect
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.model import AccountVersion, CategoryVersion, EventKind, MonitorReading
 from ledger_server.domain.money import BalanceKind, Counters, NormalBalance, balance
 from ledger_server.domain.monitors import edge_kind
@@ -119,7 +120,7 @@ def event_to_bytes(effect: Effect, request_id: str) -> bytes:
     if effect.entry is not None:
         event.transaction_id, event.entry_id = effect.entry.transaction_id, effect.entry.id
     if effect.ledger is not None and effect.kind == EventKind.LEDGER_CREATED:
-        event.ledger_id = effect.ledger.id
+        event.ledger_id = ledger_text(effect.ledger.id)
     if effect.monitor is not None:
         event.account_id = effect.monitor.monitor.account_id or ""
         event.category_id = effect.monitor.monitor.category_id or ""
@@ -173,7 +174,7 @@ def monitor_to(reading: MonitorReading) -> monitors_pb2.BalanceMonitor:
     field, operator, value, resolve_value = monitor.condition
     message = monitors_pb2.BalanceMonitor(
         id=monitor.id,
-        ledger_id=monitor.ledger_id,
+        ledger_id=ledger_text(monitor.ledger_id),
         condition=monitors_pb2.MonitorCondition(
             field=int(field),  # type: ignore[arg-type]
             operator=int(operator),  # type: ignore[arg-type]

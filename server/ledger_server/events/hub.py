@@ -24,6 +24,7 @@ import structlog
 from ledger_server.background import end_tasks
 from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import DatabaseUnavailable, Internal, ShuttingDown, SlowSubscriber
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.events import messages
 from ledger_server.events.doorbell import Doorbell
@@ -72,7 +73,7 @@ class Hub:
         self._with_doorbell = with_doorbell
         self._stall_seconds = stall_seconds
         self._doorbell = Doorbell(dsn, self._look)
-        self._tailers: dict[str, Tailer] = {}
+        self._tailers: dict[int, Tailer] = {}
         self._tasks: dict[Tailer, asyncio.Task[None]] = {}
         self._is_draining = False
         self._look_now = asyncio.Event()
@@ -93,7 +94,7 @@ class Hub:
                 await self.drain()
                 await end_tasks([*tasks, *self._tasks.values()])
 
-    def committed(self, ledger_id: str, committed: Committed) -> None:
+    def committed(self, ledger_id: int, committed: Committed) -> None:
         """Called after each commit of this process; cheap, and lost without harm."""
         if tailer := self._tailers.get(ledger_id):
             tailer.hand(committed)
@@ -188,7 +189,7 @@ class Hub:
         async with self._reading():
             return await read_start(self._pool, watch)
 
-    def _enter(self, ledger_id: str, head: Head, subscription: Subscription) -> Tailer:
+    def _enter(self, ledger_id: int, head: Head, subscription: Subscription) -> Tailer:
         """The ledger's tailer, started if this is the first subscription. Nothing is awaited between look and entry."""
         if self._is_draining:
             raise _shutting_down()
@@ -197,7 +198,7 @@ class Hub:
             if tailer is not None:
                 tailer.end(epoch_changed(head.epoch))
             tailer = self._tailers[ledger_id] = Tailer(self._tailers_pool, ledger_id, head)
-            self._tasks[tailer] = asyncio.create_task(tailer.run(), name=f"tailer-{ledger_id}")
+            self._tasks[tailer] = asyncio.create_task(tailer.run(), name=f"tailer-{ledger_text(ledger_id)}")
             self._look()
         tailer.enter(subscription)
         return tailer
@@ -286,7 +287,12 @@ class Hub:
             except TimeoutError:
                 if size < 2 or not tailer.hears_of_database:
                     raise
-                log.warning("page_took_too_long", ledger_id=tailer.ledger_id, position=subscription.cursor, events=size)
+                log.warning(
+                    "page_took_too_long",
+                    ledger_id=ledger_text(tailer.ledger_id),
+                    position=subscription.cursor,
+                    events=size,
+                )
                 subscription.page_events_max = size // 2
                 return []
         subscription.page_events_max = min(2 * subscription.page_events_max, PAGE_EVENTS_MAX)

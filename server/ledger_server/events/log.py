@@ -16,6 +16,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger_server.domain.errors import EpochChanged, PositionInFuture, PositionPruned
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.inputs import Ref
 from ledger_server.domain.refusals import accounts_not_found, categories_not_found, ledger_not_found
 from ledger_server.events.stored import is_of_moves, unpack
@@ -107,14 +108,14 @@ async def read_start(pool: Pool, watch: Watch) -> Head:
     return head
 
 
-async def read_heads(pool: Pool, ledger_ids: Iterable[str]) -> dict[str, Head]:
+async def read_heads(pool: Pool, ledger_ids: Iterable[int]) -> dict[int, Head]:
     """The heads of these ledgers, by ledger id."""
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.read_heads, list(ledger_ids))
     return {row["ledger_id"]: Head(row["position"], row["epoch"], row["time"], row["is_deleted"]) for row in rows}
 
 
-async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max: int, bytes_max: int) -> Page:
+async def read_page(pool: Pool, ledger_id: int, after_position: int, events_max: int, bytes_max: int) -> Page:
     """The events right after a position: at least one if there is one, up to the limits.
 
     Raises PositionPruned if they are not there any more, and LogBrokenError if they should be.
@@ -135,8 +136,8 @@ async def read_page(pool: Pool, ledger_id: str, after_position: int, events_max:
         if head.position > after_position and (oldest is None or oldest > after_position + 1):
             raise _pruned(after_position, head.position + 1 if oldest is None else oldest)
         raise LogBrokenError(
-            f"ledger {ledger_id} is at {head.position}, and after {after_position} come {len(stored)} events, "
-            f"{row['first_position']} to {row['last_position']}"
+            f"ledger {ledger_text(ledger_id)} is at {head.position}, and after {after_position} come {len(stored)} "
+            f"events, {row['first_position']} to {row['last_position']}"
         )
     payloads = list(map(unpack, count(after_position + 1), row["times"], stored))
     return Page(payloads, last_position, row["times"][-1], head, list(map(is_of_moves, stored)))

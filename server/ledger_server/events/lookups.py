@@ -64,7 +64,7 @@ class Wants:
         )
 
 
-async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wants: Wants) -> None:
+async def look_up(pool: Pool, ledger_id: int, events: Iterable[LoggedEvent], wants: Wants) -> None:
     """Adds to these events, in their order, what is lacking: at most one statement for each kind of thing."""
     lacking = [event for event in events if wants.lack(event)]
     if under := [event for event in lacking if wants.lack_categories(event)]:
@@ -75,7 +75,7 @@ async def look_up(pool: Pool, ledger_id: str, events: Iterable[LoggedEvent], wan
         await _load_joining(pool, ledger_id, joined)
 
 
-async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+async def _find_categories(pool: Pool, ledger_id: int, events: Sequence[LoggedEvent]) -> None:
     account_ids = {account_id for event in events for account_id in event.account_ids}
     first, last = events[0].position, events[-1].position
     async with answering(pool) as connection:
@@ -89,7 +89,7 @@ async def _find_categories(pool: Pool, ledger_id: str, events: Sequence[LoggedEv
         event.under = {id_: list(categories) for id_ in event.account_ids if (categories := above.get(id_))}
 
 
-async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+async def _read_metadata(pool: Pool, ledger_id: int, events: Sequence[LoggedEvent]) -> None:
     parts = [event.transaction_id for event in events if event.kind == EventKind.TRANSACTION_PARTIALLY_POSTED]
     pending = await _find_partially_posted(pool, ledger_id, parts) if parts else {}
 
@@ -116,14 +116,14 @@ async def _read_metadata(pool: Pool, ledger_id: str, events: Sequence[LoggedEven
         event.metadata = [written.get(id_, {}) for id_ in written_by(event)]
 
 
-async def _find_partially_posted(pool: Pool, ledger_id: str, transaction_ids: Sequence[str]) -> dict[str, str]:
+async def _find_partially_posted(pool: Pool, ledger_id: int, transaction_ids: Sequence[str]) -> dict[str, str]:
     """The pending transactions that these ones posted a part of, by these."""
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.find_partially_posted, ledger_id, transaction_ids)
     return {row["transaction_id"]: row["partially_posts_id"] for row in rows}
 
 
-async def _load_joining(pool: Pool, ledger_id: str, events: Sequence[LoggedEvent]) -> None:
+async def _load_joining(pool: Pool, ledger_id: int, events: Sequence[LoggedEvent]) -> None:
     joined = [(event.joined[0], event.position) for event in events if not event.joined[1]]
     accounts = await load_balances_at(pool, ledger_id, joined) if joined else []
     found = {(version.account.id, position): version for version, position in accounts}

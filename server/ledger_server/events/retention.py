@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from ledger_server.domain.errors import DatabaseUnavailable, PruningNotAllowed
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.ids import REGISTRY, ledger_text
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.storage import sql
 from ledger_server.storage.pool import CONNECTION_ERRORS, Connection, connect_background
@@ -51,8 +51,8 @@ async def pruning(dsn: str, retention: timedelta | None) -> AsyncIterator[None]:
 
 async def _prune_ledgers(connection: Connection, retention: timedelta) -> None:
     """One round through all ledgers, the registry of them included."""
-    last_id = NIL_ID
-    await _prune(connection, NIL_ID, retention)
+    last_id = REGISTRY
+    await _prune(connection, REGISTRY, retention)
     while page := await connection.fetch(sql.find_prunable, last_id, retention, PAGE_LEDGERS):
         for row in page:
             if row["is_due"]:
@@ -60,15 +60,15 @@ async def _prune_ledgers(connection: Connection, retention: timedelta) -> None:
         last_id = page[-1]["ledger_id"]
 
 
-async def _prune(connection: Connection, ledger_id: str, retention: timedelta) -> None:
+async def _prune(connection: Connection, ledger_id: int, retention: timedelta) -> None:
     pruned = 0
     async for count in _bites(connection, ledger_id, retention):
         pruned += count
     if pruned:
-        log.info("events_pruned", ledger_id=ledger_id, events=pruned)
+        log.info("events_pruned", ledger_id=ledger_text(ledger_id), events=pruned)
 
 
-async def _bites(connection: Connection, ledger_id: str, retention: timedelta) -> AsyncGenerator[int, None]:
+async def _bites(connection: Connection, ledger_id: int, retention: timedelta) -> AsyncGenerator[int, None]:
     """Prunes bite after bite, and says how many events each was."""
     while True:
         # Serializable, it would be refused where another server prunes too; here it waits and finds nothing left.
@@ -93,7 +93,7 @@ class Pruner:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    async def prune(self, ledger_id: str, older_than: timedelta, timeout: float | None) -> Pruned:
+    async def prune(self, ledger_id: int, older_than: timedelta, timeout: float | None) -> Pruned:
         """Prunes one ledger's events that are older, for most of `timeout` seconds at most.
 
         Raises LedgerNotFound, PruningNotAllowed, DatabaseUnavailable.

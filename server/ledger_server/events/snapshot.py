@@ -16,7 +16,7 @@ PART_MAX = 1_000
 
 
 async def read_balances_at(
-    pool: Pool, ledger_id: str, account_ids: Iterable[str], position: int
+    pool: Pool, ledger_id: int, account_ids: Iterable[str], position: int
 ) -> AsyncIterator[list[AccountVersion]]:
     """The balances of these accounts, or of all, at a position that was reached, in parts by account id.
 
@@ -31,7 +31,7 @@ async def read_balances_at(
         yield await load_part_at(pool, ledger_id, ids, position)
 
 
-async def read_ids_at(pool: Pool, statement: str, ledger_id: str, position: int) -> AsyncIterator[list[str]]:
+async def read_ids_at(pool: Pool, statement: str, ledger_id: int, position: int) -> AsyncIterator[list[str]]:
     """All ids that a statement lists of a ledger at a position, in parts."""
     last_id: str | None = NIL_ID
     while last_id is not None:
@@ -43,14 +43,14 @@ async def read_ids_at(pool: Pool, statement: str, ledger_id: str, position: int)
         last_id = ids[-1] if len(ids) == PART_MAX else None
 
 
-async def load_part_at(pool: Pool, ledger_id: str, account_ids: Iterable[str], position: int) -> list[AccountVersion]:
+async def load_part_at(pool: Pool, ledger_id: int, account_ids: Iterable[str], position: int) -> list[AccountVersion]:
     """The balances of these accounts at one position."""
     found = await load_balances_at(pool, ledger_id, [(account_id, position) for account_id in account_ids])
     return [version for version, _ in found]
 
 
 async def load_balances_at(
-    pool: Pool, ledger_id: str, asked: Sequence[tuple[str, int]]
+    pool: Pool, ledger_id: int, asked: Sequence[tuple[str, int]]
 ) -> list[tuple[AccountVersion, int]]:
     """The balances of these accounts, each at a position of its own."""
     account_ids = [account_id for account_id, _ in asked]

@@ -35,7 +35,7 @@ class Watch:
     conflate: events that wait together are folded into one message.
     """
 
-    ledger_id: str
+    ledger_id: int
     account_ids: frozenset[str] = frozenset()
     category_ids: frozenset[str] = frozenset()
     whole_events: bool = False

@@ -22,6 +22,7 @@ import structlog
 
 from ledger_server.domain.book import Committed
 from ledger_server.domain.errors import Internal, LedgerError
+from ledger_server.domain.ids import ledger_text
 from ledger_server.events.log import DATABASE_AWAY, Head, Page, epoch_changed, read_page, seen_at
 from ledger_server.events.lookups import Wants, look_up
 from ledger_server.events.messages import Delivery, LoggedEvent
@@ -50,7 +51,7 @@ _Key = TypeVar("_Key", str, tuple[str, str])
 class Tailer:
     """Follows one ledger's log from a head on, for as long as `run` runs."""
 
-    def __init__(self, pool: Pool, ledger_id: str, head: Head) -> None:
+    def __init__(self, pool: Pool, ledger_id: int, head: Head) -> None:
         self.ledger_id = ledger_id
         self.epoch = head.epoch
         # All events up to here were handed out; the ledger was seen to stand here at `time`.
@@ -172,7 +173,7 @@ class Tailer:
         except LedgerError as error:
             self.end(error)
         except Exception:
-            log.exception("tailer_failed", ledger_id=self.ledger_id, position=self.position)
+            log.exception("tailer_failed", ledger_id=ledger_text(self.ledger_id), position=self.position)
             self.end(Internal("internal error; watch again from the last position"))
 
     async def _read_on(self) -> None:
@@ -191,7 +192,7 @@ class Tailer:
                 while any(self._wants.lack(event) for event in events):
                     await look_up(self._pool, self.ledger_id, events, self._wants)
             except DATABASE_AWAY as error:
-                log.warning("tailer_waits", ledger_id=self.ledger_id, error=type(error).__name__)
+                log.warning("tailer_waits", ledger_id=ledger_text(self.ledger_id), error=type(error).__name__)
                 if isinstance(error, TimeoutError):
                     events_max = max(1, size // 2)
                 await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))

@@ -46,7 +46,7 @@ async def _read_categories_at(pool: Pool, watch: Watch, position: int) -> AsyncI
 
 
 async def _load_categories_at(
-    pool: Pool, ledger_id: str, category_ids: Collection[str], position: int
+    pool: Pool, ledger_id: int, category_ids: Collection[str], position: int
 ) -> list[CategoryVersion]:
     async with answering(pool) as connection:
         rows = await connection.fetch(sql.load_categories_at, ledger_id, list(category_ids), position)
@@ -54,7 +54,7 @@ async def _load_categories_at(
 
 
 async def _read_under_at(
-    pool: Pool, ledger_id: str, category_ids: Collection[str], position: int, *, but: Collection[str] = ()
+    pool: Pool, ledger_id: int, category_ids: Collection[str], position: int, *, but: Collection[str] = ()
 ) -> AsyncIterator[list[AccountVersion]]:
     """The balances of the accounts under these categories at a position, but for some, each once, in parts.
 
@@ -74,7 +74,7 @@ async def _read_under_at(
         after = (page[-1]["category_id"], page[-1]["account_id"]) if len(page) == PART_MAX else None
 
 
-async def read_joining(pool: Pool, ledger_id: str, joining: Joining) -> AsyncIterator[Part]:
+async def read_joining(pool: Pool, ledger_id: int, joining: Joining) -> AsyncIterator[Part]:
     """The accounts that join, with their balances just before, which joining does not move, in parts."""
     if joining.account is not None:
         yield Part([joining.account])

@@ -65,7 +65,7 @@ class Done(NamedTuple):
 
 async def write_batch(
     connection: Connection,
-    ledger_id: str,
+    ledger_id: int,
     commands: Sequence[Command],
     book: Book | None,
     frame: Frame,
@@ -109,7 +109,7 @@ async def write_batch(
     return done
 
 
-async def validate(pool: Pool, ledger_id: str, commands: Sequence[Command]) -> list[Answer]:
+async def validate(pool: Pool, ledger_id: int, commands: Sequence[Command]) -> list[Answer]:
     """What the commands would be answered, on one snapshot, which is let go of before they are decided.
 
     Raises TooManyEntries if they would write more than an atomic batch may.
@@ -308,7 +308,7 @@ def _refuse_too_many_entries(count: int) -> None:
 
 
 async def look_up(
-    connection: Connection, statement: str, ledger_id: str, commands: Sequence[Command], items: Sequence[Command]
+    connection: Connection, statement: str, ledger_id: int, commands: Sequence[Command], items: Sequence[Command]
 ) -> Any:
     request_ids = [command.request_id for command in commands if command.request_id]
     external_ids = transaction_external_ids(items)

@@ -40,7 +40,7 @@ class _Members:
             if category_id in (parent_id, member_id) and spans[-1][1] is None:
                 spans[-1] = (spans[-1][0], position)
 
-    async def write(self, connection: Connection, ledger_id: str) -> None:
+    async def write(self, connection: Connection, ledger_id: int) -> None:
         if self._left:
             # Each by itself, in one round trip: a join with a list of them may compare each with each.
             await connection.executemany(self._end, [(ledger_id, *left) for left in self._left])
@@ -56,7 +56,7 @@ class _Members:
 class CategoryRows:
     """The rows of one batch's effects on categories."""
 
-    def __init__(self, ledger_id: str, now: datetime) -> None:
+    def __init__(self, ledger_id: int, now: datetime) -> None:
         self._ledger_id = ledger_id
         self._now = now
         # Whether there are rows that are not in `versions`.
@@ -161,7 +161,7 @@ def custom_currencies(holders: Iterable[Account | Category]) -> dict[str, int]:
     return {each.currency: each.currency_exponent for each in holders if each.currency not in ISO_4217}
 
 
-async def write_currencies(connection: Connection, ledger_id: str, exponents: Mapping[str, int]) -> None:
+async def write_currencies(connection: Connection, ledger_id: int, exponents: Mapping[str, int]) -> None:
     """Fixes the exponents of currencies; those that are fixed already stay."""
     if exponents:
         await connection.execute(sql.insert_currencies, ledger_id, list(exponents), list(map(str, exponents.values())))

@@ -27,7 +27,6 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from ledger_server.domain.book import Book, Committed
 from ledger_server.domain.commands import (
@@ -99,7 +98,7 @@ class OutOfDate(Exception):
 
 async def draft(
     connection: Connection,
-    ledger_id: str,
+    ledger_id: int,
     book: Book | None,
     commands: Sequence[Command],
     before: Mapping[str, Known],
@@ -159,7 +158,7 @@ def _is_guarded(answer: Answer) -> bool:
 
 async def _look_up(
     connection: Connection,
-    ledger_id: str,
+    ledger_id: int,
     commands: Sequence[Command],
     items: Sequence[Command],
     stands_at: Collection[tuple[str, int | None]] | None,
@@ -182,7 +181,7 @@ async def write_draft(connection: Connection, rows: Rows) -> None:
         return
     try:
         # Rows that are changed are locked after the ledger's, by everybody.
-        lock = f"SELECT FROM ledgers WHERE ledger_id = '{UUID(rows.ledger_id)}' FOR NO KEY UPDATE"
+        lock = f"SELECT FROM ledgers WHERE ledger_id = {rows.ledger_id} FOR NO KEY UPDATE"
         await connection.execute(f"{PLAIN.begin}; {lock}")
         await rows.write(connection)
     except BaseException:

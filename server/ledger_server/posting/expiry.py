@@ -18,6 +18,7 @@ import structlog
 from ledger_server.background import end_tasks, in_background
 from ledger_server.domain.commands import LEDGER_ACTOR, ExpireTransaction
 from ledger_server.domain.errors import LedgerError
+from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.inputs import Ref
 from ledger_server.posting.concurrency import ConcurrencyLimit
 from ledger_server.posting.lanes import Lanes
@@ -60,8 +61,8 @@ class _Sweep:
     def __init__(self, pool: Pool, lanes: Lanes) -> None:
         self._pool = pool
         self._lanes = lanes
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._resting: set[str] = set()
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._resting: set[int] = set()
         # The transactions that were refused lately.
         self._refused: set[str] = set()
         self._concurrency = ConcurrencyLimit(LEDGERS_AT_A_TIME)
@@ -96,7 +97,7 @@ class _Sweep:
                 await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
             rows = await self._pool.fetch(sql.find_expired, BITE_TRANSACTIONS, [*self._under_way, *self._resting])
             is_more = len(rows) == BITE_TRANSACTIONS
-            by_ledger: dict[str, list[Row]] = {}
+            by_ledger: dict[int, list[Row]] = {}
             for row in rows:
                 by_ledger.setdefault(row["ledger_id"], []).append(row)
             for ledger_id, found in by_ledger.items():
@@ -105,7 +106,7 @@ class _Sweep:
                 if is_more or len(bite) < len(found):
                     task.add_done_callback(lambda _: self._look_now.set())
 
-    async def _expire(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
+    async def _expire(self, ledger_id: int, transaction_ids: Sequence[str]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
         commands = [
             ExpireTransaction(ledger_id=ledger_id, actor=LEDGER_ACTOR, transaction=Ref(transaction_id, None))
@@ -122,16 +123,16 @@ class _Sweep:
             if len(refusals) == len(commands):
                 self._refuse(ledger_id, transaction_ids)
         except LedgerError as error:
-            log.info("sweep_failed", ledger_id=ledger_id, error=type(error).__name__)
+            log.info("sweep_failed", ledger_id=ledger_text(ledger_id), error=type(error).__name__)
             self._rest(ledger_id)
         except Exception:
             # A bug; but it is not that of other ledgers.
-            log.exception("sweep_failed", ledger_id=ledger_id)
+            log.exception("sweep_failed", ledger_id=ledger_text(ledger_id))
             self._rest(ledger_id)
         finally:
             del self._under_way[ledger_id]
 
-    def _refuse(self, ledger_id: str, transaction_ids: Sequence[str]) -> None:
+    def _refuse(self, ledger_id: int, transaction_ids: Sequence[str]) -> None:
         """What somebody else was quicker with is not found again; if it is, the ledger rests."""
         if self._refused.issuperset(transaction_ids):
             self._rest(ledger_id)
@@ -139,7 +140,7 @@ class _Sweep:
             self._refused.update(transaction_ids)
             asyncio.get_running_loop().call_later(REST_SECONDS, self._refused.difference_update, transaction_ids)
 
-    def _rest(self, ledger_id: str) -> None:
+    def _rest(self, ledger_id: int) -> None:
         self._resting.add(ledger_id)
         rest_seconds = REST_SECONDS * random.uniform(0.5, 1.0)
         asyncio.get_running_loop().call_later(rest_seconds, self._resting.discard, ledger_id)

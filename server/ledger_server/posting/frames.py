@@ -17,18 +17,17 @@ class Frame(NamedTuple):
 PLAIN = Frame()
 
 
-def in_turn(ledger_id: str) -> Frame:
+def in_turn(ledger_id: int) -> Frame:
     """A batch that waits behind those of other servers, so that losing a race for the ledger's row is rare.
 
     Not a guard, but fair: the line is first come, first served, while a loser of the race may lose for ever. So nobody
     leaves it early. Nor need they: a turn is had within a transaction only, and one whose server died or froze is
     ended by idle_in_transaction_session_timeout.
     """
-    key = int.from_bytes(bytes.fromhex(ledger_id.replace("-", ""))[8:], "big", signed=True)
     # The lock is the session's, and outlives the transaction that waits for it, whose snapshot would be too old.
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 0"
-    wait = f"{begin}; SELECT pg_advisory_lock({key}); COMMIT"
-    return Frame(f"{wait}; {PLAIN.begin}", f"{PLAIN.commit}; SELECT pg_advisory_unlock({key})")
+    wait = f"{begin}; SELECT pg_advisory_lock({ledger_id}); COMMIT"
+    return Frame(f"{wait}; {PLAIN.begin}", f"{PLAIN.commit}; SELECT pg_advisory_unlock({ledger_id})")
 
 
 def alone_in_database(frame: Frame) -> Frame:

@@ -19,7 +19,7 @@ class IdleLanes:
         self._size_max = size_max
         self._size = 0
         # Those used last at the end; with their sizes when they came.
-        self._lanes: OrderedDict[str, tuple[Lane, int]] = OrderedDict()
+        self._lanes: OrderedDict[int, tuple[Lane, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -35,7 +35,7 @@ class IdleLanes:
             _, (_, forgotten_size) = self._lanes.popitem(last=False)
             self._size -= forgotten_size
 
-    def take(self, ledger_id: str) -> Lane | None:
+    def take(self, ledger_id: int) -> Lane | None:
         """The lane of the ledger, which has something to do now; None if it is not remembered."""
         lane, size = self._lanes.pop(ledger_id, (None, 0))
         self._size -= size

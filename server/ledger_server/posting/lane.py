@@ -60,7 +60,7 @@ class Flight:
 class Lane:
     """One ledger's queue, and what is remembered of the ledger."""
 
-    def __init__(self, ledger_id: str) -> None:
+    def __init__(self, ledger_id: int) -> None:
         self.ledger_id = ledger_id
         self.tickets: deque[Ticket] = deque()
         # The commands in them.

@@ -29,6 +29,7 @@ from ledger_server.domain.commands import (
 )
 from ledger_server.domain.errors import OverlapNotSummed, ShuttingDown
 from ledger_server.domain.fingerprint import fingerprint
+from ledger_server.domain.ids import ledger_text
 from ledger_server.posting.admission import refuse_for_memory
 from ledger_server.posting.batch import validate
 from ledger_server.posting.idle import IdleLanes
@@ -60,8 +61,8 @@ class Lanes:
         self,
         workers: Sequence[Worker],
         pool: Pool,
-        committed: Callable[[str, Committed], None],
-        grown: Callable[[str, set[str]], None] = lambda _ledger_id, _account_ids: None,
+        committed: Callable[[int, Committed], None],
+        grown: Callable[[int, set[str]], None] = lambda _ledger_id, _account_ids: None,
     ) -> None:
         """`committed` is told of each commit, `grown` the accounts that have many new versions by it."""
         self._workers = workers
@@ -69,7 +70,7 @@ class Lanes:
         self._committed = committed
         self._grown = grown
         # Those that have something to do.
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[int, Lane] = {}
         self._idle = IdleLanes(REMEMBERED_MAX)
         self._turns: Turns[Lane] = Turns()
         self._unanswered = self._unanswered_entries = 0
@@ -77,7 +78,7 @@ class Lanes:
         self._summing = Summing(pool)
         self._drained = asyncio.Event()
 
-    def admit(self, ledger_id: str) -> None:
+    def admit(self, ledger_id: int) -> None:
         """Raises Overloaded if commands for this ledger would be refused now: before work is put into making them."""
         if (lane := self._lanes.get(ledger_id)) is not None:
             lane.admit(time.monotonic())
@@ -163,7 +164,7 @@ class Lanes:
                     await self._write(worker, lane, tickets)
             except Exception as error:
                 # A bug; but others wait for this worker.
-                log.exception("lane_failed", ledger_id=lane.ledger_id)
+                log.exception("lane_failed", ledger_id=ledger_text(lane.ledger_id))
                 lane.book = None
                 _fail(tickets, error)
             except BaseException:

@@ -72,7 +72,7 @@ def is_in_memory(book: Book, commands: Iterable[Command]) -> bool:
     return names.is_empty
 
 
-def new_book(ledger_id: str, row: Any) -> Book:
+def new_book(ledger_id: int, row: Any) -> Book:
     """An empty book of the ledger as it stands; `row` is of lock_ledger.sql."""
     ledger = replace(ledger_from(ledger_id, row), deleted_at=row["deleted_at"])
     book = Book(ledger, row["epoch"], row["position"], row["event_time"], row["digest"])

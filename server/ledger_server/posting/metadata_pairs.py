@@ -46,7 +46,7 @@ class MetadataPairs:
         """Notes the metadata of a new entry of a transaction."""
         self._entries[created_position] = self._entries.get(created_position, frozenset()) | _pairs(metadata)
 
-    async def remove_gone(self, connection: Connection, ledger_id: str) -> None:
+    async def remove_gone(self, connection: Connection, ledger_id: int) -> None:
         """Removes the pairs that are no more."""
         gone = _blocks((key, self._before[key] - after) for key, after in self._after.items())
         # Each by itself, in one round trip: a join with a list of them may compare each with each.

@@ -16,7 +16,7 @@ from ledger_server.storage.pool import Connection
 class MonitorRows:
     """What a batch does to monitors."""
 
-    def __init__(self, ledger_id: str) -> None:
+    def __init__(self, ledger_id: int) -> None:
         self._ledger_id = ledger_id
         # Those of which nothing changes but their state, which write_batch writes; and all others.
         self._turned: dict[str, Monitor] = {}

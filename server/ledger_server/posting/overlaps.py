@@ -29,7 +29,7 @@ PART_BYTES = 64 * 1024
 NOWHERE = (NIL_ID, NIL_ID)
 
 
-async def sum_small(connection: Connection, ledger_id: str, overlap: Overlap, position: int) -> Counters:
+async def sum_small(connection: Connection, ledger_id: int, overlap: Overlap, position: int) -> Counters:
     """The counters of a small overlap as it stands, at the ledger's position; OverlapNotSummed if it is large."""
     small = await smaller_first(connection, ledger_id, overlap, SMALL_ACCOUNTS)
     if small is None:
@@ -40,7 +40,7 @@ async def sum_small(connection: Connection, ledger_id: str, overlap: Overlap, po
     return total
 
 
-async def smaller_first(connection: Connection, ledger_id: str, overlap: Overlap, most: int) -> Overlap | None:
+async def smaller_first(connection: Connection, ledger_id: int, overlap: Overlap, most: int) -> Overlap | None:
     """The overlap with the side first that has fewer accounts; None if both have more than so many.
 
     The same account counts for each category that it is directly in.
@@ -54,7 +54,7 @@ async def smaller_first(connection: Connection, ledger_id: str, overlap: Overlap
 
 async def sum_parts(
     connection: Connection,
-    ledger_id: str,
+    ledger_id: int,
     overlap: Overlap,
     position: int,
     after: tuple[str, str] = NOWHERE,
@@ -76,7 +76,7 @@ async def sum_parts(
 
 
 async def sum_accounts(
-    connection: Connection, ledger_id: str, overlap: Overlap, account_ids: list[str], position: int
+    connection: Connection, ledger_id: int, overlap: Overlap, account_ids: list[str], position: int
 ) -> Counters:
     """The counters at a position of those of these accounts that were in the overlap then."""
     ones, others = map(list, overlap)
@@ -84,7 +84,7 @@ async def sum_accounts(
     return counters_from(row)
 
 
-async def touched_since(connection: Connection, ledger_id: str, summed: SummedOverlaps, until: int) -> set[str]:
+async def touched_since(connection: Connection, ledger_id: int, summed: SummedOverlaps, until: int) -> set[str]:
     """The accounts that were touched since overlaps were summed; OverlapNotSummed if that is more than is bearable."""
     if until - summed.position > summed.bearable:
         raise OverlapNotSummed
@@ -98,7 +98,7 @@ async def touched_since(connection: Connection, ledger_id: str, summed: SummedOv
     return touched
 
 
-async def read_touched(connection: Connection, ledger_id: str, after: int, until: int) -> tuple[set[str], int]:
+async def read_touched(connection: Connection, ledger_id: int, after: int, until: int) -> tuple[set[str], int]:
     """The accounts whose balances moved or that came or went, by some events after a position, and the last one's."""
     last = min(after + PART_EVENTS, until)
     rows = await connection.fetch(sql.read_chain, ledger_id, after, last, PART_BYTES)
@@ -110,7 +110,7 @@ async def read_touched(connection: Connection, ledger_id: str, after: int, until
 
 
 async def caught_up(
-    connection: Connection, ledger_id: str, summed: SummedOverlaps, touched: Iterable[str], until: int
+    connection: Connection, ledger_id: int, summed: SummedOverlaps, touched: Iterable[str], until: int
 ) -> dict[Overlap, Counters]:
     """The sums at a later position, the touched accounts being known."""
     counters = dict(summed.counters)

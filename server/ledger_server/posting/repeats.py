@@ -75,12 +75,12 @@ class _Stored(NamedTuple):
     # By id and version: those that are answered in full.
     transactions: Mapping[tuple[str, int], Transaction]
     # Of new ledgers: their outcomes are in the registry, their epochs their own.
-    epochs: Mapping[str, str]
+    epochs: Mapping[int, str]
 
 
 async def _load_stored(connection: Connection, book: Book, rows: Sequence[Any], in_full: Collection[str]) -> _Stored:
     versions: set[tuple[str, int]] = set()
-    ledger_ids: set[str] = set()
+    ledger_ids: set[int] = set()
     for row in rows:
         outcome = row["outcome"]
         if outcome is not None and "ledger" in outcome:
@@ -99,7 +99,7 @@ async def _load_stored(connection: Connection, book: Book, rows: Sequence[Any], 
         )
         found = await transactions_with_entries(connection, book.ledger.id, heads, as_written=True)
         transactions = {(transaction.id, transaction.version): transaction for transaction in found}
-    epochs: dict[str, str] = {}
+    epochs: dict[int, str] = {}
     if ledger_ids:
         epochs = {row["ledger_id"]: row["epoch"] for row in await connection.fetch(sql.load_epochs, sorted(ledger_ids))}
     return _Stored(transactions, epochs)

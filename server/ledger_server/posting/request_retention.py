@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import structlog
 
+from ledger_server.domain.ids import ledger_text
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 from ledger_server.storage.pruning import pruning_rounds
@@ -43,7 +44,7 @@ async def forgetting(dsn: str, retention: timedelta | None) -> AsyncIterator[Non
         yield
 
 
-async def _forget(connection: Connection, ledger_id: str, retention: timedelta) -> None:
+async def _forget(connection: Connection, ledger_id: int, retention: timedelta) -> None:
     """One walk along a ledger's request ids."""
     forgotten, last_id = 0, ""
     while True:
@@ -57,4 +58,4 @@ async def _forget(connection: Connection, ledger_id: str, retention: timedelta) 
         last_id = bite["last_request_id"]
         await asyncio.sleep(BITE_PAUSE_SECONDS)
     if forgotten:
-        log.info("requests_pruned", ledger_id=ledger_id, requests=forgotten)
+        log.info("requests_pruned", ledger_id=ledger_text(ledger_id), requests=forgotten)

@@ -47,7 +47,7 @@ class Summing:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._tasks: dict[tuple[str, str, bytes], asyncio.Task[SummedOverlaps | None]] = {}
+        self._tasks: dict[tuple[int, str, bytes], asyncio.Task[SummedOverlaps | None]] = {}
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ class Summing:
             task.add_done_callback(lambda done: self._forget(key, done))
         command.summed = await asyncio.shield(task)
 
-    def _forget(self, key: tuple[str, str, bytes], task: asyncio.Task[SummedOverlaps | None]) -> None:
+    def _forget(self, key: tuple[int, str, bytes], task: asyncio.Task[SummedOverlaps | None]) -> None:
         """At once if there is nothing to remember, else later."""
 
         def forget() -> None:
@@ -94,7 +94,7 @@ class Summing:
             summed = known._replace(counters=counters, bearable=2 * known.bearable)
             return await self._catch_up(command.ledger_id, summed)
 
-    async def _sum_overlap(self, ledger_id: str, overlap: Overlap, position: int) -> Counters:
+    async def _sum_overlap(self, ledger_id: int, overlap: Overlap, position: int) -> Counters:
         """The sum at a position, along the smaller side."""
         total = Counters()
         after: tuple[str, str] | None = overlaps.NOWHERE
@@ -108,7 +108,7 @@ class Summing:
             total = total.plus(part)
         return total
 
-    async def _catch_up(self, ledger_id: str, summed: SummedOverlaps) -> SummedOverlaps | None:
+    async def _catch_up(self, ledger_id: int, summed: SummedOverlaps) -> SummedOverlaps | None:
         """The sums at a position that the ledger has nearly not left behind; None if the log was pruned meanwhile."""
         for _ in range(CATCH_UPS_MAX):
             head = await self._bite(lambda connection: connection.fetchrow(sql.read_position, ledger_id))
@@ -120,7 +120,7 @@ class Summing:
                 return None
         return summed
 
-    async def _caught_up(self, ledger_id: str, summed: SummedOverlaps, until: int) -> SummedOverlaps:
+    async def _caught_up(self, ledger_id: int, summed: SummedOverlaps, until: int) -> SummedOverlaps:
         touched: set[str] = set()
         position = summed.position
         while position < until:
@@ -165,7 +165,7 @@ async def _plan(connection: Connection, command: NestingCommand) -> SummedOverla
     return plan._replace(counters=large)
 
 
-async def _smaller_first(connection: Connection, ledger_id: str, overlap: Overlap) -> Overlap:
+async def _smaller_first(connection: Connection, ledger_id: int, overlap: Overlap) -> Overlap:
     """Counting costs about what the smaller side has."""
     most = ACCOUNTS_COUNTED_MIN
     while most < ACCOUNTS_COUNTED_MAX:
@@ -177,7 +177,7 @@ async def _smaller_first(connection: Connection, ledger_id: str, overlap: Overla
 
 
 async def _add_parts(
-    connection: Connection, ledger_id: str, overlap: Overlap, position: int, after: tuple[str, str]
+    connection: Connection, ledger_id: int, overlap: Overlap, position: int, after: tuple[str, str]
 ) -> tuple[Counters, _After]:
     """What some accounts of an overlap add up to, and after which to go on, None at the end."""
     give_up_at = time.monotonic() + BITE_SECONDS

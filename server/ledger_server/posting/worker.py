@@ -33,6 +33,7 @@ import structlog
 from ledger_server.domain.book import Committed
 from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import Contention, DatabaseUnavailable, Internal, TooManyEntries
+from ledger_server.domain.ids import ledger_text
 from ledger_server.posting.batch import write_batch
 from ledger_server.posting.clock import DatabaseClock
 from ledger_server.posting.concurrency import ConcurrencyLimit
@@ -174,7 +175,7 @@ class Worker:
             self._reads.drop()
             self._writes.drop()
         except Exception:
-            log.warning("draft_failed", ledger_id=lane.ledger_id, commands=len(commands), exc_info=True)
+            log.warning("draft_failed", ledger_id=ledger_text(lane.ledger_id), commands=len(commands), exc_info=True)
         lane.book = None
         return None
 
@@ -291,7 +292,7 @@ class Worker:
         """The first half of a batch; an atomic one is a single command and is never split."""
         if len(commands) > 1:
             return await self._write_locked(lane, commands[: len(commands) // 2])
-        log.error("command_failed", ledger_id=lane.ledger_id, method=commands[0].method, exc_info=error)
+        log.error("command_failed", ledger_id=ledger_text(lane.ledger_id), method=commands[0].method, exc_info=error)
         return Result([Internal("internal error; the call may be repeated with the same request_id")])
 
 

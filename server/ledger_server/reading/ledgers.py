@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ledger_server.domain.ids import parse_ledger_id
 from ledger_server.domain.model import Ledger
 from ledger_server.domain.times import EPOCH, MICROSECOND
 from ledger_server.reading.metadata import path_of, pattern_of
@@ -32,7 +33,7 @@ async def list_ledgers(connection: Connection, query: LedgerQuery) -> LedgerPage
 
 async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -> Found:
     async def read(after: Key, _: Key | None, count: int) -> list[Row]:
-        return await connection.fetch(sql.list_ledgers, _time(after), after.id, count)
+        return await connection.fetch(sql.list_ledgers, _time(after), after.position, count)
 
     return await fill(query.page_size, start, all_at_once, read, _key, give_up_at=page_ends_at())
 
@@ -40,14 +41,15 @@ async def _by_creation(connection: Connection, query: LedgerQuery, start: Key) -
 async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> Found:
     """Those named, or all in bites that grow, within the range of times of creation."""
     _, before = query.created_at.texts()
-    ids = list(query.ids)
+    # An id that no ledger can have names none.
+    ids = [ledger_id for text in query.ids if (ledger_id := parse_ledger_id(text)) is not None]
     count = query.page_size + 1
 
     async def bite(after: Key) -> Key | None:
         nonlocal ids, count
         if query.ids:
             return None
-        rows = await connection.fetch(sql.walk_ledgers, _time(after), after.id, before, count)
+        rows = await connection.fetch(sql.walk_ledgers, _time(after), after.position, before, count)
         ids = [row["ledger_id"] for row in rows]
         is_last = len(rows) < count
         count = min(4 * count, BITE_ROWS)
@@ -58,7 +60,7 @@ async def _by_filter(connection: Connection, query: LedgerQuery, start: Key) -> 
             sql.filter_ledgers,
             ids,
             _time(after),
-            after.id,
+            after.position,
             most,
             dict(query.metadata),
             *path_of(query.metadata_terms),
@@ -78,7 +80,7 @@ def _read_from(row: Row) -> Read[Ledger]:
 
 
 def _key(row: Row) -> Key:
-    return Key((row["created_at"] - EPOCH) // MICROSECOND, row["ledger_id"])
+    return Key.at((row["created_at"] - EPOCH) // MICROSECOND, row["ledger_id"])
 
 
 def _time(key: Key) -> datetime:

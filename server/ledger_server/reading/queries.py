@@ -101,7 +101,7 @@ class LedgerQuery(PageQuery):
 class LedgerPageQuery(PageQuery):
     """What every list within a ledger is asked for."""
 
-    ledger_id: str
+    ledger_id: int
     min_position: int | None = None
 
 

@@ -50,14 +50,14 @@ class Reader:
     """Reads of the books. Objects of another ledger are not found."""
 
     def __init__(
-        self, pool: Pool, grown: Callable[[str, set[str]], None] = lambda _ledger_id, _account_ids: None
+        self, pool: Pool, grown: Callable[[int, set[str]], None] = lambda _ledger_id, _account_ids: None
     ) -> None:
         """`grown` is told of accounts that were found to have many versions that are not folded."""
         self._pool = pool
         self._grown = grown
 
     async def get_ledger(
-        self, ledger_id: str, min_position: int | None = None, timeout: float | None = None
+        self, ledger_id: int, min_position: int | None = None, timeout: float | None = None
     ) -> Read[Ledger]:
         async with self._at(ledger_id, min_position, timeout) as at:
             return await ledgers.get_ledger(at)
@@ -68,7 +68,7 @@ class Reader:
 
     async def get_account(
         self,
-        ledger_id: str,
+        ledger_id: int,
         account: Ref,
         as_of: AsOf = NOW,
         min_position: int | None = None,
@@ -81,7 +81,7 @@ class Reader:
 
     async def get_accounts(
         self,
-        ledger_id: str,
+        ledger_id: int,
         account_ids: Sequence[str],
         as_of: AsOf = NOW,
         min_position: int | None = None,
@@ -113,7 +113,7 @@ class Reader:
 
     async def get_category(
         self,
-        ledger_id: str,
+        ledger_id: int,
         category: Ref,
         as_of: AsOf = NOW,
         min_position: int | None = None,
@@ -133,14 +133,14 @@ class Reader:
             )
 
     async def get_transaction(
-        self, ledger_id: str, transaction: Ref, min_position: int | None = None, timeout: float | None = None
+        self, ledger_id: int, transaction: Ref, min_position: int | None = None, timeout: float | None = None
     ) -> Read[Transaction]:
         async with self._at(ledger_id, min_position, timeout) as at:
             return at.read(await transactions.get_transaction(at, transaction))
 
     async def get_transactions(
         self,
-        ledger_id: str,
+        ledger_id: int,
         transaction_ids: Sequence[str],
         min_position: int | None = None,
         timeout: float | None = None,
@@ -158,7 +158,7 @@ class Reader:
             return await transactions.list_transaction_versions(at, query)
 
     async def get_entry(
-        self, ledger_id: str, entry_id: str, min_position: int | None = None, timeout: float | None = None
+        self, ledger_id: int, entry_id: str, min_position: int | None = None, timeout: float | None = None
     ) -> Read[ListedEntry]:
         async with self._at(ledger_id, min_position, timeout) as at:
             return at.read(await entries.get_entry(at, entry_id))
@@ -168,7 +168,7 @@ class Reader:
             return await entries.list_entries(at, query)
 
     async def get_monitor(
-        self, ledger_id: str, monitor_id: str, min_position: int | None = None, timeout: float | None = None
+        self, ledger_id: int, monitor_id: str, min_position: int | None = None, timeout: float | None = None
     ) -> Read[MonitorReading]:
         async with self._at(ledger_id, min_position, timeout) as at:
             return at.read(await monitors.get_monitor(at, monitor_id))
@@ -194,7 +194,7 @@ class Reader:
         return self._at(query.ledger_id, query.min_position, timeout)
 
     @asynccontextmanager
-    async def _at(self, ledger_id: str, min_position: int | None, timeout: float | None) -> AsyncIterator[Snapshot]:
+    async def _at(self, ledger_id: int, min_position: int | None, timeout: float | None) -> AsyncIterator[Snapshot]:
         async with ledger_snapshot(self._pool, ledger_id, min_position, timeout) as at:
             try:
                 yield at

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 from ledger_server.domain.errors import DatabaseUnavailable, PositionInFuture, PositionNotReached
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.ids import REGISTRY
 from ledger_server.domain.refusals import ledger_not_found
 from ledger_server.reading.page_tokens import Key, to_token
 from ledger_server.reading.paging import page_ends_at
@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
     """One moment of one ledger: a connection in a transaction, and where the ledger stands in it."""
 
     connection: Connection
-    ledger_id: str
+    ledger_id: int
     position: int
     epoch: str
     # The accounts that were found to have many versions that are not folded.
@@ -69,7 +69,7 @@ SnapshotFrom = Callable[[int | None], AbstractAsyncContextManager[Snapshot]]
 
 @asynccontextmanager
 async def ledger_snapshot(
-    pool: Pool, ledger_id: str, min_position: int | None, timeout: float | None
+    pool: Pool, ledger_id: int, min_position: int | None, timeout: float | None
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the ledger at `min_position` or later.
 
@@ -82,7 +82,7 @@ async def ledger_snapshot(
         while True:
             async with snapshot(pool) as connection, _held() as held:
                 head = await connection.fetchrow(sql.read_position, ledger_id)
-                if head is None or ledger_id == NIL_ID:
+                if head is None or ledger_id == REGISTRY:
                     raise ledger_not_found(ledger_id)
                 # Looked at in the snapshot that is read: of several replicas the next one may be behind.
                 if min_position is None or head["position"] >= min_position:

@@ -76,7 +76,7 @@ def next_fold(folded_version: int, run_starts: Sequence[int], lock_version: int,
     return Fold(ends[merged], run_starts[merged:], folded_version + 1, last_version)
 
 
-async def fold(connection: Connection, ledger_id: str, account_id: str, sizes: Sizes) -> bool:
+async def fold(connection: Connection, ledger_id: int, account_id: str, sizes: Sizes) -> bool:
     """Makes one run of an account's versions; False if there is nothing to fold, or another server is at it."""
     # Each statement must see what was committed before the lock was taken, so no snapshot for all of them.
     async with connection.transaction(isolation="read_committed"):
@@ -108,10 +108,10 @@ class Folding:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._waiting: dict[tuple[str, str], None] = {}
+        self._waiting: dict[tuple[int, str], None] = {}
         self._asked = asyncio.Event()
 
-    def ask(self, ledger_id: str, account_ids: Iterable[str]) -> None:
+    def ask(self, ledger_id: int, account_ids: Iterable[str]) -> None:
         """Folds these accounts soon. Asking for one that has nothing to fold, or twice, costs next to nothing."""
         if len(self._waiting) < WAITING_MAX:
             self._waiting.update(((ledger_id, account_id), None) for account_id in account_ids)

@@ -108,7 +108,7 @@ def _heads(noun: Noun, heads: Heads) -> tuple[str, tuple[object, ...]]:
     return sql.find_by_metadata_range, (int(noun), heads.key, heads.first, last)
 
 
-def names_way(statement: str, ledger_id: str, parts: Iterable[str]) -> Matches:
+def names_way(statement: str, ledger_id: int, parts: Iterable[str]) -> Matches:
     """By what names contain: all that have the pieces of one of the parts."""
     return Matches(tuple((statement, (grams_within(ledger_id, part),)) for part in parts))
 

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from ledger_server.background import in_background
-from ledger_server.domain.ids import NIL_ID, new_id
+from ledger_server.domain.ids import REGISTRY, new_id
 from ledger_server.storage import sql
 from ledger_server.storage.pool import COMMAND_SECONDS, CONNECTION_ERRORS, Connection, connect_alone, set_codecs
 
@@ -42,7 +42,7 @@ async def renew_epochs(dsn: str) -> int:
         count = await _renew(connection)
         try:
             here, _ = await _read_origin(connection)
-            await connection.execute(sql.record_origin, NIL_ID, here)
+            await connection.execute(sql.record_origin, REGISTRY, here)
         except asyncpg.PostgresError as error:
             log.info("origin_unknown", error=type(error).__name__)
         return count
@@ -119,13 +119,13 @@ async def _renew_if_restored(connection: Connection) -> None:
         ledgers = await _renew(connection)
         log.warning("restored_database", ledgers=ledgers, consequence="they have new epochs", was=recorded, now=here)
     # Last, so that whoever is interrupted begins again.
-    await connection.execute(sql.record_origin, NIL_ID, here)
+    await connection.execute(sql.record_origin, REGISTRY, here)
     await connection.execute("SELECT pg_advisory_unlock($1)", _ADVISORY_LOCK)
 
 
 async def _read_origin(connection: Connection) -> tuple[str, str | None]:
     """Where the database is, and where it was when it was recorded, if it was."""
-    (row,) = await connection.fetch(sql.read_origin, NIL_ID)
+    (row,) = await connection.fetch(sql.read_origin, REGISTRY)
     return row["here"], row["recorded"]
 
 
@@ -140,5 +140,5 @@ async def _renew(connection: Connection) -> int:
     while rows := await connection.fetch(sql.list_ledger_ids, last_id, BITE_LEDGERS):
         ids = [row["ledger_id"] for row in rows]
         await connection.execute(sql.renew_epochs, ids, [new_id() for _ in ids])
-        count, last_id = count + len(ids) - ids.count(NIL_ID), ids[-1]
+        count, last_id = count + len(ids) - ids.count(REGISTRY), ids[-1]
     return count

@@ -14,7 +14,7 @@ _NO_FILTERS = (None,) * 17
 
 
 async def transactions_with_entries(
-    connection: Connection, ledger_id: str, heads: Sequence[Row], *, as_written: bool = False
+    connection: Connection, ledger_id: int, heads: Sequence[Row], *, as_written: bool = False
 ) -> list[Transaction]:
     """The transactions of these rows of `transactions` or `transaction_versions`, each with the entries standing at it.
 
@@ -38,12 +38,12 @@ async def transactions_with_entries(
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
 
 
-async def find_entries(connection: AnyConnection, ledger_id: str, entry_ids: Sequence[str]) -> list[Row]:
+async def find_entries(connection: AnyConnection, ledger_id: int, entry_ids: Sequence[str]) -> list[Row]:
     """The rows of those of these entries that exist."""
     return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, entry_ids, *_NO_FILTERS)
 
 
-async def listed_entries(connection: Connection, ledger_id: str, rows: Sequence[Row]) -> list[ListedEntry]:
+async def listed_entries(connection: Connection, ledger_id: int, rows: Sequence[Row]) -> list[ListedEntry]:
     """The entries of these rows of the statements that list entries."""
     if not rows:
         return []

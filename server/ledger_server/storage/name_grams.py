@@ -15,14 +15,14 @@ PIECE_CHARACTERS_MAX = 3
 PIECES_MAX = 30
 
 
-def grams_of(ledger_id: str, name: str) -> list[int]:
+def grams_of(ledger_id: int, name: str) -> list[int]:
     """The numbers of a name's pieces."""
     folded = _fold(name)
     lengths = range(1, PIECE_CHARACTERS_MAX + 1)
     return _numbers(ledger_id, {folded[n : n + k] for k in lengths for n in range(len(folded) - k + 1)})
 
 
-def grams_within(ledger_id: str, text: str) -> list[int]:
+def grams_within(ledger_id: int, text: str) -> list[int]:
     """Numbers that every name has that contains the text; none if any name may."""
     folded = _fold(text)
     length = min(len(folded), PIECE_CHARACTERS_MAX)
@@ -30,8 +30,8 @@ def grams_within(ledger_id: str, text: str) -> list[int]:
     return _numbers(ledger_id, list(pieces)[:PIECES_MAX]) if length else []
 
 
-def _numbers(ledger_id: str, pieces: Iterable[str]) -> list[int]:
-    seed = crc32(ledger_id.encode())
+def _numbers(ledger_id: int, pieces: Iterable[str]) -> list[int]:
+    seed = crc32(b"%d" % ledger_id)
     return sorted({crc32(piece.encode(), seed) for piece in pieces})
 
 

@@ -44,7 +44,7 @@ class Noun(IntEnum):
     ENTRY = 3
 
 
-def ledger_from(ledger_id: str, row: Row) -> Ledger:
+def ledger_from(ledger_id: int, row: Row) -> Ledger:
     return Ledger(
         ledger_id,
         row["name"],

@@ -4,7 +4,7 @@
 -- row, and the checks would cost an eighth of PostgreSQL's time.
 
 CREATE TABLE ledgers (
-    ledger_id    uuid        NOT NULL PRIMARY KEY,
+    ledger_id    bigint      NOT NULL PRIMARY KEY,
     name         text        NOT NULL,
     description  text        NOT NULL,
     metadata     jsonb       NOT NULL,
@@ -33,12 +33,12 @@ CREATE INDEX ledgers_by_creation ON ledgers (created_at, ledger_id) WHERE delete
 -- The nil ledger: the scope of CreateLedger's request ids and the log of ledgers created.
 INSERT INTO ledgers (ledger_id, name, description, metadata, created_at, updated_at, position, event_time,
     digest, epoch)
-VALUES ('00000000-0000-0000-0000-000000000000', 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
+VALUES (0, 'registry', 'The ledger of ledgers.', '{}', now(), now(), 0, now(),
         sha256(''), gen_random_uuid());
 
 -- What is not money about accounts. Their money is in account_lines, so posting updates no account.
 CREATE TABLE accounts (
-    ledger_id         uuid        NOT NULL,
+    ledger_id         bigint      NOT NULL,
     account_id        uuid        NOT NULL,
     normal_balance    smallint    NOT NULL,
     currency          text        NOT NULL,
@@ -75,7 +75,7 @@ CREATE UNIQUE INDEX account_created_position_unique ON accounts (ledger_id, crea
 
 -- Every change of an account's limits, from the position of the command that made it on. Rows are only ever inserted.
 CREATE TABLE account_limits (
-    ledger_id  uuid        NOT NULL,
+    ledger_id  bigint      NOT NULL,
     account_id uuid        NOT NULL,
     position   bigint      NOT NULL,
     changed_at timestamptz NOT NULL,
@@ -86,7 +86,7 @@ CREATE TABLE account_limits (
 
 -- A currency code's exponent, fixed by the ledger's first account of it.
 CREATE TABLE currencies (
-    ledger_id         uuid     NOT NULL,
+    ledger_id         bigint   NOT NULL,
     currency          text     NOT NULL,
     currency_exponent smallint NOT NULL,
     CONSTRAINT currencies_pkey PRIMARY KEY (ledger_id, currency),
@@ -96,7 +96,7 @@ CREATE TABLE currencies (
 
 -- The newest version of each transaction. An older version moves to transaction_versions when it is replaced.
 CREATE TABLE transactions (
-    ledger_id        uuid        NOT NULL,
+    ledger_id        bigint      NOT NULL,
     transaction_id   uuid        NOT NULL,
     version          bigint      NOT NULL,
     -- 1 pending, 2 posted, 3 archived.
@@ -148,7 +148,7 @@ CREATE INDEX transactions_reversing ON transactions (ledger_id, reverses_id) WHE
 
 -- The versions that were replaced, as they were. Rows are only ever inserted.
 CREATE TABLE transaction_versions (
-    ledger_id        uuid        NOT NULL,
+    ledger_id        bigint      NOT NULL,
     transaction_id   uuid        NOT NULL,
     version          bigint      NOT NULL,
     status           smallint    NOT NULL,
@@ -177,7 +177,7 @@ CREATE TABLE transaction_versions (
 -- entry needs no look for its version. Rows are only ever inserted: an account stands at its newest version, and two
 -- writers cannot both write the next. The views account_versions and entries tell the one and the other.
 CREATE TABLE account_lines (
-    ledger_id       uuid        NOT NULL,
+    ledger_id       bigint      NOT NULL,
     -- The entry's id. The lines written by one transaction version have consecutive ids, its entries before others, so
     -- the primary key finds both an entry and the entries of a version. A version 0 has its account's id.
     line_id         uuid        NOT NULL,
@@ -290,7 +290,7 @@ CROSS JOIN LATERAL (
 
 -- How much of an entry is reversed, once something is.
 CREATE TABLE entry_reversals (
-    ledger_id uuid    NOT NULL,
+    ledger_id bigint  NOT NULL,
     entry_id  uuid    NOT NULL,
     reversed  numeric NOT NULL,
     amount    numeric NOT NULL,
@@ -302,7 +302,7 @@ CREATE TABLE entry_reversals (
 -- The log: one row per accepted command, and one for each monitor's edge behind it. Rows are only ever inserted, and
 -- pruned from the oldest.
 CREATE TABLE events (
-    ledger_id uuid        NOT NULL,
+    ledger_id bigint      NOT NULL,
     position  bigint      NOT NULL,
     time      timestamptz NOT NULL,
     -- All of ledger.v1.Event that does not follow from the rest; see events/stored.py.
@@ -316,7 +316,7 @@ CREATE TABLE events (
 
 -- What became of each request_id. Rows are only ever inserted, and pruned from the oldest.
 CREATE TABLE requests (
-    ledger_id   uuid        NOT NULL,
+    ledger_id   bigint      NOT NULL,
     request_id  text        NOT NULL,
     -- Tells a repetition from another request under the same id; see domain/fingerprint.py.
     fingerprint bytea       NOT NULL,

@@ -1,7 +1,7 @@
 -- Where the verification of a log starts once its oldest events are pruned: after the last one that went. No row: at
 -- the beginning.
 CREATE TABLE log_checkpoints (
-    ledger_id uuid   NOT NULL,
+    ledger_id bigint NOT NULL,
     position  bigint NOT NULL,
     -- Of the event at this position, which covers all before it.
     digest    bytea  NOT NULL,

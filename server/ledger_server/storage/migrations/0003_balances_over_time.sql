@@ -4,7 +4,7 @@
 -- How far each account's versions are folded, and into which runs: a run covers the lock_versions from its start to the
 -- next run's, the last one to folded_version. Locking this row is what keeps two servers from folding at once.
 CREATE TABLE account_timelines (
-    ledger_id      uuid     NOT NULL,
+    ledger_id      bigint   NOT NULL,
     account_id     uuid     NOT NULL,
     folded_version bigint   NOT NULL,
     run_starts     bigint[] NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE account_timelines (
 -- and with each of its own changes the sums from the block's first to that one: so one place in one block tells what a
 -- run had changed at any time.
 CREATE TABLE account_timeline_blocks (
-    ledger_id         uuid        NOT NULL,
+    ledger_id         bigint      NOT NULL,
     account_id        uuid        NOT NULL,
     run_start         bigint      NOT NULL,
     -- Of the first change.

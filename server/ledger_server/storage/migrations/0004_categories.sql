@@ -3,7 +3,7 @@
 -- it is walked when it is asked for.
 
 CREATE TABLE categories (
-    ledger_id         uuid        NOT NULL,
+    ledger_id         bigint      NOT NULL,
     category_id       uuid        NOT NULL,
     normal_balance    smallint    NOT NULL,
     currency          text        NOT NULL,
@@ -38,7 +38,7 @@ CREATE INDEX categories_by_normal_balance ON categories (ledger_id, normal_balan
 -- No foreign key: they are only written under the ledger's lock, for categories that were read there, and every posting
 -- writes several.
 CREATE TABLE category_versions (
-    ledger_id       uuid    NOT NULL,
+    ledger_id       bigint  NOT NULL,
     category_id     uuid    NOT NULL,
     position        bigint  NOT NULL,
     posted_debits   numeric NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE category_versions (
 -- Accounts that are directly in a category, each from the position of the command that put it there to that of the one
 -- that took it out, null while it is in. After the category's own deletion it is in no more, whatever stands here.
 CREATE TABLE category_accounts (
-    ledger_id      uuid   NOT NULL,
+    ledger_id      bigint NOT NULL,
     category_id    uuid   NOT NULL,
     account_id     uuid   NOT NULL,
     from_position  bigint NOT NULL,
@@ -74,7 +74,7 @@ CREATE INDEX category_accounts_by_account ON category_accounts (ledger_id, accou
 
 -- Categories that are directly in a category, dated likewise; the deletion of either ends it here too.
 CREATE TABLE category_nestings (
-    ledger_id          uuid   NOT NULL,
+    ledger_id          bigint NOT NULL,
     category_id        uuid   NOT NULL,
     member_category_id uuid   NOT NULL,
     from_position      bigint NOT NULL,

@@ -1,7 +1,7 @@
 -- Balance monitors: what they demand and the state they are in. Their edges are in the log.
 
 CREATE TABLE monitors (
-    ledger_id        uuid        NOT NULL,
+    ledger_id        bigint      NOT NULL,
     monitor_id       uuid        NOT NULL,
     -- What it is on: one of the two.
     account_id       uuid,
@@ -56,7 +56,7 @@ CREATE INDEX monitors_by_state ON monitors (ledger_id, triggered, created_positi
 
 -- Every condition a monitor ever had, from the position of the command that gave it on. Rows are only ever inserted.
 CREATE TABLE monitor_conditions (
-    ledger_id     uuid        NOT NULL,
+    ledger_id     bigint      NOT NULL,
     monitor_id    uuid        NOT NULL,
     position      bigint      NOT NULL,
     changed_at    timestamptz NOT NULL,

@@ -35,7 +35,7 @@ CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_posi
 -- first characters: a key of an index has limits. A row is for all objects with the pair among 256 created positions, as
 -- what many have would else be most of the table.
 CREATE TABLE metadata_pairs (
-    ledger_id        uuid             NOT NULL,
+    ledger_id        bigint           NOT NULL,
     -- 1 transactions, 2 accounts, 3 entries, of any version of the transaction.
     noun             smallint         NOT NULL,
     key              text COLLATE "C" NOT NULL,
@@ -54,7 +54,7 @@ CREATE TABLE metadata_pairs (
 
 -- Metadata of entries that was changed since they were written; the entries themselves never change.
 CREATE TABLE entry_metadata (
-    ledger_id  uuid        NOT NULL,
+    ledger_id  bigint      NOT NULL,
     entry_id   uuid        NOT NULL,
     metadata   jsonb       NOT NULL,
     updated_at timestamptz NOT NULL,

@@ -2,8 +2,8 @@
 -- there when it was made, so where it no longer says the truth the database was restored. One row, that of the nil
 -- ledger; no row: not looked at yet.
 CREATE TABLE log_origin (
-    ledger_id uuid NOT NULL,
+    ledger_id bigint NOT NULL,
     origin    text NOT NULL,
     CONSTRAINT log_origin_pkey PRIMARY KEY (ledger_id),
-    CONSTRAINT log_origin_of_all_ledgers CHECK (ledger_id = '00000000-0000-0000-0000-000000000000')
+    CONSTRAINT log_origin_of_all_ledgers CHECK (ledger_id = 0)
 );

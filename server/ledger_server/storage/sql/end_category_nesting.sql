@@ -1,5 +1,5 @@
 -- A category that left a category.
--- $1 ledger_id uuid, $2 category_id uuid, $3 member_category_id uuid, $4 until_position bigint
+-- $1 ledger_id bigint, $2 category_id uuid, $3 member_category_id uuid, $4 until_position bigint
 UPDATE category_nestings
 SET until_position = $4::bigint
-WHERE ledger_id = $1::uuid AND category_id = $2::uuid AND member_category_id = $3::uuid AND until_position IS NULL
+WHERE ledger_id = $1::bigint AND category_id = $2::uuid AND member_category_id = $3::uuid AND until_position IS NULL

@@ -2,7 +2,7 @@
 -- The accounts come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
 -- Metadata conditions are a path of our own making, its keys and values are variables. The LIMIT within cuts nothing
 -- off, it tells the planner that there is one row. IN (SELECT unnest …) is hashed once, ANY goes through all ids.
--- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 descending boolean, $4 after_position bigint,
+-- $1 ledger_id bigint, $2 created_positions text, an array literal, $3 descending boolean, $4 after_position bigint,
 -- $5 row_count bigint; then filters, of which null passes all:
 -- $6 account_ids text[], $7 external_id text, $8 names text[], as patterns of ILIKE, $9 statuses text[],
 -- $10 currency text, $11 normal_balance smallint, $12 metadata jsonb, $13 metadata_path text,
@@ -17,7 +17,7 @@ FROM unnest($2::text::bigint[]) AS c (created_position)
 CROSS JOIN LATERAL (
     SELECT *
     FROM accounts_with_balances
-    WHERE ledger_id = $1::uuid AND created_position = c.created_position
+    WHERE ledger_id = $1::bigint AND created_position = c.created_position
         AND ($6::text[] IS NULL OR account_id IN (SELECT unnest($6::text[]::uuid[])))
         AND ($7::text IS NULL OR external_id = $7::text)
         AND ($22::boolean OR deleted_at IS NULL)
@@ -34,7 +34,7 @@ CROSS JOIN LATERAL (
         AND ($23::text[] IS NULL OR EXISTS (
             SELECT
             FROM category_accounts m
-            WHERE m.ledger_id = $1::uuid AND m.account_id = accounts_with_balances.account_id
+            WHERE m.ledger_id = $1::bigint AND m.account_id = accounts_with_balances.account_id
                 AND m.category_id = ANY ($23::text[]::uuid[]) AND m.until_position IS NULL
         ))
         AND CASE

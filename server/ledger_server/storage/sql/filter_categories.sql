@@ -1,6 +1,6 @@
 -- Those of some categories that pass the filters, oldest first, after one of them; not deleted ones.
 -- They come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
--- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
+-- $1 ledger_id bigint, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
 -- filters, of which null passes all: $5 category_ids text[], $6 names text[], as patterns of ILIKE, $7 currency text,
 -- $8 normal_balance smallint, $9 external_id text, $10 metadata jsonb, $11 metadata_path text,
 -- $12 metadata_variables jsonb, $13 balances text[], $14 operators text[], $15 amounts text[]
@@ -12,7 +12,7 @@ FROM unnest($2::text::bigint[]) AS c (created_position)
 CROSS JOIN LATERAL (
     SELECT *
     FROM categories_with_balances
-    WHERE ledger_id = $1::uuid AND created_position = c.created_position AND created_position > $3::bigint
+    WHERE ledger_id = $1::bigint AND created_position = c.created_position AND created_position > $3::bigint
         AND deleted_position IS NULL
         AND ($5::text[] IS NULL OR category_id IN (SELECT unnest($5::text[]::uuid[])))
         AND ($6::text[] IS NULL OR name ILIKE ANY ($6::text[]))

@@ -5,7 +5,7 @@
 -- transaction, not by version: after many changes it has as many dead ones before it. The LIMITs, which cut nothing
 -- off, tell the planner how few rows there are, and IS TRUE keeps it from going through all lines of an account for
 -- each range.
--- $1 ledger_id uuid, $2 first_ids text[], $3 last_ids text[]; then filters, of which null passes all:
+-- $1 ledger_id bigint, $2 first_ids text[], $3 last_ids text[]; then filters, of which null passes all:
 -- $4 directions text[], $5 statuses text[], $6 and $7 bounds of effective_at text, $8 metadata jsonb,
 -- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[],
 -- $13 and $14 bounds of lock_versions bigint, $15 and $16 bounds of created_at text, $17 account_id uuid,
@@ -21,19 +21,19 @@ FROM unnest($2::text[]::uuid[], $3::text[]::uuid[]) AS s (first_id, last_id)
 CROSS JOIN LATERAL (
     SELECT transaction_id, transaction_version
     FROM entries
-    WHERE ledger_id = $1::uuid AND entry_id = s.first_id
+    WHERE ledger_id = $1::bigint AND entry_id = s.first_id
     LIMIT 1
 ) AS f
 CROSS JOIN LATERAL (
     SELECT first_entry_id, effective_at, updated_at
     FROM transactions
-    WHERE ledger_id = $1::uuid AND transaction_id = f.transaction_id
+    WHERE ledger_id = $1::bigint AND transaction_id = f.transaction_id
     LIMIT 1
 ) AS h
 LEFT JOIN LATERAL (
     SELECT first_entry_id, effective_at, updated_at
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = f.transaction_id AND version = f.transaction_version
+    WHERE ledger_id = $1::bigint AND transaction_id = f.transaction_id AND version = f.transaction_version
     LIMIT 1
 ) AS t ON true
 CROSS JOIN LATERAL (
@@ -44,7 +44,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT updated_at
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = f.transaction_id AND version > f.transaction_version
+    WHERE ledger_id = $1::bigint AND transaction_id = f.transaction_id AND version > f.transaction_version
         AND first_entry_id <> w.first_entry_id AND h.first_entry_id <> w.first_entry_id
     ORDER BY version
     LIMIT 1
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (
         entry_id, transaction_id, transaction_version, account_id, account_lock_version, status, direction, amount,
         metadata, reverses_entry_id
     FROM entries
-    WHERE ledger_id = $1::uuid AND entry_id BETWEEN s.first_id AND s.last_id
+    WHERE ledger_id = $1::bigint AND entry_id BETWEEN s.first_id AND s.last_id
         AND ($4::text[] IS NULL OR direction = ANY ($4::text[]::smallint[]))
         AND ($5::text[] IS NULL OR status = ANY ($5::text[]::smallint[]))
         AND ($11::text[] IS NULL OR NOT EXISTS (
@@ -78,7 +78,7 @@ CROSS JOIN LATERAL (
         AND ($18::text[] IS NULL OR EXISTS (
             SELECT
             FROM category_accounts m
-            WHERE m.ledger_id = $1::uuid AND m.account_id = entries.account_id
+            WHERE m.ledger_id = $1::bigint AND m.account_id = entries.account_id
                 AND m.category_id = ANY ($18::text[]::uuid[]) AND m.until_position IS NULL
         ))
     LIMIT 1000
@@ -86,13 +86,13 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits, position
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
+    WHERE ledger_id = $1::bigint AND account_id = e.account_id AND lock_version = e.account_lock_version
     LIMIT 1
 ) AS v
 LEFT JOIN LATERAL (
     SELECT metadata, updated_at
     FROM entry_metadata
-    WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
+    WHERE ledger_id = $1::bigint AND entry_id = e.entry_id
     LIMIT 1
 ) AS edited ON true
 WHERE ($6::text IS NULL OR w.effective_at >= $6::text::timestamptz)

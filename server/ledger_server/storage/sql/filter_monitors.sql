@@ -1,6 +1,6 @@
 -- Those of some monitors that live and pass the filters, in created order, after one of them.
 -- They come from whichever index finds them; everything asked for is looked at here, in the rows themselves.
--- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
+-- $1 ledger_id bigint, $2 created_positions text, an array literal, $3 after_position bigint, $4 row_count bigint; then
 -- filters, of which null passes all: $5 monitor_ids text[], $6 account_id uuid, $7 category_id uuid, $8 triggered
 -- boolean, $9 metadata jsonb, $10 metadata_path text, $11 metadata_variables jsonb
 SELECT
@@ -11,7 +11,7 @@ FROM unnest($2::text::bigint[]) AS c (created_position)
 CROSS JOIN LATERAL (
     SELECT *
     FROM monitors
-    WHERE ledger_id = $1::uuid AND created_position = c.created_position AND created_position > $3::bigint
+    WHERE ledger_id = $1::bigint AND created_position = c.created_position AND created_position > $3::bigint
         AND deleted_at IS NULL
         AND ($5::text[] IS NULL OR monitor_id IN (SELECT unnest($5::text[]::uuid[])))
         AND ($6::uuid IS NULL OR account_id = $6::uuid)

@@ -7,7 +7,7 @@
 -- each, none is looked at.
 -- Metadata conditions are a path of our own making, its keys and values are variables. The LIMITs within cut nothing
 -- off, they tell the planner how few rows there are.
--- $1 ledger_id uuid, $2 created_positions text, an array literal, $3 by_effective_at boolean, $4 descending boolean,
+-- $1 ledger_id bigint, $2 created_positions text, an array literal, $3 by_effective_at boolean, $4 descending boolean,
 -- $5 after_number bigint, $6 after_position bigint, $7 until_number bigint, inclusive, $8 row_count bigint; then
 -- filters, of which null passes all:
 -- $9 transaction_ids text[], $10 external_id text, $11 statuses text[], $12 archived_reasons text[],
@@ -23,7 +23,7 @@ FROM unnest($2::text::bigint[]) AS c (created_position)
 CROSS JOIN LATERAL (
     SELECT *
     FROM transactions
-    WHERE ledger_id = $1::uuid AND created_position = c.created_position
+    WHERE ledger_id = $1::bigint AND created_position = c.created_position
         AND ($9::text[] IS NULL OR transaction_id IN (SELECT unnest($9::text[]::uuid[])))
         AND ($10::text IS NULL OR external_id = $10::text AND status <> 3)
         AND ($11::text[] IS NULL OR status = ANY ($11::text[]::smallint[]))
@@ -59,17 +59,17 @@ CROSS JOIN LATERAL (
                 UNION
                 SELECT w.first_entry_id
                 FROM transaction_versions w
-                WHERE w.ledger_id = $1::uuid AND w.transaction_id = transactions.transaction_id
+                WHERE w.ledger_id = $1::bigint AND w.transaction_id = transactions.transaction_id
             ) AS s
             CROSS JOIN LATERAL (
                 SELECT account_id
                 FROM entries
-                WHERE ledger_id = $1::uuid
+                WHERE ledger_id = $1::bigint
                     AND entry_id BETWEEN s.first_entry_id
                         AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
                 LIMIT 1000
             ) AS e
-            JOIN category_accounts m ON m.ledger_id = $1::uuid AND m.account_id = e.account_id
+            JOIN category_accounts m ON m.ledger_id = $1::bigint AND m.account_id = e.account_id
                 AND m.category_id = ANY ($29::text[]::uuid[]) AND m.until_position IS NULL
         ))
     LIMIT 1
@@ -82,12 +82,12 @@ LEFT JOIN LATERAL (
         UNION ALL
         SELECT first_entry_id
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = t.transaction_id AND version = 0
+        WHERE ledger_id = $1::bigint AND transaction_id = t.transaction_id AND version = 0
     ) AS s
     CROSS JOIN LATERAL (
         SELECT account_lock_version
         FROM entries
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
             AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
             AND (account_id = $15::uuid) IS TRUE
         LIMIT 1
@@ -104,7 +104,7 @@ LEFT JOIN LATERAL (
             UNION ALL
             SELECT w.first_entry_id, w.version
             FROM transaction_versions w
-            WHERE w.ledger_id = $1::uuid AND w.transaction_id = t.transaction_id
+            WHERE w.ledger_id = $1::bigint AND w.transaction_id = t.transaction_id
         ) AS versions
         GROUP BY first_entry_id
         ORDER BY version
@@ -112,7 +112,7 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT account_lock_version AS lock_version
         FROM entries
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
             AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
             AND (account_id = $15::uuid) IS TRUE
         LIMIT 1

@@ -1,13 +1,13 @@
 -- Created positions of accounts that were changed in a range of time: those changed after their creation, by that
 -- index, and those created in it, who are more than were asked for.
--- $1 ledger_id uuid, $2 row_count bigint, $3 lower_bound text, $4 upper_bound text, exclusive,
+-- $1 ledger_id bigint, $2 row_count bigint, $3 lower_bound text, $4 upper_bound text, exclusive,
 -- $5 low bigint, $6 high bigint, exclusive: the created positions of that time
 SELECT created_position
 FROM (
     (
         SELECT created_position
         FROM accounts
-        WHERE ledger_id = $1::uuid AND updated_at > created_at
+        WHERE ledger_id = $1::bigint AND updated_at > created_at
             AND updated_at >= $3::text::timestamptz AND updated_at < $4::text::timestamptz
         LIMIT $2::bigint
     )
@@ -15,7 +15,7 @@ FROM (
     (
         SELECT created_position
         FROM accounts
-        WHERE ledger_id = $1::uuid AND created_position >= $5::bigint AND created_position < $6::bigint
+        WHERE ledger_id = $1::bigint AND created_position >= $5::bigint AND created_position < $6::bigint
         LIMIT $2::bigint
     )
 ) AS found

@@ -1,6 +1,6 @@
 -- The last position of a ledger whose time is not after a time; null if the log that would tell is pruned.
 -- Positions have no gaps and times rise with them, so halving finds it, without an index on times.
--- $1 ledger_id uuid, $2 time timestamptz
+-- $1 ledger_id bigint, $2 time timestamptz
 WITH RECURSIVE search AS (
     SELECT
         CASE WHEN l.event_time <= $2::timestamptz THEN l.position ELSE coalesce(o.position - 1, l.position) END AS low,
@@ -10,11 +10,11 @@ WITH RECURSIVE search AS (
     LEFT JOIN LATERAL (
         SELECT position
         FROM events
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
         ORDER BY position
         LIMIT 1
     ) AS o ON true
-    WHERE l.ledger_id = $1::uuid
+    WHERE l.ledger_id = $1::bigint
     UNION ALL
     SELECT
         CASE WHEN e.time <= $2::timestamptz THEN e.position ELSE s.low END,
@@ -24,7 +24,7 @@ WITH RECURSIVE search AS (
     CROSS JOIN LATERAL (
         SELECT position, time
         FROM events
-        WHERE ledger_id = $1::uuid AND position = (s.low + s.high + 1) / 2
+        WHERE ledger_id = $1::bigint AND position = (s.low + s.high + 1) / 2
         LIMIT 1
     ) AS e
     WHERE s.low < s.high

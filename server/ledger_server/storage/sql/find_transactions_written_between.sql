@@ -1,20 +1,20 @@
 -- Created positions of transactions of which a version was written in a range of time, its first ones, those that stand
 -- and those replaced since, each by an index of its own; some perhaps several times.
--- $1 ledger_id uuid, $2 row_count bigint, $3 lower_bound text, $4 upper_bound text, exclusive,
+-- $1 ledger_id bigint, $2 row_count bigint, $3 lower_bound text, $4 upper_bound text, exclusive,
 -- $5 low bigint, $6 high bigint, exclusive: the created positions of that time
 SELECT created_position
 FROM (
     (
         SELECT created_position
         FROM transactions
-        WHERE ledger_id = $1::uuid AND created_position >= $5::bigint AND created_position < $6::bigint
+        WHERE ledger_id = $1::bigint AND created_position >= $5::bigint AND created_position < $6::bigint
         LIMIT $2::bigint
     )
     UNION ALL
     (
         SELECT created_position
         FROM transactions
-        WHERE ledger_id = $1::uuid AND version > 0
+        WHERE ledger_id = $1::bigint AND version > 0
             AND updated_at >= $3::text::timestamptz AND updated_at < $4::text::timestamptz
         LIMIT $2::bigint
     )
@@ -22,7 +22,7 @@ FROM (
     (
         SELECT created_position
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND version > 0
+        WHERE ledger_id = $1::bigint AND version > 0
             AND updated_at >= $3::text::timestamptz AND updated_at < $4::text::timestamptz
         LIMIT $2::bigint
     )

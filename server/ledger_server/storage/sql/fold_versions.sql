@@ -1,11 +1,11 @@
 -- Folds versions of an account that no run covers yet, together with some runs before them, into one new run.
 -- The runs' blocks are deleted before the first new one is written, as sorting needs all of them: the new run may begin
 -- where one of them did. A version whose effective time is not that of what it discarded makes two changes.
--- $1 ledger_id uuid, $2 account_id uuid, $3 run_starts bigint[], of the runs to merge, $4 first_version bigint,
+-- $1 ledger_id bigint, $2 account_id uuid, $3 run_starts bigint[], of the runs to merge, $4 first_version bigint,
 -- $5 last_version bigint, $6 run_start bigint, of the new run, $7 block_changes integer
 WITH merged AS (
     DELETE FROM account_timeline_blocks
-    WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND run_start = ANY ($3::bigint[])
+    WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND run_start = ANY ($3::bigint[])
     RETURNING effective_ats, posted_debits_sums, posted_credits_sums, pending_debits_sums, pending_credits_sums
 ),
 versions AS (
@@ -16,7 +16,7 @@ versions AS (
         pending_debits - lag(pending_debits) OVER versions AS pending_debits,
         pending_credits - lag(pending_credits) OVER versions AS pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND lock_version BETWEEN $4::bigint - 1 AND $5::bigint
+    WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND lock_version BETWEEN $4::bigint - 1 AND $5::bigint
     WINDOW versions AS (ORDER BY lock_version)
 ),
 changes AS (
@@ -67,7 +67,7 @@ INSERT INTO account_timeline_blocks (
     effective_ats, posted_debits_sums, posted_credits_sums, pending_debits_sums, pending_credits_sums
 )
 SELECT
-    $1::uuid, $2::uuid, $6::bigint, min(effective_at), block,
+    $1::bigint, $2::uuid, $6::bigint, min(effective_at), block,
     coalesce(sum(sum(posted_debits)) OVER before, 0), coalesce(sum(sum(posted_credits)) OVER before, 0),
     coalesce(sum(sum(pending_debits)) OVER before, 0), coalesce(sum(sum(pending_credits)) OVER before, 0),
     array_agg(effective_at ORDER BY n), array_agg(posted_debits_sum ORDER BY n),

@@ -6,7 +6,7 @@
 -- tells the planner how few entries a version has, and IS TRUE keeps it from going through all lines of the account for
 -- each. The first later version of their transaction that has others discards entries; those that its newest one has
 -- stand, without a look at the versions between.
--- $1 ledger_id uuid, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
+-- $1 ledger_id bigint, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
 -- $9 and $10 bounds of effective_at text, $11 metadata jsonb, $12 metadata_path text, $13 metadata_variables jsonb,
 -- $14 operators text[], $15 amounts text[], $16 lower bound of lock_versions bigint, $17 upper bound bigint, exclusive,
@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT partially_posts_id
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = v.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = v.transaction_id
         LIMIT 1
     ) AS t
     WHERE t.partially_posts_id IS NOT NULL
@@ -35,7 +35,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT version, first_entry_id, effective_at, updated_at, position
     FROM transactions
-    WHERE ledger_id = $1::uuid AND transaction_id = m.transaction_id
+    WHERE ledger_id = $1::bigint AND transaction_id = m.transaction_id
     LIMIT 1
 ) AS h
 CROSS JOIN LATERAL (
@@ -44,12 +44,12 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.version = m.version
+    WHERE t.ledger_id = $1::bigint AND t.transaction_id = m.transaction_id AND t.version = m.version
         AND t.position = v.position
     UNION ALL
     SELECT t.version, t.first_entry_id, t.effective_at, t.updated_at
     FROM transaction_versions t
-    WHERE m.version IS NULL AND t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id
+    WHERE m.version IS NULL AND t.ledger_id = $1::bigint AND t.transaction_id = m.transaction_id
         AND t.position = v.position
 ) AS w
 CROSS JOIN LATERAL (
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (
         entry_id, transaction_id, transaction_version, account_id, status, direction, amount, metadata,
         reverses_entry_id
     FROM entries
-    WHERE ledger_id = $1::uuid
+    WHERE ledger_id = $1::bigint
         AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
         AND (account_id = $2::uuid) IS TRUE
         AND ($7::text[] IS NULL OR direction = ANY ($7::text[]::smallint[]))
@@ -69,7 +69,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT t.updated_at, t.position
     FROM transaction_versions t
-    WHERE t.ledger_id = $1::uuid AND t.transaction_id = m.transaction_id AND t.version > w.version
+    WHERE t.ledger_id = $1::bigint AND t.transaction_id = m.transaction_id AND t.version > w.version
         AND t.first_entry_id <> w.first_entry_id AND h.first_entry_id <> w.first_entry_id
     ORDER BY t.version
     LIMIT 1
@@ -82,10 +82,10 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT metadata, updated_at
     FROM entry_metadata
-    WHERE ledger_id = $1::uuid AND entry_id = e.entry_id
+    WHERE ledger_id = $1::bigint AND entry_id = e.entry_id
     LIMIT 1
 ) AS edited ON true
-WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
+WHERE v.ledger_id = $1::bigint AND v.account_id = $2::uuid
     AND v.lock_version >= least($3::bigint, $5::bigint) AND v.lock_version <= greatest($3::bigint, $5::bigint)
     AND CASE
         WHEN $22::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
@@ -99,7 +99,7 @@ WHERE v.ledger_id = $1::uuid AND v.account_id = $2::uuid
     AND ($21::text[] IS NULL OR EXISTS (
         SELECT
         FROM category_accounts c
-        WHERE c.ledger_id = $1::uuid AND c.account_id = $2::uuid
+        WHERE c.ledger_id = $1::bigint AND c.account_id = $2::uuid
             AND c.category_id = ANY ($21::text[]::uuid[]) AND c.until_position IS NULL
     ))
     AND (

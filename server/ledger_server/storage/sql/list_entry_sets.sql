@@ -1,6 +1,6 @@
 -- The versions of some transactions that wrote entries, in ranges of versions, each with the entries that it wrote.
 -- Version 0 did, and each whose entries are not those of the version before.
--- $1 ledger_id uuid, $2 transaction_ids text[], $3 first_versions text[], $4 last_versions text[]
+-- $1 ledger_id bigint, $2 transaction_ids text[], $3 first_versions text[], $4 last_versions text[]
 SELECT transaction_id, version, first_entry_id, entry_count
 FROM (
     SELECT
@@ -11,12 +11,12 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT version, first_entry_id, entry_count
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = s.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = s.transaction_id
             AND version BETWEEN s.first_version - 1 AND s.last_version
         UNION ALL
         SELECT version, first_entry_id, entry_count
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = s.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = s.transaction_id
             AND version BETWEEN s.first_version - 1 AND s.last_version
     ) AS v
 ) AS versions

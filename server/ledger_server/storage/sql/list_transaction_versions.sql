@@ -1,7 +1,7 @@
 -- The versions of a transaction after one of them and up to another, in order: those that were replaced, and the
 -- newest.
 -- One of the first two branches is not run.
--- $1 ledger_id uuid, $2 transaction_id uuid, $3 after_version bigint, $4 last_version bigint, $5 descending boolean,
+-- $1 ledger_id bigint, $2 transaction_id uuid, $3 after_version bigint, $4 last_version bigint, $5 descending boolean,
 -- $6 row_count bigint, $7 and $8 bounds of the time of writing text, null passes all, the upper one exclusive
 SELECT *
 FROM (
@@ -11,7 +11,7 @@ FROM (
             created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
             expires_at, reverses_id, partially_posts_id
         FROM transaction_versions
-        WHERE NOT $5::boolean AND ledger_id = $1::uuid AND transaction_id = $2::uuid
+        WHERE NOT $5::boolean AND ledger_id = $1::bigint AND transaction_id = $2::uuid
             AND version > $3::bigint AND version <= $4::bigint
             AND ($7::text IS NULL OR updated_at >= $7::text::timestamptz)
             AND ($8::text IS NULL OR updated_at < $8::text::timestamptz)
@@ -25,7 +25,7 @@ FROM (
             created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
             expires_at, reverses_id, partially_posts_id
         FROM transaction_versions
-        WHERE $5::boolean AND ledger_id = $1::uuid AND transaction_id = $2::uuid
+        WHERE $5::boolean AND ledger_id = $1::bigint AND transaction_id = $2::uuid
             AND version < $3::bigint AND version >= $4::bigint
             AND ($7::text IS NULL OR updated_at >= $7::text::timestamptz)
             AND ($8::text IS NULL OR updated_at < $8::text::timestamptz)
@@ -38,7 +38,7 @@ FROM (
         created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata,
         expires_at, reverses_id, partially_posts_id
     FROM transactions
-    WHERE ledger_id = $1::uuid AND transaction_id = $2::uuid
+    WHERE ledger_id = $1::bigint AND transaction_id = $2::uuid
         AND CASE
             WHEN $5::boolean THEN version < $3::bigint AND version >= $4::bigint
             ELSE version > $3::bigint AND version <= $4::bigint

@@ -1,6 +1,6 @@
 -- Versions of accounts with the counters before and after, and what balances are made of; a row for each that exists.
 -- The LIMITs, which cut nothing off, say how few rows there are.
--- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[]
+-- $1 ledger_id bigint, $2 account_ids text[], $3 lock_versions text[]
 SELECT
     v.account_id, v.lock_version, v.position, v.transaction_id,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
@@ -11,18 +11,18 @@ FROM unnest($2::text[], $3::text[]) AS k (account_id, lock_version)
 CROSS JOIN LATERAL (
     SELECT *
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint
     LIMIT 1
 ) AS v
 CROSS JOIN LATERAL (
     SELECT *
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint - 1
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint - 1
     LIMIT 1
 ) AS b
 CROSS JOIN LATERAL (
     SELECT normal_balance, currency, currency_exponent
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid
     LIMIT 1
 ) AS a

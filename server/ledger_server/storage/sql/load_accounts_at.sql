@@ -1,7 +1,7 @@
 -- Accounts with their counters as they stood at positions, one for each, by id. What is not money is as it stands now.
 -- Lock_versions have no gaps, and positions rise with them, so a binary search needs no index but the key. The LIMITs,
 -- which cut nothing off, keep the planner from hashing all accounts.
--- $1 ledger_id uuid, then text[], one element an account: $2 account_ids, $3 positions
+-- $1 ledger_id bigint, then text[], one element an account: $2 account_ids, $3 positions
 WITH RECURSIVE probes AS (
     SELECT
         asked.account_id, asked.position,
@@ -14,7 +14,7 @@ WITH RECURSIVE probes AS (
     CROSS JOIN LATERAL (
         SELECT lock_version, position
         FROM account_versions
-        WHERE ledger_id = $1::uuid AND account_id = asked.account_id
+        WHERE ledger_id = $1::bigint AND account_id = asked.account_id
         ORDER BY lock_version DESC
         LIMIT 1
     ) AS newest
@@ -27,7 +27,7 @@ WITH RECURSIVE probes AS (
     CROSS JOIN LATERAL (
         SELECT lock_version, position
         FROM account_versions
-        WHERE ledger_id = $1::uuid AND account_id = probes.account_id
+        WHERE ledger_id = $1::bigint AND account_id = probes.account_id
             AND lock_version = (probes.low + probes.high + 1) / 2
         LIMIT 1
     ) AS middle
@@ -43,7 +43,7 @@ FROM probes
 CROSS JOIN LATERAL (
     SELECT *
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = probes.account_id
+    WHERE ledger_id = $1::bigint AND account_id = probes.account_id
     LIMIT 1
 ) AS a
 CROSS JOIN LATERAL (

@@ -1,7 +1,7 @@
 -- Categories with their counters as they stood at a position, zero before they were there, by id; not those deleted by
 -- then. What is not money is as it stands now.
 -- One row each: the newest not after the position, by the primary key.
--- $1 ledger_id uuid, $2 category_ids text[], $3 position bigint
+-- $1 ledger_id bigint, $2 category_ids text[], $3 position bigint
 SELECT
     c.category_id, c.ledger_id, c.name, c.description, c.normal_balance, c.currency, c.currency_exponent, c.external_id,
     c.metadata, c.created_position, c.created_at, c.updated_at, c.deleted_at,
@@ -16,6 +16,6 @@ LEFT JOIN LATERAL (
     ORDER BY position DESC
     LIMIT 1
 ) AS v ON true
-WHERE c.ledger_id = $1::uuid AND c.category_id = ANY ($2::text[]::uuid[])
+WHERE c.ledger_id = $1::bigint AND c.category_id = ANY ($2::text[]::uuid[])
     AND (c.deleted_position IS NULL OR c.deleted_position > $3::bigint)
 ORDER BY c.category_id

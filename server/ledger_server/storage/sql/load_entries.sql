@@ -2,7 +2,7 @@
 -- A version's entries are one range of ids, which ends where the last three hexadecimal digits do. The planner takes
 -- such a range for a ninth of the table and would read the whole ledger instead; the LIMITs, which cut nothing off, say
 -- how few rows there are: at most 1,000 in a set, one account and one version to an entry.
--- $1 ledger_id uuid, $2 first_entry_ids text[], $3 as_edited boolean: also with metadata as it is now, if it was
+-- $1 ledger_id bigint, $2 first_entry_ids text[], $3 as_edited boolean: also with metadata as it is now, if it was
 -- changed
 SELECT
     s.first_entry_id, e.entry_id, e.transaction_version, e.status, e.direction, e.amount,
@@ -17,7 +17,7 @@ CROSS JOIN LATERAL (
         entry_id, account_id, account_lock_version, transaction_version, status, direction, amount, metadata,
         reverses_entry_id
     FROM entries
-    WHERE ledger_id = $1::uuid
+    WHERE ledger_id = $1::bigint
         AND entry_id BETWEEN s.first_entry_id::uuid AND overlay(s.first_entry_id PLACING 'fff' FROM 34)::uuid
     ORDER BY entry_id
     LIMIT 1000
@@ -27,19 +27,19 @@ CROSS JOIN LATERAL (
         account_id, ledger_id, name, description, normal_balance, currency, currency_exponent, external_id, metadata,
         created_position, created_at, updated_at, status, limits, deleted_at
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = e.account_id
+    WHERE ledger_id = $1::bigint AND account_id = e.account_id
     LIMIT 1
 ) AS a
 CROSS JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits, position
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = e.account_id AND lock_version = e.account_lock_version
+    WHERE ledger_id = $1::bigint AND account_id = e.account_id AND lock_version = e.account_lock_version
     LIMIT 1
 ) AS v
 LEFT JOIN LATERAL (
     SELECT metadata
     FROM entry_metadata
-    WHERE $3::boolean AND ledger_id = $1::uuid AND entry_id = e.entry_id
+    WHERE $3::boolean AND ledger_id = $1::bigint AND entry_id = e.entry_id
     LIMIT 1
 ) AS edited ON true
 ORDER BY s.first_entry_id, e.entry_id

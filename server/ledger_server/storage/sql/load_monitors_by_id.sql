@@ -1,8 +1,8 @@
 -- Monitors by their ids, oldest first; deleted ones are not there.
--- $1 ledger_id uuid, $2 monitor_ids text[]
+-- $1 ledger_id bigint, $2 monitor_ids text[]
 SELECT
     ledger_id, monitor_id, account_id, category_id, created_position, created_at, updated_at, version, field, operator,
     value, resolve_value, description, metadata, triggered, since_position, since, deleted_at
 FROM monitors
-WHERE ledger_id = $1::uuid AND monitor_id = ANY ($2::text[]::uuid[]) AND deleted_at IS NULL
+WHERE ledger_id = $1::bigint AND monitor_id = ANY ($2::text[]::uuid[]) AND deleted_at IS NULL
 ORDER BY created_position

@@ -1,8 +1,8 @@
 -- The non-archived transactions that hold these external ids, at their newest version.
--- $1 ledger_id uuid, $2 external_ids text[]
+-- $1 ledger_id bigint, $2 external_ids text[]
 SELECT
     transaction_id, ledger_id, version, status, archived_reason, entry_count, first_entry_id, position,
     created_position, created_at, updated_at, effective_at, posted_at, description, external_id, metadata, expires_at,
     reverses_id, partially_posts_id
 FROM transactions
-WHERE ledger_id = $1::uuid AND external_id = ANY ($2::text[]) AND status <> 3
+WHERE ledger_id = $1::bigint AND external_id = ANY ($2::text[]) AND status <> 3

@@ -2,7 +2,7 @@
 -- Positions are dense, so a page is a range of the primary key; it is cut where its bytes exceed the limit, but not
 -- before its first event. What they are added up over must end itself, or each page would read the whole rest of the
 -- log.
--- $1 ledger_id uuid, $2 after_position bigint, $3 last_position bigint, $4 bytes_max bigint
+-- $1 ledger_id bigint, $2 after_position bigint, $3 last_position bigint, $4 bytes_max bigint
 SELECT position, time, payload, digest
 FROM (
     SELECT
@@ -12,7 +12,7 @@ FROM (
     FROM (
         SELECT position, time, payload, digest
         FROM events
-        WHERE ledger_id = $1::uuid AND position > $2::bigint AND position <= $3::bigint
+        WHERE ledger_id = $1::bigint AND position > $2::bigint AND position <= $3::bigint
         ORDER BY position
         LIMIT 1000
     ) AS next

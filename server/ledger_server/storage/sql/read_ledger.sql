@@ -1,24 +1,24 @@
 -- Reads a ledger without locking it and says which of a batch's request ids and external ids are known already.
 -- For validate_only and for drafts: the same columns as lock_ledger.sql, but the time is that of the clock, whatever
 -- the ledger's newest event says, as who drafts goes by it for other ledgers too.
--- $1 ledger_id uuid, $2 request_ids text, $3 external_ids of transactions text, both array literals
+-- $1 ledger_id bigint, $2 request_ids text, $3 external_ids of transactions text, both array literals
 WITH found AS (
     SELECT
         name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
         deleted_at, monitor_count
     FROM ledgers
-    WHERE ledger_id = $1::uuid AND deleted_at IS NULL
+    WHERE ledger_id = $1::bigint AND deleted_at IS NULL
 )
 SELECT
     name, description, metadata, created_at, updated_at, closed_before, position, event_time, digest, epoch,
     monitor_count, deleted_at,
     clock_timestamp() AS now,
     ARRAY(
-        SELECT request_id FROM requests WHERE ledger_id = $1::uuid AND request_id = ANY ($2::text::text[])
+        SELECT request_id FROM requests WHERE ledger_id = $1::bigint AND request_id = ANY ($2::text::text[])
     ) AS known_request_ids,
     ARRAY(
         SELECT external_id FROM transactions
-        WHERE ledger_id = $1::uuid AND external_id = ANY ($3::text::text[]) AND status <> 3
+        WHERE ledger_id = $1::bigint AND external_id = ANY ($3::text::text[]) AND status <> 3
     ) AS known_external_ids,
-    EXISTS (SELECT FROM categories WHERE ledger_id = $1::uuid) AS has_categories
+    EXISTS (SELECT FROM categories WHERE ledger_id = $1::bigint) AS has_categories
 FROM found

@@ -2,7 +2,7 @@
 -- in order. An event of an entry writes no version of its transaction: what holds is the newest one until then.
 -- Versions have no gaps and positions rise with them, so a binary search needs no index but the key. LIMIT and OFFSET,
 -- which leave nothing out, keep the planner from answering with a hash of all transactions.
--- $1 ledger_id uuid, then text[], one element a question: $2 transaction_ids, $3 positions
+-- $1 ledger_id bigint, then text[], one element a question: $2 transaction_ids, $3 positions
 WITH RECURSIVE probes AS (
     SELECT
         asked.transaction_id, asked.position,
@@ -15,7 +15,7 @@ WITH RECURSIVE probes AS (
     CROSS JOIN LATERAL (
         SELECT version, position
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = asked.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = asked.transaction_id
         LIMIT 1
     ) AS newest
     UNION ALL
@@ -27,7 +27,7 @@ WITH RECURSIVE probes AS (
     CROSS JOIN LATERAL (
         SELECT version, position
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = probes.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = probes.transaction_id
             AND version = (probes.low + probes.high + 1) / 2
         LIMIT 1
     ) AS middle
@@ -44,7 +44,7 @@ CROSS JOIN LATERAL (
     (
         SELECT position, metadata
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = found.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = found.transaction_id
             AND version BETWEEN found.first_version AND found.last_version
         LIMIT 1
     )
@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
     (
         SELECT position, metadata
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = found.transaction_id
+        WHERE ledger_id = $1::bigint AND transaction_id = found.transaction_id
             AND version BETWEEN found.first_version AND found.last_version
         OFFSET 0
     )

@@ -1,5 +1,5 @@
 -- Where a ledger's log stands; the first statement of a read, so that its snapshot is of this position.
--- $1 ledger_id uuid
+-- $1 ledger_id bigint
 SELECT position, epoch
 FROM ledgers
-WHERE ledger_id = $1::uuid AND deleted_at IS NULL
+WHERE ledger_id = $1::bigint AND deleted_at IS NULL

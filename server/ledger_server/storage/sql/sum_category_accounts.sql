@@ -2,7 +2,7 @@
 -- ways lead to it, and each by its last version not after the position.
 -- The first so many of each nested category are enough to know the first so many of all.
 -- The arrays make the planner look for each by itself, instead of each among all, and expect a few.
--- $1 ledger_id uuid, $2 category_id uuid, $3 position bigint, $4 after_account_id uuid, $5 row_count bigint
+-- $1 ledger_id bigint, $2 category_id uuid, $3 position bigint, $4 after_account_id uuid, $5 row_count bigint
 WITH RECURSIVE nested (category_id) AS (
     SELECT $2::uuid
     UNION
@@ -11,13 +11,13 @@ WITH RECURSIVE nested (category_id) AS (
     CROSS JOIN LATERAL unnest(ARRAY(
         SELECT member_category_id
         FROM category_nestings
-        WHERE ledger_id = $1::uuid AND category_id = nested.category_id AND from_position <= $3::bigint
+        WHERE ledger_id = $1::bigint AND category_id = nested.category_id AND from_position <= $3::bigint
             AND (until_position IS NULL OR until_position > $3::bigint)
     )) AS n (member_category_id)
     CROSS JOIN LATERAL (
         SELECT
         FROM categories
-        WHERE ledger_id = $1::uuid AND category_id = n.member_category_id
+        WHERE ledger_id = $1::bigint AND category_id = n.member_category_id
             AND (deleted_position IS NULL OR deleted_position > $3::bigint)
         LIMIT 1
     ) AS c
@@ -28,7 +28,7 @@ part AS (
     CROSS JOIN LATERAL (
         SELECT account_id
         FROM category_accounts
-        WHERE ledger_id = $1::uuid AND category_id = nested.category_id AND account_id > $4::uuid
+        WHERE ledger_id = $1::bigint AND category_id = nested.category_id AND account_id > $4::uuid
             AND from_position <= $3::bigint AND (until_position IS NULL OR until_position > $3::bigint)
         ORDER BY account_id
         LIMIT $5::bigint
@@ -44,7 +44,7 @@ FROM part
 LEFT JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = part.account_id AND position <= $3::bigint
+    WHERE ledger_id = $1::bigint AND account_id = part.account_id AND position <= $3::bigint
     ORDER BY lock_version DESC
     LIMIT 1
 ) AS v ON true

@@ -4,7 +4,7 @@
 -- very many they are left out, and `left_first` and `left_last` say which: they are to be read in parts and taken
 -- `left_sign` times.
 -- The first of the versions in between only gives the counters that the next one's are compared with.
--- $1 ledger_id uuid, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times text[]: the driver
+-- $1 ledger_id bigint, $2 account_ids text[], $3 lock_versions text[], of each account, $4 times text[]: the driver
 -- would make infinity of the last microsecond that it knows, $5 the most versions in between, bigint
 WITH asked AS (
     SELECT account_id::uuid AS account_id, lock_version::bigint AS lock_version
@@ -20,7 +20,7 @@ planned AS (
     LEFT JOIN LATERAL (
         SELECT folded_version, run_starts
         FROM account_timelines
-        WHERE ledger_id = $1::uuid AND account_id = asked.account_id
+        WHERE ledger_id = $1::bigint AND account_id = asked.account_id
         LIMIT 1
     ) AS timeline ON true
     CROSS JOIN LATERAL (
@@ -48,7 +48,7 @@ sums AS (
     CROSS JOIN LATERAL (
         SELECT *
         FROM account_timeline_blocks
-        WHERE ledger_id = $1::uuid AND account_id = planned.account_id AND run_start = runs.run_start
+        WHERE ledger_id = $1::bigint AND account_id = planned.account_id AND run_start = runs.run_start
             AND from_effective_at < times.before
         ORDER BY from_effective_at DESC, number DESC
         LIMIT 1
@@ -84,7 +84,7 @@ sums AS (
             pending_debits - lag(pending_debits) OVER versions AS pending_debits,
             pending_credits - lag(pending_credits) OVER versions AS pending_credits
         FROM account_versions
-        WHERE ledger_id = $1::uuid AND account_id = near.account_id
+        WHERE ledger_id = $1::bigint AND account_id = near.account_id
             AND lock_version BETWEEN near.first_version AND near.last_version
         WINDOW versions AS (ORDER BY lock_version)
     ) AS version

@@ -1,6 +1,6 @@
 -- What some consecutive versions of an account changed at effective times before some others.
 -- The first of them only gives the counters that the next one's are compared with.
--- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 times text[]
+-- $1 ledger_id bigint, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 times text[]
 SELECT
     times.before,
     coalesce(sum(version.posted_debits) FILTER (WHERE version.effective_at < times.before), 0) AS posted_debits,
@@ -21,7 +21,7 @@ FROM (
         pending_debits - lag(pending_debits) OVER versions AS pending_debits,
         pending_credits - lag(pending_credits) OVER versions AS pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND lock_version BETWEEN $3::bigint AND $4::bigint
+    WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND lock_version BETWEEN $3::bigint AND $4::bigint
     WINDOW versions AS (ORDER BY lock_version)
 ) AS version
 CROSS JOIN unnest($5::text[]::timestamptz[]) AS times (before)

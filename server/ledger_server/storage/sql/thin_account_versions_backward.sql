@@ -1,7 +1,7 @@
 -- Of an account's versions in a range, the last of each interval of time, newest first.
 -- As thin_account_versions_forward.sql: the next one is the last that was written before the interval of the one
 -- before.
--- $1 ledger_id uuid, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC:
+-- $1 ledger_id bigint, $2 account_id uuid, $3 first_version bigint, $4 last_version bigint, $5 interval text, of UTC:
 -- hour, day, month …, $6 row_count bigint, $7 before_version bigint or null, of whose interval none is wanted any more
 WITH RECURSIVE chosen AS (
     SELECT
@@ -10,7 +10,7 @@ WITH RECURSIVE chosen AS (
             (
                 SELECT date_trunc($5::text, written_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
                 FROM account_versions
-                WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND lock_version = $7::bigint
+                WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND lock_version = $7::bigint
             ),
             'infinity'::timestamptz
         ) AS until
@@ -29,7 +29,7 @@ WITH RECURSIVE chosen AS (
             CROSS JOIN LATERAL (
                 SELECT lock_version, written_at
                 FROM account_versions
-                WHERE ledger_id = $1::uuid AND account_id = $2::uuid
+                WHERE ledger_id = $1::bigint AND account_id = $2::uuid
                     AND lock_version = (probes.low + probes.high + 1) / 2
                 LIMIT 1
             ) AS middle
@@ -41,7 +41,7 @@ WITH RECURSIVE chosen AS (
         CROSS JOIN LATERAL (
             SELECT lock_version, written_at
             FROM account_versions
-            WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND lock_version = probes.low
+            WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND lock_version = probes.low
             LIMIT 1
         ) AS v
         WHERE probes.low = probes.high AND probes.low >= $3::bigint
@@ -55,7 +55,7 @@ FROM chosen
 CROSS JOIN LATERAL (
     SELECT *
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = $2::uuid AND lock_version = chosen.lock_version
+    WHERE ledger_id = $1::bigint AND account_id = $2::uuid AND lock_version = chosen.lock_version
     LIMIT 1
 ) AS v
 WHERE chosen.number > 0

@@ -2,9 +2,9 @@
 -- position wrote and discarded on the account, from the same effective times on, and its event tells of it.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables, and IS TRUE from going through all
 -- lines of an account for each.
--- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 lock_versions text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 account_ids text[], $4 lock_versions text[]
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'account_versions' AS table_name,
@@ -15,25 +15,25 @@ CROSS JOIN pruned
 CROSS JOIN LATERAL (
     SELECT *
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid AND lock_version = k.lock_version::bigint
     LIMIT 1
 ) AS v
 LEFT JOIN LATERAL (
     SELECT lock_version, position, posted_debits, posted_credits, pending_debits, pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = v.account_id AND lock_version = v.lock_version - 1
+    WHERE ledger_id = $1::bigint AND account_id = v.account_id AND lock_version = v.lock_version - 1
     LIMIT 1
 ) AS b ON true
 LEFT JOIN LATERAL (
     SELECT created_position, created_at
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = v.account_id
+    WHERE ledger_id = $1::bigint AND account_id = v.account_id
     LIMIT 1
 ) AS a ON true
 LEFT JOIN LATERAL (
     SELECT position, payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = v.position
+    WHERE ledger_id = $1::bigint AND position = v.position
     LIMIT 1
 ) AS e ON true
 LEFT JOIN LATERAL (
@@ -47,7 +47,7 @@ LEFT JOIN LATERAL (
             FROM (
                 SELECT partially_posts_id
                 FROM transactions
-                WHERE ledger_id = $1::uuid AND transaction_id = v.transaction_id
+                WHERE ledger_id = $1::bigint AND transaction_id = v.transaction_id
                 LIMIT 1
             ) AS t
             WHERE t.partially_posts_id IS NOT NULL
@@ -57,11 +57,11 @@ LEFT JOIN LATERAL (
             FROM (
                 SELECT transaction_id, version, status, first_entry_id, effective_at, updated_at
                 FROM transactions
-                WHERE ledger_id = $1::uuid AND transaction_id = m.transaction_id AND position = v.position
+                WHERE ledger_id = $1::bigint AND transaction_id = m.transaction_id AND position = v.position
                 UNION ALL
                 SELECT transaction_id, version, status, first_entry_id, effective_at, updated_at
                 FROM transaction_versions
-                WHERE ledger_id = $1::uuid AND transaction_id = m.transaction_id AND position = v.position
+                WHERE ledger_id = $1::bigint AND transaction_id = m.transaction_id AND position = v.position
             ) AS either
             LIMIT 1
         ) AS w
@@ -72,7 +72,7 @@ LEFT JOIN LATERAL (
         LEFT JOIN LATERAL (
             SELECT first_entry_id
             FROM transaction_versions
-            WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1
+            WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id AND version = w.version - 1
             LIMIT 1
         ) AS o ON true
         WHERE o.first_entry_id IS DISTINCT FROM w.first_entry_id
@@ -82,7 +82,7 @@ LEFT JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT first_entry_id, status, effective_at
             FROM transaction_versions
-            WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1
+            WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id AND version = w.version - 1
             LIMIT 1
         ) AS o
         WHERE o.first_entry_id <> w.first_entry_id
@@ -98,7 +98,7 @@ LEFT JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT direction, amount
             FROM entries
-            WHERE ledger_id = $1::uuid
+            WHERE ledger_id = $1::bigint
                 AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
                 AND (account_id = v.account_id) IS TRUE
             LIMIT 4096

@@ -1,8 +1,8 @@
 -- What is wrong with accounts that were created up to a position: by their first version, by the event that created
 -- them, by their currency's exponent, which is ISO's or fixed by the ledger, and by the history of their limits.
--- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 iso_exponents jsonb
+-- $1 ledger_id bigint, $2 position bigint, $3 account_ids text[], $4 iso_exponents jsonb
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'accounts' AS table_name, jsonb_build_object('account_id', k.account_id) AS row_key, t.problem, t.expected, t.found
@@ -11,31 +11,31 @@ CROSS JOIN pruned
 CROSS JOIN LATERAL (
     SELECT *
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid
     LIMIT 1
 ) AS a
 LEFT JOIN LATERAL (
     SELECT position
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = a.account_id AND lock_version = 0
+    WHERE ledger_id = $1::bigint AND account_id = a.account_id AND lock_version = 0
     LIMIT 1
 ) AS v ON true
 LEFT JOIN LATERAL (
     SELECT position, time, payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = a.created_position
+    WHERE ledger_id = $1::bigint AND position = a.created_position
     LIMIT 1
 ) AS e ON true
 LEFT JOIN LATERAL (
     SELECT currency_exponent::text AS exponent
     FROM currencies
-    WHERE ledger_id = $1::uuid AND currency = a.currency
+    WHERE ledger_id = $1::bigint AND currency = a.currency
     LIMIT 1
 ) AS c ON true
 LEFT JOIN LATERAL (
     SELECT limits
     FROM account_limits
-    WHERE ledger_id = $1::uuid AND account_id = a.account_id
+    WHERE ledger_id = $1::bigint AND account_id = a.account_id
     ORDER BY position DESC
     LIMIT 1
 ) AS h ON true

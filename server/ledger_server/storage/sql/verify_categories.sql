@@ -2,9 +2,9 @@
 -- currency's exponent, which is ISO's or fixed by the ledger. Rows and events are written by one commit, so every
 -- snapshot has both. For how an event tells of a category see verify_category_accounts.sql.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 iso_exponents jsonb
+-- $1 ledger_id bigint, $2 position bigint, which does not matter, $3 category_ids text[], $4 iso_exponents jsonb
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'categories' AS table_name, jsonb_build_object('category_id', k.category_id) AS row_key,
@@ -14,31 +14,31 @@ CROSS JOIN pruned
 CROSS JOIN LATERAL (
     SELECT *
     FROM categories
-    WHERE ledger_id = $1::uuid AND category_id = k.category_id::uuid
+    WHERE ledger_id = $1::bigint AND category_id = k.category_id::uuid
     LIMIT 1
 ) AS c
 LEFT JOIN LATERAL (
     SELECT position
     FROM category_versions
-    WHERE ledger_id = $1::uuid AND category_id = c.category_id AND position = c.created_position
+    WHERE ledger_id = $1::bigint AND category_id = c.category_id AND position = c.created_position
     LIMIT 1
 ) AS v ON true
 LEFT JOIN LATERAL (
     SELECT time, payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = c.created_position
+    WHERE ledger_id = $1::bigint AND position = c.created_position
     LIMIT 1
 ) AS created ON true
 LEFT JOIN LATERAL (
     SELECT time, payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = c.deleted_position
+    WHERE ledger_id = $1::bigint AND position = c.deleted_position
     LIMIT 1
 ) AS deleted ON true
 LEFT JOIN LATERAL (
     SELECT currency_exponent::text AS exponent
     FROM currencies
-    WHERE ledger_id = $1::uuid AND currency = c.currency
+    WHERE ledger_id = $1::bigint AND currency = c.currency
     LIMIT 1
 ) AS x ON true
 CROSS JOIN LATERAL (

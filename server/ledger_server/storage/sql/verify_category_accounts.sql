@@ -6,10 +6,10 @@
 -- it right behind it with 'Z$', and those of the categories that a new account was put into behind 'r$'. See
 -- events/encode.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 account_ids text[],
+-- $1 ledger_id bigint, $2 position bigint, which does not matter, $3 category_ids text[], $4 account_ids text[],
 -- $5 from_positions text[]
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'category_accounts' AS table_name,
@@ -21,20 +21,20 @@ CROSS JOIN pruned
 CROSS JOIN LATERAL (
     SELECT from_position, until_position
     FROM category_accounts
-    WHERE ledger_id = $1::uuid AND category_id = k.category_id::uuid AND account_id = k.account_id::uuid
+    WHERE ledger_id = $1::bigint AND category_id = k.category_id::uuid AND account_id = k.account_id::uuid
         AND from_position = k.from_position::bigint
     LIMIT 1
 ) AS m
 LEFT JOIN LATERAL (
     SELECT payload, substring(payload FROM 1 FOR 3) AS head
     FROM events
-    WHERE ledger_id = $1::uuid AND position = m.from_position
+    WHERE ledger_id = $1::bigint AND position = m.from_position
     LIMIT 1
 ) AS came ON true
 LEFT JOIN LATERAL (
     SELECT payload, substring(payload FROM 1 FOR 3) AS head
     FROM events
-    WHERE ledger_id = $1::uuid AND position = m.until_position
+    WHERE ledger_id = $1::bigint AND position = m.until_position
     LIMIT 1
 ) AS went ON true
 CROSS JOIN LATERAL (

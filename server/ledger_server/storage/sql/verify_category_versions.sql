@@ -1,9 +1,9 @@
 -- Versions of categories that no event tells of: a balance at their position would be read from them. Both are written
 -- by one commit, so every snapshot has both, and rows of any position are judged.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 category_ids text[], $4 positions text[]
+-- $1 ledger_id bigint, $2 position bigint, which does not matter, $3 category_ids text[], $4 positions text[]
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'category_versions' AS table_name,
@@ -13,13 +13,13 @@ CROSS JOIN pruned
 LEFT JOIN LATERAL (
     SELECT created_position
     FROM categories
-    WHERE ledger_id = $1::uuid AND category_id = k.category_id::uuid
+    WHERE ledger_id = $1::bigint AND category_id = k.category_id::uuid
     LIMIT 1
 ) AS c ON true
 LEFT JOIN LATERAL (
     SELECT payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = k.position::bigint
+    WHERE ledger_id = $1::bigint AND position = k.position::bigint
     LIMIT 1
 ) AS e ON true
 CROSS JOIN LATERAL (

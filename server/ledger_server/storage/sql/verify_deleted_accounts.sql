@@ -2,18 +2,18 @@
 -- with positions, so where the events of a time begin and end is found by halving, without an index on times. Of a time
 -- that so many share as only a clock that was put back makes them, none is looked for, and none that may be pruned.
 -- For how an event tells of an account see verify_category_accounts.sql.
--- $1 ledger_id uuid, $2 position bigint, which does not matter, $3 account_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, which does not matter, $3 account_ids text[]
 WITH log AS (
     SELECT o.position AS oldest, o.time, l.position + 1 AS next
     FROM ledgers l
     CROSS JOIN LATERAL (
         SELECT position, time
         FROM events
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
         ORDER BY position
         LIMIT 1
     ) AS o
-    WHERE l.ledger_id = $1::uuid
+    WHERE l.ledger_id = $1::bigint
 )
 SELECT
     'accounts' AS table_name, jsonb_build_object('account_id', k.account_id) AS row_key,
@@ -23,7 +23,7 @@ CROSS JOIN log
 CROSS JOIN LATERAL (
     SELECT deleted_at
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid AND deleted_at IS NOT NULL
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid AND deleted_at IS NOT NULL
     LIMIT 1
 ) AS a
 CROSS JOIN LATERAL (
@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT position, time
             FROM events
-            WHERE ledger_id = $1::uuid AND position = (narrowed.low + narrowed.high) / 2
+            WHERE ledger_id = $1::bigint AND position = (narrowed.low + narrowed.high) / 2
             LIMIT 1
         ) AS e
         WHERE narrowed.low < narrowed.high
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT position
     FROM events
-    WHERE ledger_id = $1::uuid AND position >= s.low AND position < s.high
+    WHERE ledger_id = $1::bigint AND position >= s.low AND position < s.high
         AND substring(payload FROM 1 FOR 3) = '\x002032'
         AND position(convert_to('B$' || k.account_id, 'UTF8') IN payload) > 0
     LIMIT 1

@@ -1,6 +1,6 @@
 -- Accounts that a version of a transaction dropped from the one before, and that have no version of their own for it.
 -- An account's versions are in the order of positions, so the one of a position is found by halving a range of them.
--- $1 ledger_id uuid, $2 position bigint, $3 transaction_ids text[], $4 versions text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 transaction_ids text[], $4 versions text[]
 SELECT
     'account_versions' AS table_name,
     jsonb_build_object('account_id', d.account_id, 'position', w.position::text) AS row_key,
@@ -12,18 +12,18 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT version, first_entry_id, position, transaction_id
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
+        WHERE ledger_id = $1::bigint AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
         UNION ALL
         SELECT version, first_entry_id, position, transaction_id
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
+        WHERE ledger_id = $1::bigint AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
     ) AS either
     LIMIT 1
 ) AS w
 CROSS JOIN LATERAL (
     SELECT first_entry_id
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1 AND status = 1
+    WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id AND version = w.version - 1 AND status = 1
     LIMIT 1
 ) AS o
 CROSS JOIN LATERAL (
@@ -31,14 +31,14 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT account_id, account_lock_version
         FROM entries
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
             AND entry_id BETWEEN o.first_entry_id AND overlay(o.first_entry_id::text PLACING 'fff' FROM 34)::uuid
         LIMIT 4096
     ) AS r
     WHERE r.account_id NOT IN (
         SELECT account_id
         FROM entries
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
             AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
         LIMIT 4096
     )
@@ -52,7 +52,7 @@ WHERE w.position <= $2::bigint AND w.first_entry_id <> o.first_entry_id
                 (
                     SELECT lock_version
                     FROM account_versions
-                    WHERE ledger_id = $1::uuid AND account_id = d.account_id
+                    WHERE ledger_id = $1::bigint AND account_id = d.account_id
                     ORDER BY lock_version DESC
                     LIMIT 1
                 )
@@ -64,7 +64,7 @@ WHERE w.position <= $2::bigint AND w.first_entry_id <> o.first_entry_id
             CROSS JOIN LATERAL (
                 SELECT lock_version, position
                 FROM account_versions
-                WHERE ledger_id = $1::uuid AND account_id = d.account_id
+                WHERE ledger_id = $1::bigint AND account_id = d.account_id
                     AND lock_version = (narrowed.low + narrowed.high) / 2
                 LIMIT 1
             ) AS m
@@ -75,7 +75,7 @@ WHERE w.position <= $2::bigint AND w.first_entry_id <> o.first_entry_id
         CROSS JOIN LATERAL (
             SELECT
             FROM account_versions
-            WHERE ledger_id = $1::uuid AND account_id = d.account_id AND lock_version = narrowed.low
+            WHERE ledger_id = $1::bigint AND account_id = d.account_id AND lock_version = narrowed.low
                 AND position = w.position
             LIMIT 1
         ) AS found

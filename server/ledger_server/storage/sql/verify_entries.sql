@@ -1,14 +1,14 @@
 -- What is wrong with entries up to a position: by the version of their transaction that wrote them, by the version of
 -- their account that counts them, and by the entries that they reverse.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 entry_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 entry_ids text[]
 SELECT
     'entries' AS table_name, jsonb_build_object('entry_id', k.entry_id) AS row_key, t.problem, t.expected, t.found
 FROM unnest($3::text[]) AS k (entry_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM entries
-    WHERE ledger_id = $1::uuid AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
     LIMIT 1
 ) AS r
 LEFT JOIN LATERAL (
@@ -16,37 +16,37 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT transaction_id, status, first_entry_id, position, reverses_id
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = r.transaction_id AND version = r.transaction_version
+        WHERE ledger_id = $1::bigint AND transaction_id = r.transaction_id AND version = r.transaction_version
         UNION ALL
         SELECT transaction_id, status, first_entry_id, position, reverses_id
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = r.transaction_id AND version = r.transaction_version
+        WHERE ledger_id = $1::bigint AND transaction_id = r.transaction_id AND version = r.transaction_version
     ) AS either
     LIMIT 1
 ) AS w ON true
 LEFT JOIN LATERAL (
     SELECT position
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = r.account_id AND lock_version = r.account_lock_version
+    WHERE ledger_id = $1::bigint AND account_id = r.account_id AND lock_version = r.account_lock_version
     LIMIT 1
 ) AS v ON true
 -- Archived by a failed condition an entry moved nothing: it shows its account as it stood.
 LEFT JOIN LATERAL (
     SELECT position
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = r.account_id AND lock_version = r.account_lock_version + 1
+    WHERE ledger_id = $1::bigint AND account_id = r.account_id AND lock_version = r.account_lock_version + 1
     LIMIT 1
 ) AS v2 ON r.status = 3
 LEFT JOIN LATERAL (
     SELECT account_id, direction, transaction_id, status
     FROM entries
-    WHERE ledger_id = $1::uuid AND entry_id = r.reverses_entry_id
+    WHERE ledger_id = $1::bigint AND entry_id = r.reverses_entry_id
     LIMIT 1
 ) AS original ON true
 LEFT JOIN LATERAL (
     SELECT amount
     FROM entry_reversals
-    WHERE ledger_id = $1::uuid AND entry_id = r.reverses_entry_id
+    WHERE ledger_id = $1::bigint AND entry_id = r.reverses_entry_id
     LIMIT 1
 ) AS counted ON true
 CROSS JOIN LATERAL (

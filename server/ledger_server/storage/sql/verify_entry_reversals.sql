@@ -1,6 +1,6 @@
 -- What is wrong with the counts of what is reversed of entries: by what stands of the entries that reverse them, now.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 entry_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 entry_ids text[]
 SELECT
     'entry_reversals' AS table_name, jsonb_build_object('entry_id', k.entry_id) AS row_key,
     t.problem, t.expected, t.found
@@ -8,13 +8,13 @@ FROM unnest($3::text[]) AS k (entry_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM entry_reversals
-    WHERE ledger_id = $1::uuid AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
     LIMIT 1
 ) AS c
 LEFT JOIN LATERAL (
     SELECT transaction_id, amount
     FROM entries
-    WHERE ledger_id = $1::uuid AND entry_id = c.entry_id
+    WHERE ledger_id = $1::bigint AND entry_id = c.entry_id
     LIMIT 1
 ) AS r ON true
 LEFT JOIN LATERAL (
@@ -23,12 +23,12 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT amount
         FROM entries
-        WHERE ledger_id = $1::uuid
+        WHERE ledger_id = $1::bigint
             AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
             AND reverses_entry_id = c.entry_id
         LIMIT 4096
     ) AS x
-    WHERE w.ledger_id = $1::uuid AND w.reverses_id = r.transaction_id AND w.status <> 3
+    WHERE w.ledger_id = $1::bigint AND w.reverses_id = r.transaction_id AND w.status <> 3
 ) AS s ON true
 CROSS JOIN LATERAL (
     VALUES

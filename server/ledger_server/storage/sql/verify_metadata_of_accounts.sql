@@ -1,6 +1,6 @@
 -- Pairs of the metadata of accounts that are not among the pairs by which lists find them.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 account_ids text[]
 SELECT
     'accounts' AS table_name, jsonb_build_object('account_id', k.account_id) AS row_key,
     format('the pair of %s in metadata_pairs', m.key) AS problem, left(m.value, 100) AS expected, NULL AS found
@@ -8,14 +8,14 @@ FROM unnest($3::text[]) AS k (account_id)
 CROSS JOIN LATERAL (
     SELECT metadata, created_position
     FROM accounts
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid
     LIMIT 1
 ) AS o
 CROSS JOIN LATERAL jsonb_each_text(o.metadata) AS m
 LEFT JOIN LATERAL (
     SELECT noun
     FROM metadata_pairs
-    WHERE ledger_id = $1::uuid AND noun = 2 AND key = m.key AND value_head = left(m.value, 100)
+    WHERE ledger_id = $1::bigint AND noun = 2 AND key = m.key AND value_head = left(m.value, 100)
         AND block_position = o.created_position / 256 * 256
         AND position(set_byte('\x00'::bytea, 0, (o.created_position % 256)::integer) IN offsets) > 0
     LIMIT 1

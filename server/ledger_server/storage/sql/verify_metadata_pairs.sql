@@ -1,7 +1,7 @@
 -- Pairs that are in no metadata of the object they stand for. Those of entries stay when they are edited, so there is
 -- nothing to hold them against.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 nouns text[], $4 keys text[], $5 value_heads text[],
+-- $1 ledger_id bigint, $2 position bigint, $3 nouns text[], $4 keys text[], $5 value_heads text[],
 -- $6 block_positions text[]
 SELECT
     'metadata_pairs' AS table_name,
@@ -13,7 +13,7 @@ CROSS JOIN LATERAL (
     SELECT block_position + get_byte(offsets, n) AS position
     FROM metadata_pairs
     CROSS JOIN LATERAL generate_series(0, octet_length(offsets) - 1) AS n
-    WHERE ledger_id = $1::uuid AND noun = k.noun::smallint AND key = k.key AND value_head = k.value_head
+    WHERE ledger_id = $1::bigint AND noun = k.noun::smallint AND key = k.key AND value_head = k.value_head
         AND block_position = k.block_position::bigint
     LIMIT 256
 ) AS c
@@ -22,11 +22,11 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT metadata
         FROM transactions
-        WHERE k.noun = '1' AND ledger_id = $1::uuid AND created_position = c.position
+        WHERE k.noun = '1' AND ledger_id = $1::bigint AND created_position = c.position
         UNION ALL
         SELECT metadata
         FROM accounts
-        WHERE k.noun = '2' AND ledger_id = $1::uuid AND created_position = c.position
+        WHERE k.noun = '2' AND ledger_id = $1::bigint AND created_position = c.position
     ) AS either
     LIMIT 1
 ) AS o ON true

@@ -2,7 +2,7 @@
 -- Both as they stand: a monitor and its subject are written by one commit, so they agree in every snapshot. Hysteresis
 -- makes two thresholds: one that triggers, and one that keeps triggered.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 monitor_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 monitor_ids text[]
 SELECT
     'monitors' AS table_name, jsonb_build_object('monitor_id', k.monitor_id) AS row_key, p.problem, p.expected, p.found
 FROM unnest($3::text[]) AS k (monitor_id)
@@ -11,25 +11,25 @@ CROSS JOIN LATERAL (
         account_id, category_id, field, operator, value, resolve_value, triggered,
         CASE WHEN triggered THEN coalesce(resolve_value, value) ELSE value END AS threshold
     FROM monitors
-    WHERE ledger_id = $1::uuid AND monitor_id = k.monitor_id::uuid AND created_position <= $2::bigint
+    WHERE ledger_id = $1::bigint AND monitor_id = k.monitor_id::uuid AND created_position <= $2::bigint
         AND deleted_at IS NULL
     LIMIT 1
 ) AS m
 LEFT JOIN LATERAL (
     SELECT field, operator, value, resolve_value
     FROM monitor_conditions
-    WHERE ledger_id = $1::uuid AND monitor_id = k.monitor_id::uuid
+    WHERE ledger_id = $1::bigint AND monitor_id = k.monitor_id::uuid
     ORDER BY position DESC
     LIMIT 1
 ) AS c ON true
 LEFT JOIN LATERAL (
     SELECT normal_balance, lock_version, posted_debits, posted_credits, pending_debits, pending_credits
     FROM accounts_with_balances
-    WHERE ledger_id = $1::uuid AND account_id = m.account_id
+    WHERE ledger_id = $1::bigint AND account_id = m.account_id
     UNION ALL
     SELECT normal_balance, NULL, posted_debits, posted_credits, pending_debits, pending_credits
     FROM categories_with_balances
-    WHERE ledger_id = $1::uuid AND category_id = m.category_id
+    WHERE ledger_id = $1::bigint AND category_id = m.category_id
     LIMIT 1
 ) AS s ON true
 CROSS JOIN LATERAL (

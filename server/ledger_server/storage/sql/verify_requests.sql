@@ -1,7 +1,7 @@
 -- Outcomes of request ids that are versions of transactions which are not there, or whose events name other requests.
 -- An event has a request_id as text, or as bytes if it is 32 hexadecimal digits; see events/stored.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 request_ids text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 request_ids text[]
 SELECT
     'requests' AS table_name, jsonb_build_object('request_id', k.request_id) AS row_key,
     t.problem, t.expected, t.found
@@ -9,23 +9,23 @@ FROM unnest($3::text[]) AS k (request_id)
 CROSS JOIN LATERAL (
     SELECT object_id, version
     FROM requests
-    WHERE ledger_id = $1::uuid AND request_id = k.request_id
+    WHERE ledger_id = $1::bigint AND request_id = k.request_id
     LIMIT 1
 ) AS r
 LEFT JOIN LATERAL (
     SELECT version, position
     FROM transactions
-    WHERE ledger_id = $1::uuid AND transaction_id = r.object_id AND version = r.version
+    WHERE ledger_id = $1::bigint AND transaction_id = r.object_id AND version = r.version
     UNION ALL
     SELECT version, position
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = r.object_id AND version = r.version
+    WHERE ledger_id = $1::bigint AND transaction_id = r.object_id AND version = r.version
     LIMIT 1
 ) AS w ON true
 LEFT JOIN LATERAL (
     SELECT payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = w.position
+    WHERE ledger_id = $1::bigint AND position = w.position
     LIMIT 1
 ) AS e ON true
 CROSS JOIN LATERAL (

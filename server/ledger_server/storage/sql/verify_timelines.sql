@@ -1,7 +1,7 @@
 -- What is wrong with what is folded of accounts, run by run: by the counters at its ends, by the order of its blocks,
 -- and, where a run is not too long to be read at once, by each change of each version.
 -- A timeline is made again and again beside writers, so it is held against the versions of the same snapshot.
--- $1 ledger_id uuid, $2 position bigint, $3 account_ids text[], $4 versions_max bigint, of a run that is read whole
+-- $1 ledger_id bigint, $2 position bigint, $3 account_ids text[], $4 versions_max bigint, of a run that is read whole
 SELECT
     'account_timelines' AS table_name,
     jsonb_build_object('account_id', k.account_id, 'run_start', r.first_version::text) AS row_key,
@@ -10,7 +10,7 @@ FROM unnest($3::text[]) AS k (account_id)
 CROSS JOIN LATERAL (
     SELECT account_id, folded_version, run_starts
     FROM account_timelines
-    WHERE ledger_id = $1::uuid AND account_id = k.account_id::uuid
+    WHERE ledger_id = $1::bigint AND account_id = k.account_id::uuid
     LIMIT 1
 ) AS f
 CROSS JOIN LATERAL (
@@ -20,13 +20,13 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = f.account_id AND lock_version = r.first_version - 1
+    WHERE ledger_id = $1::bigint AND account_id = f.account_id AND lock_version = r.first_version - 1
     LIMIT 1
 ) AS b ON true
 LEFT JOIN LATERAL (
     SELECT posted_debits, posted_credits, pending_debits, pending_credits
     FROM account_versions
-    WHERE ledger_id = $1::uuid AND account_id = f.account_id AND lock_version = r.last_version
+    WHERE ledger_id = $1::bigint AND account_id = f.account_id AND lock_version = r.last_version
     LIMIT 1
 ) AS v ON true
 CROSS JOIN LATERAL (
@@ -61,7 +61,7 @@ CROSS JOIN LATERAL (
             )
             AND effective_ats = ARRAY(SELECT x FROM unnest(effective_ats) AS times (x) ORDER BY x) AS is_next
         FROM account_timeline_blocks
-        WHERE ledger_id = $1::uuid AND account_id = f.account_id AND run_start = r.first_version
+        WHERE ledger_id = $1::bigint AND account_id = f.account_id AND run_start = r.first_version
         WINDOW blocks AS (ORDER BY from_effective_at, number)
     ) AS block
 ) AS c
@@ -80,7 +80,7 @@ LEFT JOIN LATERAL (
                     pending_credits - lag(pending_credits) OVER versions + coalesce(discarded_credits, 0)
                         AS pending_credits
                 FROM account_versions
-                WHERE ledger_id = $1::uuid AND account_id = f.account_id
+                WHERE ledger_id = $1::bigint AND account_id = f.account_id
                     AND lock_version BETWEEN r.first_version - 1 AND r.last_version
                 WINDOW versions AS (ORDER BY lock_version)
             ) AS n
@@ -88,7 +88,7 @@ LEFT JOIN LATERAL (
             UNION ALL
             SELECT discarded_effective_at, 0, 0, -discarded_debits, -discarded_credits
             FROM account_versions
-            WHERE ledger_id = $1::uuid AND account_id = f.account_id
+            WHERE ledger_id = $1::bigint AND account_id = f.account_id
                 AND lock_version BETWEEN r.first_version AND r.last_version AND discarded_effective_at IS NOT NULL
             UNION ALL
             SELECT
@@ -110,7 +110,7 @@ LEFT JOIN LATERAL (
                 )
                 WINDOW sums AS (ORDER BY number)
             ) AS change
-            WHERE l.ledger_id = $1::uuid AND l.account_id = f.account_id AND l.run_start = r.first_version
+            WHERE l.ledger_id = $1::bigint AND l.account_id = f.account_id AND l.run_start = r.first_version
         ) AS x
         GROUP BY x.effective_at
         HAVING sum(x.posted_debits) <> 0 OR sum(x.posted_credits) <> 0

@@ -1,9 +1,9 @@
 -- What is wrong with versions of transactions, the newest or replaced ones, up to a position.
 -- A version is judged by itself, by its neighbours, by its event and by the entries it wrote, which are one range of
 -- ids. The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
--- $1 ledger_id uuid, $2 position bigint, $3 transaction_ids text[], $4 versions text[]
+-- $1 ledger_id bigint, $2 position bigint, $3 transaction_ids text[], $4 versions text[]
 WITH pruned AS (
-    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::uuid), 0) AS position
+    SELECT coalesce((SELECT position FROM log_checkpoints WHERE ledger_id = $1::bigint), 0) AS position
 )
 SELECT
     'transactions' AS table_name,
@@ -18,20 +18,20 @@ CROSS JOIN LATERAL (
             version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
             posted_at, transaction_id, reverses_id, partially_posts_id, amount
         FROM transactions
-        WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
+        WHERE ledger_id = $1::bigint AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
         UNION ALL
         SELECT
             version, status, entry_count, first_entry_id, position, created_position, created_at, updated_at,
             posted_at, transaction_id, reverses_id, partially_posts_id, NULL
         FROM transaction_versions
-        WHERE ledger_id = $1::uuid AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
+        WHERE ledger_id = $1::bigint AND transaction_id = k.transaction_id::uuid AND version = k.version::bigint
     ) AS either
     LIMIT 1
 ) AS w
 LEFT JOIN LATERAL (
     SELECT version
     FROM transactions
-    WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id
+    WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id
     LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
@@ -39,26 +39,26 @@ LEFT JOIN LATERAL (
         version, status, entry_count, first_entry_id, position, created_position, created_at, posted_at, reverses_id,
         partially_posts_id
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version - 1
+    WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id AND version = w.version - 1
     LIMIT 1
 ) AS o ON true
 LEFT JOIN LATERAL (
     SELECT version
     FROM transaction_versions
-    WHERE ledger_id = $1::uuid AND transaction_id = w.transaction_id AND version = w.version + 1
+    WHERE ledger_id = $1::bigint AND transaction_id = w.transaction_id AND version = w.version + 1
     LIMIT 1
 ) AS n ON true
 LEFT JOIN LATERAL (
     SELECT position, time, payload
     FROM events
-    WHERE ledger_id = $1::uuid AND position = w.position
+    WHERE ledger_id = $1::bigint AND position = w.position
     LIMIT 1
 ) AS e ON true
 -- What a partial post leaves of a pending transaction has the event of the part.
 LEFT JOIN LATERAL (
     SELECT transaction_id
     FROM transactions
-    WHERE ledger_id = $1::uuid AND created_position = w.position AND partially_posts_id = w.transaction_id
+    WHERE ledger_id = $1::bigint AND created_position = w.position AND partially_posts_id = w.transaction_id
     LIMIT 1
 ) AS part ON true
 LEFT JOIN LATERAL (
@@ -75,7 +75,7 @@ LEFT JOIN LATERAL (
         FROM (
             SELECT entry_id, account_id, direction, amount
             FROM entries
-            WHERE ledger_id = $1::uuid
+            WHERE ledger_id = $1::bigint
                 AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
             ORDER BY entry_id
             LIMIT 4096
@@ -83,7 +83,7 @@ LEFT JOIN LATERAL (
         LEFT JOIN LATERAL (
             SELECT currency
             FROM accounts
-            WHERE ledger_id = $1::uuid AND account_id = r.account_id
+            WHERE ledger_id = $1::bigint AND account_id = r.account_id
             LIMIT 1
         ) AS a ON true
         GROUP BY a.currency

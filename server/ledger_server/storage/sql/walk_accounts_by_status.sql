@@ -1,11 +1,11 @@
 -- Created positions of accounts in a status in created order.
 -- One of the two branches is not run. A walk along one index, from any page as from the first.
--- $1 ledger_id uuid, $2 after_position bigint, $3 descending boolean, $4 row_count bigint,
+-- $1 ledger_id bigint, $2 after_position bigint, $3 descending boolean, $4 row_count bigint,
 -- $5 status smallint
 (
     SELECT created_position AS number, created_position
     FROM accounts
-    WHERE $3::boolean AND ledger_id = $1::uuid AND status = $5::smallint
+    WHERE $3::boolean AND ledger_id = $1::bigint AND status = $5::smallint
         AND created_position < $2::bigint
     ORDER BY created_position DESC
     LIMIT $4::bigint
@@ -14,7 +14,7 @@ UNION ALL
 (
     SELECT created_position AS number, created_position
     FROM accounts
-    WHERE NOT $3::boolean AND ledger_id = $1::uuid AND status = $5::smallint
+    WHERE NOT $3::boolean AND ledger_id = $1::bigint AND status = $5::smallint
         AND created_position > $2::bigint
     ORDER BY created_position
     LIMIT $4::bigint

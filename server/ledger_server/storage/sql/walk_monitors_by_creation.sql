@@ -1,10 +1,10 @@
 -- Created positions of monitors in created order, deleted ones too.
 -- One of the two branches is not run. A walk along one index, from any page as from the first.
--- $1 ledger_id uuid, $2 after_position bigint, $3 descending boolean, $4 row_count bigint
+-- $1 ledger_id bigint, $2 after_position bigint, $3 descending boolean, $4 row_count bigint
 (
     SELECT created_position AS number, created_position
     FROM monitors
-    WHERE $3::boolean AND ledger_id = $1::uuid
+    WHERE $3::boolean AND ledger_id = $1::bigint
         AND created_position < $2::bigint
     ORDER BY created_position DESC
     LIMIT $4::bigint
@@ -13,7 +13,7 @@ UNION ALL
 (
     SELECT created_position AS number, created_position
     FROM monitors
-    WHERE NOT $3::boolean AND ledger_id = $1::uuid
+    WHERE NOT $3::boolean AND ledger_id = $1::bigint
         AND created_position > $2::bigint
     ORDER BY created_position
     LIMIT $4::bigint

@@ -1,7 +1,7 @@
 -- The accounts that have a timeline, in order, for whoever verifies it.
--- $1 ledger_id uuid, $2 after_account_id uuid, $3 row_count bigint
+-- $1 ledger_id bigint, $2 after_account_id uuid, $3 row_count bigint
 SELECT account_id
 FROM account_timelines
-WHERE ledger_id = $1::uuid AND account_id > $2::uuid
+WHERE ledger_id = $1::bigint AND account_id > $2::uuid
 ORDER BY account_id
 LIMIT $3::bigint

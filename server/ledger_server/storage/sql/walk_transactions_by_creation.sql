@@ -1,12 +1,12 @@
 -- Created positions of transactions in created order, after one of them and within a range.
 -- One of the two branches is not run. A walk along one index, from any page as from the first.
--- $1 ledger_id uuid, $2 after_position bigint, $3 descending boolean, $4 row_count bigint,
+-- $1 ledger_id bigint, $2 after_position bigint, $3 descending boolean, $4 row_count bigint,
 -- $5 low bigint, $6 high bigint, exclusive
 (
     SELECT created_position AS number, created_position
     FROM transactions
-    WHERE $3::boolean AND ledger_id = $1::uuid AND created_position >= $5::bigint AND created_position < $6::bigint
-        AND created_position < $2::bigint
+    WHERE $3::boolean AND ledger_id = $1::bigint
+        AND created_position >= $5::bigint AND created_position < $6::bigint AND created_position < $2::bigint
     ORDER BY created_position DESC
     LIMIT $4::bigint
 )
@@ -14,8 +14,8 @@ UNION ALL
 (
     SELECT created_position AS number, created_position
     FROM transactions
-    WHERE NOT $3::boolean AND ledger_id = $1::uuid AND created_position >= $5::bigint AND created_position < $6::bigint
-        AND created_position > $2::bigint
+    WHERE NOT $3::boolean AND ledger_id = $1::bigint
+        AND created_position >= $5::bigint AND created_position < $6::bigint AND created_position > $2::bigint
     ORDER BY created_position
     LIMIT $4::bigint
 )

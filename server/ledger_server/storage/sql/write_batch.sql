@@ -7,7 +7,7 @@
 -- Columns come as array literals, one text a column: encoding arrays element by element cost half of the server's time.
 -- They are unnested in the list of what is selected: in FROM each of them is stored before it is read, a seventh of the
 -- time of a long batch.
--- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
+-- $1 ledger_id bigint, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
 -- otherwise
 -- transactions:
 --   $5 transaction_ids, $6 statuses, $7 archived_reasons, $8 entry_counts, $9 first_entry_ids, $10 positions,
@@ -50,7 +50,7 @@ WITH replaced AS (
         expires_at, reverses_id, partially_posts_id
     )
     SELECT
-        $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
+        $1::bigint, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
         r.position, r.created_position, coalesce(r.created_at, $2::timestamptz),
         coalesce(r.updated_at, $2::timestamptz), coalesce(r.effective_at, $2::timestamptz),
         CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
@@ -82,7 +82,7 @@ new_category_versions AS (
         ledger_id, category_id, position, posted_debits, posted_credits, pending_debits, pending_credits
     )
     SELECT
-        $1::uuid, r.category_id, r.position, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits
+        $1::bigint, r.category_id, r.position, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits
     FROM (
         SELECT
             unnest($77::text::uuid[]) AS category_id,
@@ -102,14 +102,14 @@ turned AS (
             unnest($84::text::boolean[]) AS triggered,
             unnest($85::text::bigint[]) AS since_position
     ) AS r
-    WHERE m.ledger_id = $1::uuid AND m.monitor_id = r.monitor_id
+    WHERE m.ledger_id = $1::bigint AND m.monitor_id = r.monitor_id
 ),
 reversed_entries AS (
     INSERT INTO entry_reversals (
         ledger_id, entry_id, reversed, amount
     )
     SELECT
-        $1::uuid, r.entry_id, r.reversed, r.amount
+        $1::bigint, r.entry_id, r.reversed, r.amount
     FROM (
         SELECT
             unnest($86::text::uuid[]) AS entry_id,
@@ -124,7 +124,7 @@ new_accounts AS (
         name, name_grams, description, external_id, metadata, status, limits, deleted_at
     )
     SELECT
-        $1::uuid, r.account_id, r.normal_balance, r.currency, r.currency_exponent, r.created_position,
+        $1::bigint, r.account_id, r.normal_balance, r.currency, r.currency_exponent, r.created_position,
         $2::timestamptz, $2::timestamptz, r.name, r.name_grams::bigint[], r.description, r.external_id, r.metadata,
         r.status, r.limits, r.deleted_at
     FROM (
@@ -151,7 +151,7 @@ transactions_now AS (
         expires_at, reverses_id, partially_posts_id, amount
     )
     SELECT
-        $1::uuid, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
+        $1::bigint, r.transaction_id, r.version, r.status, r.archived_reason, r.entry_count, r.first_entry_id,
         r.position, r.created_position, coalesce(r.created_at, $2::timestamptz),
         coalesce(r.updated_at, $2::timestamptz), coalesce(r.effective_at, $2::timestamptz),
         CASE WHEN r.status = 2 THEN coalesce(r.posted_at, $2::timestamptz) END,
@@ -193,7 +193,7 @@ new_lines AS (
         pending_debits, pending_credits, discarded_debits, discarded_credits, metadata, reverses_entry_id
     )
     SELECT
-        $1::uuid, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
+        $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
         $2::timestamptz, coalesce(r.effective_at, $2::timestamptz), r.discarded_effective_at, r.transaction_version,
         r.status, r.direction, r.amount, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits,
         r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id
@@ -226,7 +226,7 @@ new_pairs AS (
         ledger_id, noun, key, value_head, block_position, offsets
     )
     SELECT
-        $1::uuid, r.noun, r.key, r.value_head, r.block_position, r.offsets
+        $1::bigint, r.noun, r.key, r.value_head, r.block_position, r.offsets
     FROM (
         SELECT
             unnest($52::text::smallint[]) AS noun,
@@ -253,7 +253,7 @@ new_events AS (
         ledger_id, position, payload, digest, time
     )
     SELECT
-        $1::uuid, r.position, r.payload, r.digest, $2::timestamptz
+        $1::bigint, r.position, r.payload, r.digest, $2::timestamptz
     FROM (
         SELECT
             unnest($44::text::bigint[]) AS position,
@@ -266,7 +266,7 @@ new_requests AS (
         ledger_id, request_id, fingerprint, object_id, version, outcome, created_at
     )
     SELECT
-        $1::uuid, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
+        $1::bigint, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
     FROM (
         SELECT
             unnest($47::text::text[]) AS request_id,
@@ -283,4 +283,4 @@ SET position = CASE
         ELSE -1
     END,
     digest = $4::bytea, event_time = $2::timestamptz
-WHERE ledger_id = $1::uuid
+WHERE ledger_id = $1::bigint

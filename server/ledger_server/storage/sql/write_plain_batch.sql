@@ -1,6 +1,6 @@
 -- New transactions and nothing else, which is what most batches are: as write_batch would, in fewer parts and columns.
 -- A part that finds nothing to write costs 15 us all the same, and a column that says nothing as much as any other.
--- $1 ledger_id uuid, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
+-- $1 ledger_id bigint, $2 now timestamptz, $3 position bigint, $4 digest bytea; then columns, as text unless said
 -- otherwise
 -- transactions:
 --   $5 transaction_ids, $6 statuses, $7 archived_reasons, $8 entry_counts, $9 first_entry_ids, $10 positions,
@@ -23,7 +23,7 @@ WITH new_transactions AS (
         expires_at, amount
     )
     SELECT
-        $1::uuid, r.transaction_id, 0, r.status, r.archived_reason, r.entry_count, r.first_entry_id, r.position,
+        $1::bigint, r.transaction_id, 0, r.status, r.archived_reason, r.entry_count, r.first_entry_id, r.position,
         r.position, $2::timestamptz, $2::timestamptz, coalesce(r.effective_at, $2::timestamptz),
         CASE WHEN r.status = 2 THEN $2::timestamptz END, r.description, r.external_id, r.metadata, r.expires_at,
         r.amount
@@ -50,7 +50,7 @@ new_lines AS (
         metadata
     )
     SELECT
-        $1::uuid, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
+        $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
         $2::timestamptz, coalesce(r.effective_at, $2::timestamptz), 0, r.status, r.direction, r.amount, r.posted_debits,
         r.posted_credits, r.pending_debits, r.pending_credits, r.metadata
     FROM (
@@ -77,7 +77,7 @@ new_pairs AS (
         ledger_id, noun, key, value_head, block_position, offsets
     )
     SELECT
-        $1::uuid, r.noun, r.key, r.value_head, r.block_position, r.offsets
+        $1::bigint, r.noun, r.key, r.value_head, r.block_position, r.offsets
     FROM (
         SELECT
             unnest($40::text::smallint[]) AS noun,
@@ -94,7 +94,7 @@ new_events AS (
         ledger_id, position, payload, digest, time
     )
     SELECT
-        $1::uuid, r.position, r.payload, r.digest, $2::timestamptz
+        $1::bigint, r.position, r.payload, r.digest, $2::timestamptz
     FROM (
         SELECT
             unnest($32::text::bigint[]) AS position,
@@ -107,7 +107,7 @@ new_requests AS (
         ledger_id, request_id, fingerprint, object_id, version, outcome, created_at
     )
     SELECT
-        $1::uuid, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
+        $1::bigint, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
     FROM (
         SELECT
             unnest($35::text::text[]) AS request_id,
@@ -124,4 +124,4 @@ SET position = CASE
         ELSE -1
     END,
     digest = $4::bytea, event_time = $2::timestamptz
-WHERE ledger_id = $1::uuid
+WHERE ledger_id = $1::bigint
