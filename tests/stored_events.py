@@ -74,10 +74,7 @@ def _read_transaction_event(payload: bytes) -> Event:
         event.actor = "anonymous"
     else:
         event.actor, rest = rest[:actor_length].decode(), rest[actor_length:]
-    if request_length == 255:
-        event.request_id, rest = rest[:16].hex(), rest[16:]
-    else:
-        event.request_id, rest = rest[:request_length].decode(), rest[request_length:]
+    event.request_id, rest = rest[:request_length].decode(), rest[request_length:]
     unit = ""
     for subject_id, line in zip(ids, rest.decode().split("\n") if ids else [], strict=True):
         numbers, _, own_unit = line.partition(";")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from binascii import b2a_base64
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeVar
@@ -88,12 +89,20 @@ class Outcome:
         self.replayed = self.metadata.get("replayed") == "true"
 
 
+# Of base64, in an order that is that of the bytes.
+_SORTED = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+)
+
+
 def new_request_id() -> str:
-    """32 hexadecimal digits that no other call has, the first twelve by the clock.
+    """20 characters that no other call has, the first eight by the clock: letters, digits, "-" and "_".
 
     Ids made one after the other sort that way, so the server's index of them grows at one end only.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+    raw = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(9)
+    return b2a_base64(raw, newline=False).translate(_SORTED).decode()
 
 
 class Connection:

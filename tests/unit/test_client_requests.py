@@ -93,5 +93,5 @@ def test_conditions_on_other_accounts() -> None:
 def test_request_ids_are_new_each_time_and_sort_by_time() -> None:
     ids = [new_request_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
-    assert all(len(request_id) == 32 for request_id in ids)
-    assert [request_id[:12] for request_id in ids] == sorted(request_id[:12] for request_id in ids)
+    assert all(len(request_id) == 20 for request_id in ids)
+    assert [request_id[:8] for request_id in ids] == sorted(request_id[:8] for request_id in ids)

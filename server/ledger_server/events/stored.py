@@ -42,10 +42,9 @@ _COUNT = slice(1 + _HEAD.size - 2, 1 + _HEAD.size)
 _ID_BYTES = 16
 _LENGTH_MAX = 0xFE
 _IDS_MAX = 0xFFFF
-# Instead of a length: what most callers are called, and a request_id of 32 hexadecimal digits, kept as 16 bytes.
+# Instead of a length: what most callers are called.
 _USUAL = 0xFF
 _USUAL_ACTOR = b"anonymous"
-_DIGITS = frozenset("0123456789abcdef")
 # What a category has for a lock_version.
 _NO_LOCK_VERSION = b"-1"
 
@@ -59,8 +58,6 @@ def pack_event(effect: Effect, request_id: str) -> bytes:
     actor_length, request_length = len(actor), len(request)
     if actor == _USUAL_ACTOR:
         actor, actor_length = b"", _USUAL
-    if request_length == 32 and _DIGITS.issuperset(request_id):
-        request, request_length = bytes.fromhex(request_id), _USUAL
     ids, lines = [], []
     unit: bytes | None = None
     for before, after in _moved(effect):
@@ -121,13 +118,13 @@ def unpack(position: int, time: datetime, stored: bytes) -> bytes:
     ids_start = 1 + _HEAD.size
     actor_start = ids_start + count * _ID_BYTES
     request_start = actor_start + (0 if actor_length == _USUAL else actor_length)
-    lines_start = request_start + (_ID_BYTES if request_length == _USUAL else request_length)
+    lines_start = request_start + request_length
     parts.append(b"\x1a\x24%b\x20%c" % (_id_to_text(transaction_id), stored[0]))
     if actor := _USUAL_ACTOR if actor_length == _USUAL else stored[actor_start:request_start]:
         parts += (b"\x2a", delimited(actor))
     request = stored[request_start:lines_start]
     if request:
-        parts += (b"\x32", delimited(request.hex().encode() if request_length == _USUAL else request))
+        parts += (b"\x32", delimited(request))
     lines = stored[lines_start:].split(b"\n") if count else []
     if len(lines) != count:
         raise ValueError(f"{len(lines)} lines for {count} ids")

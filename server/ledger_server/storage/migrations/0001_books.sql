@@ -316,16 +316,16 @@ CREATE TABLE events (
 
 -- What became of each request_id. Rows are only ever inserted, and pruned from the oldest.
 CREATE TABLE requests (
-    ledger_id   bigint      NOT NULL,
-    request_id  text        NOT NULL,
-    -- Tells a repetition from another request under the same id; see domain/fingerprint.py.
-    fingerprint bytea       NOT NULL,
-    -- The transaction version that was written, when one was.
-    object_id   uuid,
+    ledger_id   bigint           NOT NULL,
+    created_at  timestamptz      NOT NULL,
+    -- The transaction version that was written, when one was; ids that sort by time are to be neighbours in the index.
     version     bigint,
+    object_id   uuid,
+    request_id  text COLLATE "C" NOT NULL,
+    -- Tells a repetition from another request under the same id; see domain/fingerprint.py.
+    fingerprint bytea            NOT NULL,
     -- Everything else: the account or ledger as written, an atomic batch's results, or the refusal.
     outcome     jsonb,
-    created_at  timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (ledger_id, request_id),
     CONSTRAINT request_id_in_range CHECK (length(request_id) BETWEEN 1 AND 128),
     CONSTRAINT request_has_one_outcome CHECK ((object_id IS NULL) <> (outcome IS NULL)),

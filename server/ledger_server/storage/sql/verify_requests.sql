@@ -1,5 +1,4 @@
 -- Outcomes of request ids that are versions of transactions which are not there, or whose events name other requests.
--- An event has a request_id as text, or as bytes if it is 32 hexadecimal digits; see events/stored.py.
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id bigint, $2 position bigint, $3 request_ids text[]
 SELECT
@@ -41,7 +40,6 @@ CROSS JOIN LATERAL (
             CASE
                 WHEN e.payload IS NULL
                     OR position(convert_to(k.request_id, 'UTF8') IN e.payload) > 0
-                    OR k.request_id ~ '^[0-9a-f]{32}$' AND position(decode(k.request_id, 'hex') IN e.payload) > 0
                     THEN w.position::text
             END
         )
