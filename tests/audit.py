@@ -156,7 +156,7 @@ async def _read(connection: asyncpg.Connection[asyncpg.Record], ledger_id: str) 
     entries = defaultdict(list)
     for entry in await rows("entries", "entry_id"):
         # The ids of one version's entries differ in the last twelve bits only.
-        entries[entry["transaction_id"], entry["entry_id"].int >> 12].append(entry)
+        entries[entry["transaction_id"], entry["entry_id"] >> 12].append(entry)
     return Books(
         ledger=(await rows("ledgers", "ledger_id"))[0],
         accounts={row["account_id"]: row for row in await rows("accounts", "account_id")},
@@ -201,7 +201,7 @@ def _entry_sets(versions: list[Row], entries: Mapping[tuple[UUID, int], list[Row
     ]
     for n, row in enumerate(writers):
         until = writers[n + 1]["position"] if n + 1 < len(writers) else None
-        own = entries.get((row["transaction_id"], row["first_entry_id"].int >> 12), [])
+        own = entries.get((row["transaction_id"], row["first_entry_id"] >> 12), [])
         yield EntrySet(
             row["transaction_id"],
             row["version"],
@@ -250,7 +250,7 @@ def _transaction_versions(books: Books) -> Iterator[str]:
             yield f"{name} was written at the positions {positions}"
     for each in books.entry_sets:
         name = f"transaction {each.transaction_id} version {each.version}"
-        if [entry["entry_id"].int & 0xFFF for entry in each.entries] != list(range(each.entry_count)):
+        if [entry["entry_id"] & 0xFFF for entry in each.entries] != list(range(each.entry_count)):
             yield f"{name} says it has {each.entry_count} entries, and has {len(each.entries)}"
         if any((e["status"], e["transaction_version"]) != (each.status, each.version) for e in each.entries):
             yield f"{name} has an entry of another status or version"

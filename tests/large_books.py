@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger_server.domain.ids import ledger_text, new_ledger_id
+from ledger_server.domain.ids import entry_id, first_line, ledger_text, new_ledger_id
 from ledger_server.storage.name_grams import grams_of
 
 BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ class LargeBooks(NamedTuple):
 
     def entry_id(self, n: int) -> str:
         """The first one of a transaction."""
-        return f"20000000-0000-7000-8000-{n:09x}000"
+        return entry_id(self.ledger_id, self.created_at(n), first_line(n + 1 + self.accounts))
 
     def created_at(self, n: int) -> datetime:
         """Of a transaction."""
@@ -97,7 +97,7 @@ def _is_rare(n: int, count: int) -> bool:
 _ID = "('{}0000000-0000-7000-8000-' || lpad(to_hex({}), 12, '0'))::uuid"
 _ACCOUNT = _ID.format("0", "{}")
 _TRANSACTION = _ID.format("1", "n")
-_FIRST_ENTRY = "('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '000')::uuid"
+_FIRST_ENTRY = "(n + 1 + $3::bigint) * 16384"
 _AT = "($2::timestamptz + ({}) * interval '1 millisecond')"
 
 # In what respect a row is out of the ordinary: those in the middle, one in RARE of each kind; 0 for all others.
@@ -131,7 +131,7 @@ WITH new AS (SELECT $3::bigint + r.n - 1 AS n, r.name, r.grams FROM unnest($4::t
 versions AS (
     INSERT INTO account_lines (ledger_id, line_id, account_id, lock_version, position, posted_debits, posted_credits,
         pending_debits, pending_credits, written_at, effective_at)
-    SELECT $1::bigint, {_ACCOUNT.format("n")}, {_ACCOUNT.format("n")}, 0, n + 1, 0, 0, 0, 0, {_AT.format("n")},
+    SELECT $1::bigint, (n + 1) * 16384, {_ACCOUNT.format("n")}, 0, n + 1, 0, 0, 0, 0, {_AT.format("n")},
         {_AT.format("n")}
     FROM new
 ),
@@ -184,7 +184,7 @@ _LINES = f"""
 INSERT INTO account_lines (ledger_id, line_id, transaction_id, account_id, lock_version, position, posted_debits,
     posted_credits, pending_debits, pending_credits, written_at, effective_at, transaction_version, status, direction,
     amount, metadata)
-SELECT $1::bigint, ('20000000-0000-7000-8000-' || lpad(to_hex(n), 9, '0') || '00' || side)::uuid, {_TRANSACTION},
+SELECT $1::bigint, {_FIRST_ENTRY} + side, {_TRANSACTION},
     {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
     0, 0, 0, 0, {_AT.format("n + $3::bigint")}, {_AT.format("n + $3::bigint")}, 0,
     CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END, side + 1, CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END,

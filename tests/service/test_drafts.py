@@ -179,7 +179,7 @@ def comparable(rows: Sequence[asyncpg.Record]) -> list[dict[str, object]]:
         found = row[name]
         if isinstance(found, UUID):
             return ids.setdefault(found, len(ids))
-        if name.endswith("position"):
+        if name.endswith("position") or name in ("first_entry_id", "line_id"):
             return found - rows[0][name]
         if name == "external_id" and found is not None:
             return found.partition(" ")[2]

@@ -42,7 +42,7 @@ from ledger_server.domain.errors import (
     PositionNotReached,
     TransactionNotFound,
 )
-from ledger_server.domain.ids import NIL_ID, REGISTRY, ledger_text, new_id
+from ledger_server.domain.ids import NIL_ID, REGISTRY, ledger_text, new_id, parse_entry_id
 from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import (
     AccountVersion,
@@ -356,9 +356,16 @@ def holds(metadata: Any, wanted: dict[str, str]) -> bool:
     return all(metadata.get(key) == value for key, value in wanted.items())
 
 
+def _place_on_account(listed: ListedEntry) -> tuple[int, int]:
+    """What one command wrote for two transactions comes in their order, new one first."""
+    line = parse_entry_id(listed.entry.after.account.ledger_id, listed.id)
+    assert line is not None
+    return listed.entry.after.lock_version, line
+
+
 def model_entries(versions: list[Transaction]) -> list[ListedEntry]:
     """Entries of a transaction, oldest first: each set once, discarded by the version that brought the next."""
-    sets = list({v.entry_set.first_entry_id: v for v in reversed(versions)}.values())[::-1]
+    sets = list({v.entry_set.first_line: v for v in reversed(versions)}.values())[::-1]
     listed = []
     for version, following in zip(sets, [*sets[1:], None], strict=True):
         entry_set = version.entry_set
@@ -609,7 +616,7 @@ def of_account_newest_first(history: Books, account_id: str) -> list[ListedEntry
         for entry in model_entries(versions)
         if entry.entry.after.account.id == account_id
     ]
-    return sorted(entries, key=lambda e: (e.entry.after.lock_version, e.id), reverse=True)
+    return sorted(entries, key=_place_on_account, reverse=True)
 
 
 def passes(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
@@ -651,11 +658,11 @@ def is_standing(query: EntryQuery, listed: ListedEntry, history: Books) -> bool:
         for entry in of_account_newest_first(history, listed.entry.after.account.id)
         if entry.entry.after.lock_version == query.as_of_lock_version
     }
-    first_entry_id = history.versions[listed.transaction_id][listed.transaction_version].entry_set.first_entry_id
+    first_line = history.versions[listed.transaction_id][listed.transaction_version].entry_set.first_line
     later = [
         version.position
         for version in history.versions[listed.transaction_id]
-        if version.version > listed.transaction_version and version.entry_set.first_entry_id != first_entry_id
+        if version.version > listed.transaction_version and version.entry_set.first_line != first_line
     ]
     return not later or min(later) > as_of_position
 

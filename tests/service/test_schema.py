@@ -244,8 +244,13 @@ FORBIDDEN = [
     ("an amount that is no number", "UPDATE entries SET amount = 'NaN' WHERE ledger_id = $1", "entry_amount_in_range"),
     (
         "an entry that reverses none",
-        f"UPDATE entries SET reverses_entry_id = {NOBODY} WHERE ledger_id = $1",
+        "UPDATE entries SET reverses_entry_id = -1, reverses_entry_time = now() WHERE ledger_id = $1",
         "entry_reverses_an_entry",
+    ),
+    (
+        "an entry that reverses one of no time",
+        "UPDATE entries SET reverses_entry_id = entry_id WHERE ledger_id = $1",
+        "entry_whole_or_none",
     ),
     (
         "more reversed than there was",

@@ -134,7 +134,7 @@ TAMPERINGS = {
             transaction_version, status, direction, amount
         )
         SELECT
-            ledger_id, overlay(line_id::text PLACING '010' FROM 34)::uuid, account_id, transaction_id, lock_version,
+            ledger_id, line_id >> 12 << 12 | 16, account_id, transaction_id, lock_version,
             position, written_at, effective_at, transaction_version, status, direction, 0
         FROM account_lines WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 1
         """,
@@ -179,7 +179,7 @@ TAMPERINGS = {
             pending_debits, pending_credits, written_at, effective_at
         )
         SELECT
-            ledger_id, gen_random_uuid(), account_id, lock_version + 1, position, transaction_id, posted_debits,
+            ledger_id, line_id | 4000, account_id, lock_version + 1, position, transaction_id, posted_debits,
             posted_credits, pending_debits, pending_credits, written_at, effective_at
         FROM account_lines WHERE ledger_id = $1 AND account_id = {CASH} AND lock_version IS NOT NULL
         ORDER BY lock_version DESC LIMIT 1
@@ -284,7 +284,8 @@ TAMPERINGS = {
     ),
     "a reversal that reverses nothing, to be done again": (
         """
-        UPDATE account_lines SET reverses_entry_id = NULL WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
+        UPDATE account_lines SET reverses_entry_id = NULL, reverses_entry_time = NULL
+        WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
         UPDATE transactions SET reverses_id = NULL WHERE ledger_id = $1 AND reverses_id IS NOT NULL;
         DELETE FROM entry_reversals WHERE ledger_id = $1
         """,
@@ -292,7 +293,8 @@ TAMPERINGS = {
     ),
     "a reversal whose entries reverse nothing": (
         """
-        UPDATE account_lines SET reverses_entry_id = NULL WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
+        UPDATE account_lines SET reverses_entry_id = NULL, reverses_entry_time = NULL
+        WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL;
         DELETE FROM entry_reversals WHERE ledger_id = $1
         """,
         ("entries", {}, "the entry that it reverses"),

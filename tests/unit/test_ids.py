@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, example, given
@@ -14,13 +14,18 @@ from ledger_server.domain.ids import (
     ENTRIES_MAX,
     NIL_ID,
     REGISTRY,
+    entry_id,
+    first_line,
+    first_of,
+    is_canonical_id,
     ledger_text,
-    new_first_entry_id,
     new_id,
     new_ledger_id,
-    nth_entry_id,
+    parse_entry_id,
     parse_id,
     parse_ledger_id,
+    position_of,
+    time_of_id,
 )
 from ledger_server.domain.times import EPOCH, MILLISECOND
 
@@ -51,14 +56,44 @@ def test_ids_are_many_and_sort_by_their_quarters_of_a_microsecond() -> None:
     assert len(set(times)) > len(ids) / 2
 
 
-def test_the_ids_of_entries_are_consecutive_and_begin_at_the_first() -> None:
-    first = new_first_entry_id()
-    ids = [nth_entry_id(first, n) for n in range(ENTRIES_MAX)]
-    assert ids[0] == first
-    assert [uuid.UUID(text).int - uuid.UUID(first).int for text in ids] == list(range(ENTRIES_MAX))
-    assert uuid.UUID(ids[-1]).version == 7
-    # Any entry's id leads to any other's.
-    assert nth_entry_id(ids[-1], 0) == first
+places = st.tuples(st.integers(1, 2**63 - 1), times, st.integers(0, 2**43 - 1), st.integers(0, 3), st.integers(0, 4095))
+
+
+@given(places)
+def test_the_id_of_an_entry_tells_its_line_and_its_time(place: tuple[int, datetime, int, int, int]) -> None:
+    ledger_id, time, position, part, n = place
+    line = first_line(position, part) + n
+    text = entry_id(ledger_id, time, line)
+    assert is_canonical_id(text)
+    assert uuid.UUID(text).version == 7
+    assert uuid.UUID(text).variant == uuid.RFC_4122
+    assert parse_entry_id(ledger_id, text) == line
+    assert timedelta() <= time - time_of_id(text) < timedelta(milliseconds=1)
+    assert position_of(line) == position
+    assert first_of(line) == first_line(position, part)
+
+
+def test_the_ids_of_entries_written_together_are_consecutive() -> None:
+    ids = [entry_id(7, NOW, first_line(5) + n) for n in range(ENTRIES_MAX)]
+    assert [uuid.UUID(text).int - uuid.UUID(ids[0]).int for text in ids] == list(range(ENTRIES_MAX))
+
+
+def test_the_id_of_an_entry_is_for_ever() -> None:
+    line = first_line(1_234_567, 1) + 3
+    assert entry_id(1_700_000_000_000 << 20 | 5, NOW, line) == "019b7ca9-8f2e-7d43-8f54-3f091ef96003"
+
+
+def test_entries_of_one_time_and_place_have_other_ids_in_each_ledger() -> None:
+    assert len({entry_id(ledger_id, NOW, first_line(1)) for ledger_id in range(10_000)}) == 10_000
+
+
+def test_another_id_names_no_entry() -> None:
+    """But one in 131,072, which then names one that is not there, or not of that time."""
+    found = [parse_entry_id(7, new_id()) for _ in range(1_000)]
+    assert found.count(None) >= 997
+    text = entry_id(7, NOW, first_line(5))
+    assert parse_entry_id(8, text) is None
+    assert parse_entry_id(7, f"{int(text[0], 16) ^ 1:x}{text[1:]}") is None
 
 
 @given(st.uuids())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger_client.v1.streams_pb2 import BalanceChange, Event
 from ledger_server.domain.book import Effect, TransactionWrite
 from ledger_server.domain.commands import CreateLedger
-from ledger_server.domain.ids import REGISTRY
+from ledger_server.domain.ids import REGISTRY, first_line
 from ledger_server.domain.model import (
     AccountVersion,
     ArchivedReason,
@@ -49,7 +49,7 @@ def transaction() -> Transaction:
         external_id=None,
         metadata={},
         effective_at=NOW,
-        entry_set=EntrySet(ACCOUNT_ID, 0, TransactionStatus.POSTED, NOW, NOW, ()),
+        entry_set=EntrySet(first_line(1), 0, TransactionStatus.POSTED, NOW, NOW, ()),
         position=1,
         created_position=1,
         created_at=NOW,

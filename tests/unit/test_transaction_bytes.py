@@ -12,7 +12,7 @@ from ledger_client.v1.transactions_pb2 import ArchivedReason, Transaction, Trans
 from ledger_client.v1.transactions_pb2 import Entry as EntryMessage
 from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain import model
-from ledger_server.domain.ids import ledger_text, new_first_entry_id, new_id
+from ledger_server.domain.ids import first_line, ledger_text, new_id
 from ledger_server.domain.money import Direction as Side
 from ledger_server.events.encode import balances_to_bytes, timestamp_to
 from tests.unit.test_encode import versions
@@ -32,7 +32,7 @@ entries = st.builds(
 )
 entry_sets = st.builds(
     model.EntrySet,
-    st.builds(new_first_entry_id),
+    st.integers(1, 2**43 - 1).map(first_line),
     st.integers(0, 2**31 - 1),
     st.sampled_from(model.TransactionStatus),
     times,

@@ -30,12 +30,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ledger_server.auditing.findings import Finding
 from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite
-from ledger_server.domain.ids import NIL_ID
+from ledger_server.domain.ids import NIL_ID, entry_id, position_of
 from ledger_server.domain.money import ISO_4217
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool
@@ -80,7 +80,7 @@ CHECKS = (
         [sql.verify_versions, sql.verify_dropped_accounts],
         (NIL_ID, 0),
     ),
-    TableCheck("entries", sql.walk_entries, [sql.verify_entries, sql.verify_metadata_of_entries], (NIL_ID,)),
+    TableCheck("entries", sql.walk_entries, [sql.verify_entries, sql.verify_metadata_of_entries], (0,)),
     TableCheck(
         "account_timelines",
         sql.walk_timelines,
@@ -88,7 +88,7 @@ CHECKS = (
         (NIL_ID,),
         {sql.verify_timelines: RUN_VERSIONS_MAX},
     ),
-    TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (NIL_ID,)),
+    TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (0,)),
     TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
     TableCheck("metadata_pairs", sql.walk_metadata_pairs, [sql.verify_metadata_pairs], (0, "", "", 0)),
     TableCheck("monitors", sql.walk_monitors, [sql.verify_monitors], (NIL_ID,)),
@@ -129,7 +129,7 @@ async def walk(pool: Pool, ledger_id: int, position: int, check: TableCheck) -> 
                     raise BiteTooLargeError from error
                 key = {name: str(value) for name, value in keys[0].items()}
                 return keys, [Finding(check.name, key, "values that can be judged", "", str(error))]
-            return keys, [finding_from(row) for row in wrong]
+            return keys, [finding_from(ledger_id, row) for row in wrong]
 
         began = time.monotonic()
         try:
@@ -150,12 +150,18 @@ async def walk(pool: Pool, ledger_id: int, position: int, check: TableCheck) -> 
             size = max(size // 2, 1)
 
 
-def finding_from(row: Row) -> Finding:
-    return Finding(row["table_name"], row["row_key"], row["problem"], row["expected"] or "", row["found"] or "")
+def finding_from(ledger_id: int, row: Row) -> Finding:
+    """The key of an entry comes with the time that its id is made of."""
+    key: dict[str, Any] = row["row_key"]
+    if written_at := key.pop("written_at", None):
+        key["entry_id"] = entry_id(ledger_id, datetime.fromisoformat(written_at), int(key["entry_id"]))
+    return Finding(row["table_name"], key, row["problem"], row["expected"] or "", row["found"] or "")
 
 
-def fraction_of(last_id: str, began: datetime, ended: datetime) -> float:
-    """How far a walk is, as ids begin with the time they were made at; 0 for ids that do not."""
+def fraction_of(last_id: str, position: int, began: datetime, ended: datetime) -> float:
+    """How far a walk is, as ids begin with the time they were made at, or a position; 0 for ids that do not."""
+    if last_id.isdecimal():
+        return min(position_of(int(last_id)) / max(position, 1), 1.0)
     try:
         milliseconds = UUID(last_id).int >> 80
     except ValueError:

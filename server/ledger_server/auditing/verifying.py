@@ -108,10 +108,10 @@ async def _steps(
     yield Progress("events", 1, CHECKS_TOTAL, 0, 1.0), list(_judge_end(start, log))
     for done, check in enumerate(CHECKS, start=1):
         async for rows, findings, last_id in walk(pool, asked.ledger_id, position, check):
-            fraction = fraction_of(last_id, finite(start["created_at"]), start["now"])
+            fraction = fraction_of(last_id, position, finite(start["created_at"]), start["now"])
             yield Progress(check.name, done, CHECKS_TOTAL, rows, fraction), findings
     async for rows, findings, last_id in walk_categories(pool, asked.ledger_id, position):
-        fraction = fraction_of(last_id, finite(start["created_at"]), start["now"])
+        fraction = fraction_of(last_id, position, finite(start["created_at"]), start["now"])
         yield Progress("category_balances", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
     yield Progress("", CHECKS_TOTAL, CHECKS_TOTAL, 0, 1.0), []
 

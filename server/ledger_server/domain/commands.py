@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from ledger_server.domain.ids import new_first_entry_id, new_id
+from ledger_server.domain.ids import new_id
 from ledger_server.domain.inputs import (
     AccountCondition,
     CategoryCondition,
@@ -133,7 +133,6 @@ class CreateTransaction(Command):
     expires_at: datetime | None = None
     category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id, compare=False)
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +150,6 @@ class UpdateTransaction(Command):
     entries: tuple[EntryInput, ...] | None
     expires_at: TimePatch = None
     category_conditions: tuple[CategoryCondition, ...] = ()
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,7 +163,6 @@ class PostTransaction(Command):
     metadata: MetadataPatch | None
     conditions: tuple[AccountCondition, ...] = ()
     category_conditions: tuple[CategoryCondition, ...] = ()
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,7 +172,6 @@ class ArchiveTransaction(Command):
     transaction: Ref
     version: int | None
     metadata: MetadataPatch | None
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -193,8 +189,6 @@ class PartialPostTransaction(Command):
     metadata: Metadata
     category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id, compare=False)
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
-    remainder_first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,7 +208,6 @@ class ReverseTransaction(Command):
     conditions: tuple[AccountCondition, ...] = ()
     category_conditions: tuple[CategoryCondition, ...] = ()
     transaction_id: str = field(default_factory=new_id, compare=False)
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -224,7 +217,6 @@ class ExpireTransaction(Command):
     method = "ExpireTransaction"
 
     transaction: Ref
-    first_entry_id: str = field(default_factory=new_first_entry_id, compare=False)
 
 
 # What a batch may write, if it is one commit. A partial post writes both its part and what remains.

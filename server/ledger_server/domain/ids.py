@@ -1,6 +1,8 @@
-"""Ids: UUIDv7 in text form. Those of the entries of one transaction version are consecutive.
+"""Ids: UUIDv7 in text form.
 
-A ledger's id is the text of a number: every row and every key begins with it, and eight bytes are half of sixteen.
+Those of ledgers and of entries are made of numbers, which are what the tables hold: every row and every key begins with
+a ledger's, and entries are the most. Eight bytes are half of sixteen, and PostgreSQL fills the pages of an index to the
+brim as it grows, between the ledgers too, if its keys are no longer than two numbers.
 """
 
 import os
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from zlib import crc32
 
 from ledger_server.domain.times import EPOCH, MILLISECOND
 
@@ -18,6 +21,10 @@ NIL_ID = "00000000-0000-0000-0000-000000000000"
 REGISTRY = 0
 
 ENTRIES_MAX = 1000
+# Of a line's number: which it is of those of its transaction and command, which have the place in the bits before.
+_N_BITS = 12
+_N_MASK = (1 << _N_BITS) - 1
+_PLACE_BITS = 45
 
 # The variant's two bits, and two of a random digit.
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -86,18 +93,60 @@ def _number_of(canonical: str) -> int | None:
     return ledger_id if ledger_id < 1 << 63 and ledger_text(ledger_id) == canonical else None
 
 
-def new_first_entry_id() -> str:
-    """The id of the first of up to 1,000 entries; `nth_entry_id` makes the others.
+def first_line(position: int, part: int = 0) -> int:
+    """The number of the first line that the command of a position writes for a transaction, or account.
 
-    The last three hexadecimal digits number the entries, so a version's entries are one range of the
-    primary key and need no index of their own.
+    The lines behind it are up to 4,095 more. Few commands write for two transactions: they are its parts.
     """
-    return new_id()[:33] + "000"
+    return (position << 2 | part) << _N_BITS
 
 
-def nth_entry_id(first_entry_id: str, n: int) -> str:
-    """The id of the n-th entry, counted from 0, of the version whose first entry is given."""
-    return f"{first_entry_id[:33]}{n:03x}"
+def position_of(line: int) -> int:
+    """The position of the command that wrote it."""
+    return line >> _N_BITS + 2
+
+
+def first_of(line: int) -> int:
+    """The first of the lines that were written with it for its transaction."""
+    return line & ~_N_MASK
+
+
+def entry_id(ledger_id: int, written_at: datetime, line: int) -> str:
+    """An entry's id as callers know it: a UUIDv7 of the time and number of its line, which the ledger makes its own.
+
+    Those of the entries that one transaction version wrote end with 000, 001, …, and are else alike.
+    """
+    return f"{_id_head(ledger_id, (written_at - EPOCH) // MILLISECOND, line >> _N_BITS)}{line & _N_MASK:03x}"
+
+
+def parse_entry_id(ledger_id: int, text: str) -> int | None:
+    """The number of the line that the entry with this id in its canonical form has; None if none can have it."""
+    digits = text.replace("-", "")
+    random = int(digits[13:16], 16) << 50 | int(digits[16:29], 16) & (1 << 50) - 1
+    place = (random ^ _mask(ledger_id)) & (1 << _PLACE_BITS) - 1
+    if _id_head(ledger_id, int(digits[:12], 16), place) != text[:33]:
+        return None
+    return place << _N_BITS | int(digits[29:], 16)
+
+
+def time_of_id(text: str) -> datetime:
+    """The time in an id, in milliseconds."""
+    return EPOCH + int(text[:8] + text[9:13], 16) * MILLISECOND
+
+
+@lru_cache(4_096)
+def _id_head(ledger_id: int, milliseconds: int, place: int) -> str:
+    """What the ids of a version's entries begin with: 33 of 36 characters."""
+    check = crc32(b"%d %d" % (milliseconds, place)) & (1 << 62 - _PLACE_BITS) - 1
+    random = (check << _PLACE_BITS | place) ^ _mask(ledger_id)
+    digits = f"{milliseconds << 68 | 7 << 64 | random >> 50 << 52 | 1 << 51 | random & (1 << 50) - 1:029x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+@lru_cache(4_096)
+def _mask(ledger_id: int) -> int:
+    """62 bits that make the ids of one ledger other ones than another's."""
+    return int.from_bytes(sha256(f"entries of {ledger_id}".encode()).digest()[:8], "big") >> 2
 
 
 def is_canonical_id(text: str) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
-from ledger_server.domain.ids import nth_entry_id
+from ledger_server.domain.ids import entry_id
 from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance, Operator
 
 Metadata = Mapping[str, str]
@@ -202,7 +202,8 @@ class EntrySet(NamedTuple):
     `effective_at` and `status` are those of the version that wrote them.
     """
 
-    first_entry_id: str
+    # The number of its first entry's line; see ids.py.
+    first_line: int
     version: int
     status: TransactionStatus
     effective_at: datetime
@@ -210,7 +211,7 @@ class EntrySet(NamedTuple):
     entries: tuple[Entry, ...]
 
     def entry_id(self, n: int) -> str:
-        return nth_entry_id(self.first_entry_id, n)
+        return entry_id(self.entries[0].after.account.ledger_id, self.created_at, self.first_line + n)
 
     def as_written(self) -> EntrySet:
         """The same, without what was changed about its entries since."""

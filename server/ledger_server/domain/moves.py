@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import Command
+from ledger_server.domain.ids import first_line
 from ledger_server.domain.inputs import EntryInput
 from ledger_server.domain.model import (
     AccountVersion,
@@ -85,7 +86,7 @@ def moved(
 
 def entry_set(
     book: Book,
-    first_entry_id: str,
+    part: int,
     version: int,
     status: TransactionStatus,
     effective_at: datetime,
@@ -101,14 +102,14 @@ def entry_set(
             for account_id, direction, amount, metadata, reverses_entry_id in lines
         ]
     )
-    return EntrySet(first_entry_id, version, status, effective_at, time, entries)
+    return EntrySet(first_line(book.position + 1, part), version, status, effective_at, time, entries)
 
 
 def with_entries(
-    book: Book, new: Transaction, first_entry_id: str, lines: Iterable[Line], after: Mapping[str, AccountVersion]
+    book: Book, new: Transaction, lines: Iterable[Line], after: Mapping[str, AccountVersion], part: int = 0
 ) -> Transaction:
     """The new version of a transaction, with new entries."""
-    entries = entry_set(book, first_entry_id, new.version, new.status, new.effective_at, new.updated_at, lines, after)
+    entries = entry_set(book, part, new.version, new.status, new.effective_at, new.updated_at, lines, after)
     return new._replace(entry_set=entries)
 
 

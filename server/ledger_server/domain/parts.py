@@ -96,7 +96,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     remainder = old._replace(version=old.version + 1, position=book.position + 1, updated_at=time)
     if not remaining:
         remainder = remainder._replace(status=ARCHIVED, archived_reason=ArchivedReason.FULLY_POSTED)
-    remainder = with_entries(book, remainder, command.remainder_first_entry_id, remaining or lines, after)
+    remainder = with_entries(book, remainder, remaining or lines, after, part=1)
     return effect_of(book, command, EventKind.TRANSACTION_PARTIALLY_POSTED, after, (new, None), (remainder, old))
 
 
@@ -163,7 +163,7 @@ def _new_transaction(
         external_id=command.external_id,
         metadata=command.metadata,
         effective_at=effective_at,
-        entry_set=entry_set(book, command.first_entry_id, 0, status, effective_at, time, lines, after),
+        entry_set=entry_set(book, 0, 0, status, effective_at, time, lines, after),
         position=position,
         created_position=position,
         created_at=time,

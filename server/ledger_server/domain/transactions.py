@@ -88,7 +88,7 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
         command.external_id,
         command.metadata,
         effective_at,
-        entry_set(book, command.first_entry_id, 0, status, effective_at, time, lines, after),
+        entry_set(book, 0, 0, status, effective_at, time, lines, after),
         position,
         position,
         time,
@@ -134,7 +134,7 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
         after = moved(book, standing_lines(old), (lines, new.status))
         refuse_limits(book, after)
         refuse_conditions(book, demands, command.category_conditions, after)
-        new = with_entries(book, new, command.first_entry_id, lines, after)
+        new = with_entries(book, new, lines, after)
     else:
         refuse_conditions(book, (), command.category_conditions, after)
     return effect_of(book, command, EventKind.TRANSACTION_UPDATED, after, (new, old))
@@ -170,7 +170,7 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
         updated_at=time,
         posted_at=time,
     )
-    new = with_entries(book, new, command.first_entry_id, lines, after)
+    new = with_entries(book, new, lines, after)
     return effect_of(book, command, EventKind.TRANSACTION_POSTED, after, (new, old))
 
 
@@ -180,7 +180,7 @@ def archive_transaction(book: Book, command: ArchiveTransaction, time: datetime)
     refuse_unless_pending(old, "archived")
     refuse_version(old, command.version)
     new = _archived(old, ArchivedReason.REQUESTED, book.position + 1, time)._replace(metadata=metadata)
-    return _archive(book, command, old, new, command.first_entry_id)
+    return _archive(book, command, old, new)
 
 
 def expire_transaction(book: Book, command: ExpireTransaction, time: datetime) -> Effect:
@@ -188,7 +188,7 @@ def expire_transaction(book: Book, command: ExpireTransaction, time: datetime) -
     if old.status != PENDING or old.expires_at is None or old.expires_at > time:
         raise TransactionNotPending("the transaction does not expire any more")
     new = _archived(old, ArchivedReason.EXPIRED, book.position + 1, time)
-    return _archive(book, command, old, new, command.first_entry_id)
+    return _archive(book, command, old, new)
 
 
 def _archive(
@@ -196,11 +196,10 @@ def _archive(
     command: ArchiveTransaction | ExpireTransaction,
     old: Transaction,
     new: Transaction,
-    first_entry_id: str,
 ) -> Effect:
     lines = standing_lines(old)
     after = moved(book, lines)
-    new = with_entries(book, new, first_entry_id, lines, after)
+    new = with_entries(book, new, lines, after)
     return effect_of(book, command, EventKind.TRANSACTION_ARCHIVED, after, (new, old), reversed=_freed(book, lines))
 
 

@@ -6,12 +6,13 @@ import json
 from datetime import datetime
 
 from ledger_server.domain.book import TAIL_VERSIONS, Effect
+from ledger_server.domain.ids import first_line, parse_entry_id, time_of_id
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange
-from ledger_server.posting.columns import NULL, NUMBERS, literals, or_null, quoted, time_or_now
+from ledger_server.posting.columns import NULL, NUMBERS, literals, quoted, time_or_now
 from ledger_server.posting.metadata_pairs import MetadataPairs
 
 # Of the columns of a line those that an entry of a new transaction has, and all.
-_ENTRY_WIDTH, _WIDTH = 15, 20
+_ENTRY_WIDTH, _WIDTH = 15, 21
 _NOT_SHOWN = (NULL, NULL, NULL, NULL, NULL)
 _NO_ENTRY = (NULL, NULL, NULL, NULL, NULL, NULL)
 _NOTHING_DISCARDED = (NULL, NULL, NULL)
@@ -35,8 +36,8 @@ class LineRows:
     def add_account(self, account: Account) -> None:
         """The version 0 of a new account."""
         counters = (NULL, "0", NULL, "0", "0", "0", "0", NULL)
-        position = str(account.created_position)
-        self._rows.append((account.id, account.id, *counters, position, *_NO_ENTRY, *_NOTHING_DISCARDED))
+        line, position = str(first_line(account.created_position)), str(account.created_position)
+        self._rows.append((line, account.id, *counters, position, *_NO_ENTRY, *_NOTHING_DISCARDED, NULL))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -54,6 +55,7 @@ class LineRows:
             if not wrote_entries:
                 continue
             entry_set = transaction.entry_set
+            line = entry_set.first_line
             version, status = str(transaction.version), NUMBERS[transaction.status]
             for n, (after, direction, amount, metadata, reverses_entry_id, _) in enumerate(entry_set.entries):
                 if metadata:
@@ -61,7 +63,7 @@ class LineRows:
                 change = moved.pop(after.account.id, None) if transaction is first else None
                 self._rows.append(
                     (
-                        entry_set.entry_id(n),
+                        str(line + n),
                         after.account.id,
                         transaction.id,
                         *(_shown(after) if change is None else self._version(change)),
@@ -72,13 +74,14 @@ class LineRows:
                         quoted(json.dumps(metadata)) if metadata else NULL,
                         # What an entry of a new transaction has not got, or always the same.
                         version,
-                        or_null(reverses_entry_id),
+                        _line_of(after.account.ledger_id, reverses_entry_id),
                         *(_NOTHING_DISCARDED if change is None else _discarded(change)),
+                        NULL if reverses_entry_id is None else time_of_id(reverses_entry_id).isoformat(),
                     )
                 )
         for n, change in enumerate(moved.values(), len(first.entry_set.entries)):
-            ids = (first.entry_set.entry_id(n), change.after.account.id, first.id)
-            self._rows.append((*ids, *self._version(change), position, *_NO_ENTRY, *_discarded(change)))
+            ids = (str(first.entry_set.first_line + n), change.after.account.id, first.id)
+            self._rows.append((*ids, *self._version(change), position, *_NO_ENTRY, *_discarded(change), NULL))
 
     def _version(self, change: BalanceChange) -> tuple[str, ...]:
         """What a line says of the version that it is."""
@@ -100,6 +103,10 @@ class LineRows:
 def _shown(version: AccountVersion) -> tuple[str, ...]:
     """What a line says that is no version and only shows one."""
     return (NULL, str(version.lock_version), *_NOT_SHOWN)
+
+
+def _line_of(ledger_id: int, entry_id: str | None) -> str:
+    return NULL if entry_id is None else str(parse_entry_id(ledger_id, entry_id))
 
 
 def _discarded(change: BalanceChange) -> tuple[str, str, str]:

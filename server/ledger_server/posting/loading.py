@@ -33,6 +33,7 @@ from ledger_server.domain.commands import (
     UpdateTransaction,
 )
 from ledger_server.domain.errors import TooManyEntries, Violation
+from ledger_server.domain.ids import parse_entry_id
 from ledger_server.domain.inputs import CategoryCondition, Ref
 from ledger_server.domain.model import AccountStatus, AccountVersion, CategoryVersion, Monitor
 from ledger_server.domain.money import ISO_4217
@@ -303,10 +304,10 @@ async def _load_reversed(connection: Connection, book: Book, names: _Names) -> N
             entries = transaction.entry_set
             wanted |= {entry.reverses_entry_id or entries.entry_id(n) for n, entry in enumerate(entries.entries)}
             wanted |= {entries.entry_id(n) for n in range(len(entries.entries))}
-    missing = list(wanted - book.reversed.keys())
+    missing = {parse_entry_id(book.ledger.id, entry_id): entry_id for entry_id in wanted - book.reversed.keys()}
     if missing:
-        rows = await connection.fetch(sql.load_entry_reversals, book.ledger.id, missing)
-        book.reversed.update((row["entry_id"], Reversed(row["reversed"], row["amount"])) for row in rows)
+        rows = await connection.fetch(sql.load_entry_reversals, book.ledger.id, list(missing))
+        book.reversed.update((missing[row["entry_id"]], Reversed(row["reversed"], row["amount"])) for row in rows)
 
 
 async def _load_accounts(connection: Connection, book: Book, names: _Names) -> list[str]:

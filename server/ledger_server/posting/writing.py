@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger_server.domain.book import Book, Effect, Reversed, TransactionWrite
 from ledger_server.domain.commands import CreateLedger, UpdateAccount
+from ledger_server.domain.ids import parse_entry_id
 from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
 from ledger_server.posting.category_rows import CategoryRows, custom_currencies, write_currencies
@@ -115,7 +116,8 @@ class Rows:
             self._add_account(effect, effect.account)
         if effect.entry is not None:
             metadata = json.dumps(effect.entry.entry.metadata)
-            self._entry_metadata[effect.entry.id] = (effect.entry.id, metadata, str(effect.position))
+            line = str(parse_entry_id(self.ledger_id, effect.entry.id))
+            self._entry_metadata[line] = (line, metadata, str(effect.position))
         for write in effect.transactions:
             self._add_transaction(write)
         if effect.transactions:
@@ -305,9 +307,12 @@ class Rows:
             *literals([self._transaction_row(t) for t in self._replaced], _TRANSACTION_WIDTH),
             *literals(self._categories.versions, 6),
             *literals(turned, 3),
-            *literals([(entry_id, str(r.reversed), str(r.amount)) for entry_id, r in self._reversed.items()], 3),
+            *literals([self._reversed_row(*each) for each in self._reversed.items()], 3),
             *literals([self._account_row(version.account) for version in self._new_accounts.values()], _ACCOUNT_WIDTH),
         ]
+
+    def _reversed_row(self, entry_id: str, of_it: Reversed) -> tuple[str, ...]:
+        return (str(parse_entry_id(self.ledger_id, entry_id)), str(of_it.reversed), str(of_it.amount))
 
     def _transaction_row(self, t: Transaction) -> tuple[str, ...]:
         return (
@@ -315,7 +320,7 @@ class Rows:
             NUMBERS[t.status],
             NUMBERS[t.archived_reason],
             str(len(t.entry_set.entries)),
-            t.entry_set.first_entry_id,
+            str(t.entry_set.first_line),
             str(t.position),
             time_or_now(t.effective_at, self.now),
             quoted(t.description),

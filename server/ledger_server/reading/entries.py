@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ledger_server.domain.ids import nth_entry_id
+from ledger_server.domain.ids import first_of
 from ledger_server.domain.model import ListedEntry
 from ledger_server.domain.money import Direction
 from ledger_server.domain.refusals import entry_not_found
@@ -16,7 +16,7 @@ from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.categories import categories_under
 from ledger_server.reading.entry_sets import EntryPlace, EntrySet, EntrySets, Place
 from ledger_server.reading.metadata import path_of
-from ledger_server.reading.page_tokens import HIGHEST, LAST_ID, LOWEST, Key, from_token, note_from_token, to_token
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import Bites, Found, Room, fill, weight_of
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, TransactionQuery
 from ledger_server.reading.results import Page
@@ -25,7 +25,7 @@ from ledger_server.reading.transaction_ways import ways_to_entries
 from ledger_server.reading.transactions import search_transactions, transaction_head
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
-from ledger_server.storage.load import find_entries, listed_entries
+from ledger_server.storage.load import find_entries, lines_of, listed_entries
 from ledger_server.storage.rows import Row
 
 
@@ -71,7 +71,7 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
         if descending:
             return Key(last) if last > oldest else None
         # The next begins with the version after it.
-        return Key(last, LAST_ID) if last < newest else None
+        return Key.at(last, NUMBER_MAX) if last < newest else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         end = (LOWEST if descending else HIGHEST) if last is None else last
@@ -87,7 +87,7 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
         )
 
     def key_of(row: Row) -> Key:
-        return Key(row["lock_version"], row["entry_id"])
+        return Key.at(row["lock_version"], row["entry_id"])
 
     return await fill(query.page_size, start, bite, read, key_of, give_up_at=at.give_up_at)
 
@@ -113,12 +113,12 @@ async def entries_under(
         at.ledger_id,
         account_id,
         after.number,
-        after.id,
+        after.position,
         last_version,
         count,
         *_filters(query),
         *query.created_at.bounds(),
-        list(query.ids) or None,
+        lines_of(at.ledger_id, query.ids) if query.ids else None,
         categories,
         query.order.is_descending,
         as_of_position,
@@ -143,7 +143,7 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
         bite = await sets.next()
         found = await _entries_of(at, query, bite.sets, account_id, categories)
         for each in bite.sets:
-            for row in _in_order(found.get(each.first_id, ()), each.done, descending=query.order.is_descending):
+            for row in _in_order(found.get(each.first_line, ()), each.done, descending=query.order.is_descending):
                 if len(rows) == query.page_size or not room.take(weight_of(row)):
                     return await _page(at, query, rows, place)
                 rows.append(row)
@@ -165,7 +165,9 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
     """
     ids: frozenset[str] = frozenset()
     if query.ids:
-        rows = await at.connection.fetch(sql.find_transactions_of_entries, at.ledger_id, list(query.ids))
+        rows = await at.connection.fetch(
+            sql.find_transactions_of_entries, at.ledger_id, lines_of(at.ledger_id, query.ids)
+        )
         ids = frozenset(row["transaction_id"] for row in rows)
         if not ids:
             return None
@@ -192,11 +194,11 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
 
 async def _entries_of(
     at: Snapshot, query: EntryQuery, sets: Iterable[EntrySet], account_id: str | None, categories: list[str] | None
-) -> dict[str, list[Row]]:
-    """Entries of these sets that pass the filters, by the first id of their set."""
-    ranges = {each.first_id: each.last_id for each in sets}
+) -> dict[int, list[Row]]:
+    """Entries of these sets that pass the filters, by the first line of their set."""
+    ranges = {each.first_line: each.last_line for each in sets}
     if query.ids:
-        ranges = {entry_id: entry_id for entry_id in query.ids if nth_entry_id(entry_id, 0) in ranges}
+        ranges = {line: line for line in lines_of(at.ledger_id, query.ids) if first_of(line) in ranges}
     if not ranges:
         return {}
     rows = await at.connection.fetch(
@@ -210,9 +212,9 @@ async def _entries_of(
         categories,
         *query.updated_at.bounds(),
     )
-    found: dict[str, list[Row]] = {}
+    found: dict[int, list[Row]] = {}
     for row in rows:
-        found.setdefault(nth_entry_id(row["entry_id"], 0), []).append(row)
+        found.setdefault(first_of(row["entry_id"]), []).append(row)
     return found
 
 

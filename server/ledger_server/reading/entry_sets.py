@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ledger_server.domain.ids import NIL_ID, is_canonical_id, nth_entry_id
-from ledger_server.reading.page_tokens import LAST_ID, Key, invalid_page_token
+from ledger_server.reading.page_tokens import NUMBER_MAX, Key, invalid_page_token
 from ledger_server.reading.paging import Bites, Found
 from ledger_server.reading.queries import EntryQuery
 from ledger_server.reading.snapshots import Snapshot
@@ -30,7 +29,7 @@ class EntryPlace(NamedTuple):
     """Where an entry stands in its transaction, for good: which version wrote it, and as which."""
 
     version: int
-    entry_id: str
+    line: int
 
 
 class Place(NamedTuple):
@@ -46,21 +45,21 @@ class Place(NamedTuple):
         """The place in a page token; or InvalidPageToken."""
         if not note:
             return cls(key)
-        version, _, entry_id = note.partition(" ")
-        if not (version.isdecimal() and len(version) <= 18 and is_canonical_id(entry_id)):
+        version, _, line = note.partition(" ")
+        if not (version.isdecimal() and line.isdecimal() and max(len(version), len(line)) <= 19):
             raise invalid_page_token()
-        return cls(key, EntryPlace(int(version), entry_id))
+        return cls(key, EntryPlace(int(version), int(line)))
 
     @property
     def note(self) -> str:
         """What a page token says of it beside the key."""
-        return "" if self.done is None else f"{self.done.version} {self.done.entry_id}"
+        return "" if self.done is None else f"{self.done.version} {self.done.line}"
 
 
 class EntrySet(NamedTuple):
     """The entries of one version."""
 
-    first_id: str
+    first_line: int
     entry_count: int
     # Behind which its transaction is the next.
     before: Key
@@ -70,8 +69,8 @@ class EntrySet(NamedTuple):
     end: Place
 
     @property
-    def last_id(self) -> str:
-        return nth_entry_id(self.first_id, self.entry_count - 1)
+    def last_line(self) -> int:
+        return self.first_line + self.entry_count - 1
 
 
 class Bite(NamedTuple):
@@ -219,4 +218,4 @@ class EntrySets:
 
     def _all_of(self, version: int) -> EntryPlace:
         """The place of all that the version wrote."""
-        return EntryPlace(version, NIL_ID if self._descending else LAST_ID)
+        return EntryPlace(version, 0 if self._descending else NUMBER_MAX)

@@ -9,7 +9,7 @@ from ledger_server.domain.money import Balance, BalanceKind, Counters, Direction
 from ledger_server.reading.accounts import get_account
 from ledger_server.reading.balances import versions_as_of
 from ledger_server.reading.entries import entries_under
-from ledger_server.reading.page_tokens import LAST_ID, Key, from_token, note_from_token, to_token
+from ledger_server.reading.page_tokens import NUMBER_MAX, Key, from_token, note_from_token, to_token
 from ledger_server.reading.paging import Bites, fill
 from ledger_server.reading.queries import AsOf, Between, EntryQuery, ExplanationQuery, ListOrder
 from ledger_server.reading.snapshots import SnapshotFrom
@@ -70,7 +70,7 @@ async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) 
     async def bite(after: Key) -> Key | None:
         last = after.number + bites.next()
         # Behind all entries of that version.
-        return Key(last, LAST_ID) if last < lock_version else None
+        return Key.at(last, NUMBER_MAX) if last < lock_version else None
 
     async def read(after: Key, last: Key | None, count: int) -> list[Row]:
         return await entries_under(
@@ -85,7 +85,7 @@ async def explain_balance(snapshot_from: SnapshotFrom, query: ExplanationQuery) 
         )
 
     def key_of(row: Row) -> Key:
-        return Key(row["lock_version"], row["entry_id"])
+        return Key.at(row["lock_version"], row["entry_id"])
 
     async with snapshot_from(position) as at:
         found = await fill(query.page_size, start, bite, read, key_of, give_up_at=at.give_up_at)

@@ -46,8 +46,6 @@ class Key(NamedTuple):
 # Before the first row of an ascending list, and of a descending one.
 LOWEST = Key(-NUMBER_MAX)
 HIGHEST = Key(NUMBER_MAX)
-# Behind all ids of a number.
-LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 def to_token(query: PageQuery, key: Key | None, note: str = "") -> str:

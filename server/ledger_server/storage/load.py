@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ledger_server.domain.ids import parse_entry_id
 from ledger_server.domain.model import ListedEntry, Transaction
 from ledger_server.storage import sql
 from ledger_server.storage.pool import AnyConnection, Connection
@@ -38,9 +39,16 @@ async def transactions_with_entries(
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
 
 
-async def find_entries(connection: AnyConnection, ledger_id: int, entry_ids: Sequence[str]) -> list[Row]:
+def lines_of(ledger_id: int, entry_ids: Iterable[str]) -> list[int]:
+    """The numbers of the lines of those of these entries that there can be."""
+    lines = (parse_entry_id(ledger_id, entry_id) for entry_id in entry_ids)
+    return [line for line in lines if line is not None]
+
+
+async def find_entries(connection: AnyConnection, ledger_id: int, entry_ids: Iterable[str]) -> list[Row]:
     """The rows of those of these entries that exist."""
-    return await connection.fetch(sql.filter_entries, ledger_id, entry_ids, entry_ids, *_NO_FILTERS)
+    lines = lines_of(ledger_id, entry_ids)
+    return await connection.fetch(sql.filter_entries, ledger_id, lines, lines, *_NO_FILTERS)
 
 
 async def listed_entries(connection: Connection, ledger_id: int, rows: Sequence[Row]) -> list[ListedEntry]:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import asyncpg
 
+from ledger_server.domain.ids import entry_id
 from ledger_server.domain.model import (
     Account,
     AccountStatus,
@@ -147,7 +148,7 @@ def entry_from(row: Row) -> Entry:
         Direction(row["direction"]),
         row["amount"],
         row["entry_metadata"],
-        row["reverses_entry_id"],
+        _reverses(row, row["ledger_id"]),
         row["edited_metadata"],
     )
 
@@ -155,15 +156,26 @@ def entry_from(row: Row) -> Entry:
 def listed_entry_from(row: Row, account: Account) -> ListedEntry:
     after = AccountVersion(account, row["lock_version"], counters_from(row), row["balance_position"])
     return ListedEntry(
-        id=row["entry_id"],
+        id=entry_id(account.ledger_id, row["created_at"], row["entry_id"]),
         transaction_id=row["transaction_id"],
         transaction_version=row["transaction_version"],
         status=TransactionStatus(row["status"]),
         effective_at=row["effective_at"],
         created_at=row["created_at"],
         discarded_at=row["discarded_at"],
-        entry=Entry(after, Direction(row["direction"]), row["amount"], row["entry_metadata"], row["reverses_entry_id"]),
+        entry=Entry(
+            after,
+            Direction(row["direction"]),
+            row["amount"],
+            row["entry_metadata"],
+            _reverses(row, account.ledger_id),
+        ),
     )
+
+
+def _reverses(row: Row, ledger_id: int) -> str | None:
+    line = row["reverses_entry_id"]
+    return None if line is None else entry_id(ledger_id, row["reverses_entry_time"], line)
 
 
 def transaction_from(row: Row, entry_set: EntrySet) -> Transaction:
@@ -190,21 +202,21 @@ def transaction_from(row: Row, entry_set: EntrySet) -> Transaction:
 
 
 def entry_sets_from(
-    rows: Iterable[Row], writers: Mapping[tuple[str, int], Row], ids: Mapping[str, str]
-) -> dict[str, EntrySet]:
+    rows: Iterable[Row], writers: Mapping[tuple[str, int], Row], ids: Mapping[int, str]
+) -> dict[int, EntrySet]:
     """Entry sets by first entry id, from rows of load_entries.sql.
 
     `ids` gives the transaction of each set, `writers` the rows of load_entry_versions.sql by transaction and version.
     """
-    entries: dict[str, list[Row]] = {}
+    entries: dict[int, list[Row]] = {}
     for row in rows:
         entries.setdefault(row["first_entry_id"], []).append(row)
     sets = {}
-    for first_entry_id, lines in entries.items():
+    for first_line, lines in entries.items():
         version = lines[0]["transaction_version"]
-        writer = writers[ids[first_entry_id], version]
-        sets[first_entry_id] = EntrySet(
-            first_entry_id,
+        writer = writers[ids[first_line], version]
+        sets[first_line] = EntrySet(
+            first_line,
             version,
             TransactionStatus(lines[0]["status"]),
             writer["effective_at"],

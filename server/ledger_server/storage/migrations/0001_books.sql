@@ -105,7 +105,7 @@ CREATE TABLE transactions (
     archived_reason  smallint    NOT NULL,
     entry_count      smallint    NOT NULL,
     -- The entries standing at this version: first_entry_id and the entry_count - 1 ids after it.
-    first_entry_id   uuid        NOT NULL,
+    first_entry_id   bigint      NOT NULL,
     position         bigint      NOT NULL,
     created_position bigint      NOT NULL,
     created_at       timestamptz NOT NULL,
@@ -154,7 +154,7 @@ CREATE TABLE transaction_versions (
     status           smallint    NOT NULL,
     archived_reason  smallint    NOT NULL,
     entry_count      smallint    NOT NULL,
-    first_entry_id   uuid        NOT NULL,
+    first_entry_id   bigint      NOT NULL,
     position         bigint      NOT NULL,
     created_position bigint      NOT NULL,
     created_at       timestamptz NOT NULL,
@@ -178,9 +178,9 @@ CREATE TABLE transaction_versions (
 -- writers cannot both write the next. The views account_versions and entries tell the one and the other.
 CREATE TABLE account_lines (
     ledger_id       bigint      NOT NULL,
-    -- The entry's id. The lines written by one transaction version have consecutive ids, its entries before others, so
-    -- the primary key finds both an entry and the entries of a version. A version 0 has its account's id.
-    line_id         uuid        NOT NULL,
+    -- The entry's id, as a number; see domain/ids.py. The lines written by one transaction version have consecutive
+    -- ones, its entries before others, so the primary key finds both an entry and the entries of a version.
+    line_id         bigint      NOT NULL,
     account_id      uuid        NOT NULL,
     -- Of the entry, and of what moved the lock_version; null at lock_version 0.
     transaction_id  uuid,
@@ -212,7 +212,9 @@ CREATE TABLE account_lines (
     -- Of the entry as written; null when empty.
     metadata            jsonb,
     -- The entry that this entry of a reversal reverses.
-    reverses_entry_id   uuid,
+    reverses_entry_id   bigint,
+    -- When that was written, in milliseconds, as its id tells it.
+    reverses_entry_time timestamptz,
     CONSTRAINT account_lines_pkey PRIMARY KEY (ledger_id, line_id),
     -- Also the index by which an account's entries and transactions are found.
     CONSTRAINT account_version_unique UNIQUE (ledger_id, account_id, lock_version),
@@ -245,8 +247,10 @@ CREATE TABLE account_lines (
     ),
     CONSTRAINT entry_whole_or_none CHECK (
         CASE
-            WHEN direction IS NULL THEN num_nonnulls(transaction_version, status, amount, metadata, reverses_entry_id)
+            WHEN direction IS NULL
+                THEN num_nonnulls(transaction_version, status, amount, metadata, reverses_entry_id, reverses_entry_time)
             ELSE num_nulls(transaction_id, transaction_version, status, amount)
+                + num_nulls(reverses_entry_id, reverses_entry_time) % 2
         END = 0
     ),
     CONSTRAINT line_is_an_entry_or_a_version CHECK (direction IS NOT NULL OR lock_version IS NOT NULL),
@@ -268,7 +272,8 @@ CREATE VIEW entries AS
 SELECT
     ledger_id, line_id AS entry_id, transaction_id, account_id,
     coalesce(lock_version, shown_version) AS account_lock_version, transaction_version, status, direction, amount,
-    metadata, reverses_entry_id
+    written_at,
+    metadata, reverses_entry_id, reverses_entry_time
 FROM account_lines
 WHERE direction IS NOT NULL;
 
@@ -291,7 +296,7 @@ CROSS JOIN LATERAL (
 -- How much of an entry is reversed, once something is.
 CREATE TABLE entry_reversals (
     ledger_id bigint  NOT NULL,
-    entry_id  uuid    NOT NULL,
+    entry_id  bigint  NOT NULL,
     reversed  numeric NOT NULL,
     amount    numeric NOT NULL,
     CONSTRAINT entry_reversals_pkey PRIMARY KEY (ledger_id, entry_id),

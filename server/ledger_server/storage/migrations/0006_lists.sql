@@ -55,7 +55,7 @@ CREATE TABLE metadata_pairs (
 -- Metadata of entries that was changed since they were written; the entries themselves never change.
 CREATE TABLE entry_metadata (
     ledger_id  bigint      NOT NULL,
-    entry_id   uuid        NOT NULL,
+    entry_id   bigint      NOT NULL,
     metadata   jsonb       NOT NULL,
     updated_at timestamptz NOT NULL,
     -- Of the command that changed it last.

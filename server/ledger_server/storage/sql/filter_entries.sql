@@ -5,7 +5,7 @@
 -- transaction, not by version: after many changes it has as many dead ones before it. The LIMITs, which cut nothing
 -- off, tell the planner how few rows there are, and IS TRUE keeps it from going through all lines of an account for
 -- each range.
--- $1 ledger_id bigint, $2 first_ids text[], $3 last_ids text[]; then filters, of which null passes all:
+-- $1 ledger_id bigint, $2 first_ids bigint[], $3 last_ids bigint[]; then filters, of which null passes all:
 -- $4 directions text[], $5 statuses text[], $6 and $7 bounds of effective_at text, $8 metadata jsonb,
 -- $9 metadata_path text, $10 metadata_variables jsonb, $11 operators text[], $12 amounts text[],
 -- $13 and $14 bounds of lock_versions bigint, $15 and $16 bounds of created_at text, $17 account_id uuid,
@@ -13,11 +13,11 @@
 -- Upper bounds are exclusive.
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.reverses_entry_time,
     e.account_lock_version AS lock_version,
     v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
-FROM unnest($2::text[]::uuid[], $3::text[]::uuid[]) AS s (first_id, last_id)
+FROM unnest($2::bigint[], $3::bigint[]) AS s (first_id, last_id)
 CROSS JOIN LATERAL (
     SELECT transaction_id, transaction_version
     FROM entries
@@ -55,7 +55,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT
         entry_id, transaction_id, transaction_version, account_id, account_lock_version, status, direction, amount,
-        metadata, reverses_entry_id
+        metadata, reverses_entry_id, reverses_entry_time
     FROM entries
     WHERE ledger_id = $1::bigint AND entry_id BETWEEN s.first_id AND s.last_id
         AND ($4::text[] IS NULL OR direction = ANY ($4::text[]::smallint[]))

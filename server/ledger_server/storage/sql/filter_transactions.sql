@@ -66,7 +66,7 @@ CROSS JOIN LATERAL (
                 FROM entries
                 WHERE ledger_id = $1::bigint
                     AND entry_id BETWEEN s.first_entry_id
-                        AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+                        AND s.first_entry_id + 4095
                 LIMIT 1000
             ) AS e
             JOIN category_accounts m ON m.ledger_id = $1::bigint AND m.account_id = e.account_id
@@ -88,7 +88,7 @@ LEFT JOIN LATERAL (
         SELECT account_lock_version
         FROM entries
         WHERE ledger_id = $1::bigint
-            AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND entry_id BETWEEN s.first_entry_id AND s.first_entry_id + 4095
             AND (account_id = $15::uuid) IS TRUE
         LIMIT 1
     ) AS e
@@ -113,7 +113,7 @@ LEFT JOIN LATERAL (
         SELECT account_lock_version AS lock_version
         FROM entries
         WHERE ledger_id = $1::bigint
-            AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND entry_id BETWEEN s.first_entry_id AND s.first_entry_id + 4095
             AND (account_id = $15::uuid) IS TRUE
         LIMIT 1
     ) AS e

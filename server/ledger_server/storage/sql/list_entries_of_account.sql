@@ -6,18 +6,19 @@
 -- tells the planner how few entries a version has, and IS TRUE keeps it from going through all lines of the account for
 -- each. The first later version of their transaction that has others discards entries; those that its newest one has
 -- stand, without a look at the versions between.
--- $1 ledger_id bigint, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id uuid, $5 last_version bigint,
+-- $1 ledger_id bigint, $2 account_id uuid, $3 after_version bigint, $4 after_entry_id bigint, $5 last_version bigint,
 -- $6 row_count bigint; then filters, of which null passes all: $7 directions text[], $8 statuses text[],
 -- $9 and $10 bounds of effective_at text, $11 metadata jsonb, $12 metadata_path text, $13 metadata_variables jsonb,
 -- $14 operators text[], $15 amounts text[], $16 lower bound of lock_versions bigint, $17 upper bound bigint, exclusive,
--- $18 and $19 bounds of created_at text, $20 entry_ids text[], $21 category_ids text[], which hold the account
+-- $18 and $19 bounds of created_at text, $20 entry_ids bigint[], $21 category_ids text[], which hold the account
 -- directly; $22 descending boolean, $23 as_of_position bigint or null: what was discarded after it stands;
 -- $24 pending_directions text[]: of what was written pending only these, as a balance counts it;
 -- $25 and $26 bounds of the last change text, $27 discarded boolean
 SELECT
     e.entry_id, e.transaction_id, e.transaction_version, e.account_id, e.status, e.direction, e.amount,
-    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, v.lock_version,
-    v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits, v.position AS balance_position,
+    coalesce(edited.metadata, e.metadata) AS entry_metadata, e.reverses_entry_id, e.reverses_entry_time,
+    v.lock_version, v.posted_debits, v.posted_credits, v.pending_debits, v.pending_credits,
+    v.position AS balance_position,
     w.effective_at, w.created_at, d.discarded_at
 FROM account_lines v
 CROSS JOIN LATERAL (
@@ -55,10 +56,10 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT
         entry_id, transaction_id, transaction_version, account_id, status, direction, amount, metadata,
-        reverses_entry_id
+        reverses_entry_id, reverses_entry_time
     FROM entries
     WHERE ledger_id = $1::bigint
-        AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+        AND entry_id BETWEEN w.first_entry_id AND w.first_entry_id + 4095
         AND (account_id = $2::uuid) IS TRUE
         AND ($7::text[] IS NULL OR direction = ANY ($7::text[]::smallint[]))
         AND ($8::text[] IS NULL OR status = ANY ($8::text[]::smallint[]))
@@ -88,14 +89,14 @@ LEFT JOIN LATERAL (
 WHERE v.ledger_id = $1::bigint AND v.account_id = $2::uuid
     AND v.lock_version >= least($3::bigint, $5::bigint) AND v.lock_version <= greatest($3::bigint, $5::bigint)
     AND CASE
-        WHEN $22::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::uuid)
-        ELSE (v.lock_version, e.entry_id) > ($3::bigint, $4::uuid)
+        WHEN $22::boolean THEN (v.lock_version, e.entry_id) < ($3::bigint, $4::bigint)
+        ELSE (v.lock_version, e.entry_id) > ($3::bigint, $4::bigint)
     END
     AND ($18::text IS NULL OR w.created_at >= $18::text::timestamptz)
     AND ($19::text IS NULL OR w.created_at < $19::text::timestamptz)
     AND ($25::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) >= $25::text::timestamptz)
     AND ($26::text IS NULL OR greatest(w.created_at, d.discarded_at, edited.updated_at) < $26::text::timestamptz)
-    AND ($20::text[] IS NULL OR e.entry_id IN (SELECT unnest($20::text[]::uuid[])))
+    AND ($20::bigint[] IS NULL OR e.entry_id IN (SELECT unnest($20::bigint[])))
     AND ($21::text[] IS NULL OR EXISTS (
         SELECT
         FROM category_accounts c

@@ -11,7 +11,7 @@ WITH new_pairs AS (
         SELECT t.created_position
         FROM entries e
         JOIN transactions t ON t.ledger_id = $1::bigint AND t.transaction_id = e.transaction_id
-        WHERE e.ledger_id = $1::bigint AND e.entry_id = r.entry_id::uuid
+        WHERE e.ledger_id = $1::bigint AND e.entry_id = r.entry_id::bigint
         LIMIT 1
     ) AS t
     CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS p (key, value)
@@ -27,7 +27,7 @@ WITH new_pairs AS (
     )
 )
 INSERT INTO entry_metadata (ledger_id, entry_id, metadata, updated_at, position)
-SELECT $1::bigint, r.entry_id::uuid, r.metadata::jsonb, $5::timestamptz, r.position::bigint
+SELECT $1::bigint, r.entry_id::bigint, r.metadata::jsonb, $5::timestamptz, r.position::bigint
 FROM unnest($2::text[], $3::text[], $4::text[]) AS r (entry_id, metadata, position)
 ON CONFLICT (ledger_id, entry_id) DO UPDATE
 SET metadata = excluded.metadata, updated_at = excluded.updated_at, position = excluded.position

@@ -99,7 +99,7 @@ LEFT JOIN LATERAL (
             SELECT direction, amount
             FROM entries
             WHERE ledger_id = $1::bigint
-                AND entry_id BETWEEN s.first_entry_id AND overlay(s.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+                AND entry_id BETWEEN s.first_entry_id AND s.first_entry_id + 4095
                 AND (account_id = v.account_id) IS TRUE
             LIMIT 4096
         ) AS r

@@ -32,14 +32,14 @@ CROSS JOIN LATERAL (
         SELECT account_id, account_lock_version
         FROM entries
         WHERE ledger_id = $1::bigint
-            AND entry_id BETWEEN o.first_entry_id AND overlay(o.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND entry_id BETWEEN o.first_entry_id AND o.first_entry_id + 4095
         LIMIT 4096
     ) AS r
     WHERE r.account_id NOT IN (
         SELECT account_id
         FROM entries
         WHERE ledger_id = $1::bigint
-            AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND entry_id BETWEEN w.first_entry_id AND w.first_entry_id + 4095
         LIMIT 4096
     )
     GROUP BY r.account_id

@@ -3,12 +3,13 @@
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id bigint, $2 position bigint, $3 entry_ids text[]
 SELECT
-    'entries' AS table_name, jsonb_build_object('entry_id', k.entry_id) AS row_key, t.problem, t.expected, t.found
+    'entries' AS table_name, jsonb_build_object('entry_id', k.entry_id, 'written_at', r.written_at) AS row_key,
+    t.problem, t.expected, t.found
 FROM unnest($3::text[]) AS k (entry_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM entries
-    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::bigint
     LIMIT 1
 ) AS r
 LEFT JOIN LATERAL (
@@ -55,7 +56,7 @@ CROSS JOIN LATERAL (
             'the version of a transaction that wrote it',
             format('version %s of transaction %s', r.transaction_version, r.transaction_id),
             CASE
-                WHEN overlay(r.entry_id::text PLACING '000' FROM 34)::uuid = w.first_entry_id
+                WHEN r.entry_id >> 12 << 12 = w.first_entry_id
                     THEN format('version %s of transaction %s', r.transaction_version, r.transaction_id)
             END
         ),

@@ -2,17 +2,17 @@
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id bigint, $2 position bigint, $3 entry_ids text[]
 SELECT
-    'entry_reversals' AS table_name, jsonb_build_object('entry_id', k.entry_id) AS row_key,
+    'entry_reversals' AS table_name, jsonb_build_object('entry_id', k.entry_id, 'written_at', r.written_at) AS row_key,
     t.problem, t.expected, t.found
 FROM unnest($3::text[]) AS k (entry_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM entry_reversals
-    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::bigint
     LIMIT 1
 ) AS c
 LEFT JOIN LATERAL (
-    SELECT transaction_id, amount
+    SELECT transaction_id, amount, written_at
     FROM entries
     WHERE ledger_id = $1::bigint AND entry_id = c.entry_id
     LIMIT 1
@@ -24,7 +24,7 @@ LEFT JOIN LATERAL (
         SELECT amount
         FROM entries
         WHERE ledger_id = $1::bigint
-            AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+            AND entry_id BETWEEN w.first_entry_id AND w.first_entry_id + 4095
             AND reverses_entry_id = c.entry_id
         LIMIT 4096
     ) AS x

@@ -3,19 +3,19 @@
 -- The LIMITs, which cut nothing off, keep the planner from hashing whole tables.
 -- $1 ledger_id bigint, $2 position bigint, $3 entry_ids text[]
 SELECT
-    'entries' AS table_name, jsonb_build_object('entry_id', k.entry_id) AS row_key,
+    'entries' AS table_name, jsonb_build_object('entry_id', k.entry_id, 'written_at', r.written_at) AS row_key,
     format('the pair of %s in metadata_pairs', m.key) AS problem, left(m.value, 100) AS expected, NULL AS found
 FROM unnest($3::text[]) AS k (entry_id)
 CROSS JOIN LATERAL (
-    SELECT transaction_id, metadata
+    SELECT transaction_id, metadata, written_at
     FROM entries
-    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::bigint
     LIMIT 1
 ) AS r
 LEFT JOIN LATERAL (
     SELECT metadata
     FROM entry_metadata
-    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::uuid
+    WHERE ledger_id = $1::bigint AND entry_id = k.entry_id::bigint
     LIMIT 1
 ) AS edited ON true
 CROSS JOIN LATERAL (

@@ -70,13 +70,13 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT
             a.currency, count(*) AS lines, sum(r.amount) FILTER (WHERE r.direction = 1) AS debits,
-            max(('x' || right(r.entry_id::text, 3))::bit(12)::integer) AS last_number,
+            max(r.entry_id & 4095) AS last_number,
             sum(CASE r.direction WHEN 1 THEN r.amount ELSE -r.amount END) AS excess
         FROM (
             SELECT entry_id, account_id, direction, amount
             FROM entries
             WHERE ledger_id = $1::bigint
-                AND entry_id BETWEEN w.first_entry_id AND overlay(w.first_entry_id::text PLACING 'fff' FROM 34)::uuid
+                AND entry_id BETWEEN w.first_entry_id AND w.first_entry_id + 4095
             ORDER BY entry_id
             LIMIT 4096
         ) AS r

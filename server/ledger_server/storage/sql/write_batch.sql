@@ -19,30 +19,30 @@
 --   $30 posted_credits, $31 pending_debits, $32 pending_credits, $33 effective_ats, null: now, $34 positions,
 --   $35 statuses, $36 directions, $37 amounts, $38 metadatas,
 --   $39 transaction_versions, $40 reverses_entry_ids, $41 discarded_effective_ats, $42 discarded_debits,
---   $43 discarded_credits
+--   $43 discarded_credits, $44 reverses_entry_times
 -- events:
---   $44 positions, $45 payloads bytea[], $46 digests bytea[]
+--   $45 positions, $46 payloads bytea[], $47 digests bytea[]
 -- requests:
---   $47 request_ids, $48 fingerprints bytea[], $49 object_ids, $50 versions, $51 outcomes
+--   $48 request_ids, $49 fingerprints bytea[], $50 object_ids, $51 versions, $52 outcomes
 -- metadata_pairs, of which those of entries may be there, from another entry or version of the transaction:
---   $52 nouns, $53 keys, $54 value_heads, $55 block_positions, $56 offsets, each row once
--- $57 position bigint and $58 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or
+--   $53 nouns, $54 keys, $55 value_heads, $56 block_positions, $57 offsets, each row once
+-- $58 position bigint and $59 epoch uuid: where the ledger stood when all this was decided. If it stands elsewhere, or
 -- the session is not SERIALIZABLE, the position asked for is one that the table forbids, and nothing is written.
 -- transaction_versions, those that were replaced:
---   $59 transaction_ids, $60 statuses, $61 archived_reasons, $62 entry_counts, $63 first_entry_ids, $64 positions,
---   $65 effective_ats, $66 descriptions, $67 external_ids, $68 metadatas, $69 expires_ats,
---   $70 versions, $71 created_positions, $72 created_ats, $73 updated_ats, $74 posted_ats, $75 reverses_ids,
---   $76 partially_posts_ids
+--   $60 transaction_ids, $61 statuses, $62 archived_reasons, $63 entry_counts, $64 first_entry_ids, $65 positions,
+--   $66 effective_ats, $67 descriptions, $68 external_ids, $69 metadatas, $70 expires_ats,
+--   $71 versions, $72 created_positions, $73 created_ats, $74 updated_ats, $75 posted_ats, $76 reverses_ids,
+--   $77 partially_posts_ids
 -- category_versions:
---   $77 category_ids, $78 positions, $79 posted_debits, $80 posted_credits, $81 pending_debits, $82 pending_credits
+--   $78 category_ids, $79 positions, $80 posted_debits, $81 posted_credits, $82 pending_debits, $83 pending_credits
 -- monitors, those that turned:
---   $83 monitor_ids, $84 triggereds, $85 since_positions
+--   $84 monitor_ids, $85 triggereds, $86 since_positions
 -- entry_reversals:
---   $86 entry_ids, $87 reversed, $88 amounts
+--   $87 entry_ids, $88 reversed, $89 amounts
 -- accounts, new ones, whose versions 0 are among the account_lines:
---   $89 account_ids, $90 names, $91 descriptions, $92 normal_balances, $93 currencies, $94 currency_exponents,
---   $95 external_ids, $96 metadatas, $97 created_positions, $98 statuses, $99 limits, $100 name_grams, as literals,
---   $101 deleted_ats
+--   $90 account_ids, $91 names, $92 descriptions, $93 normal_balances, $94 currencies, $95 currency_exponents,
+--   $96 external_ids, $97 metadatas, $98 created_positions, $99 statuses, $100 limits, $101 name_grams, as literals,
+--   $102 deleted_ats
 WITH replaced AS (
     INSERT INTO transaction_versions (
         ledger_id, transaction_id, version, status, archived_reason, entry_count, first_entry_id, position,
@@ -57,24 +57,24 @@ WITH replaced AS (
         r.description, r.external_id, r.metadata, r.expires_at, r.reverses_id, r.partially_posts_id
     FROM (
         SELECT
-            unnest($59::text::uuid[]) AS transaction_id,
-            unnest($60::text::smallint[]) AS status,
-            unnest($61::text::smallint[]) AS archived_reason,
-            unnest($62::text::smallint[]) AS entry_count,
-            unnest($63::text::uuid[]) AS first_entry_id,
-            unnest($64::text::bigint[]) AS position,
-            unnest($65::text::timestamptz[]) AS effective_at,
-            unnest($66::text::text[]) AS description,
-            unnest($67::text::text[]) AS external_id,
-            unnest($68::text::jsonb[]) AS metadata,
-            unnest($69::text::timestamptz[]) AS expires_at,
-            unnest($70::text::bigint[]) AS version,
-            unnest($71::text::bigint[]) AS created_position,
-            unnest($72::text::timestamptz[]) AS created_at,
-            unnest($73::text::timestamptz[]) AS updated_at,
-            unnest($74::text::timestamptz[]) AS posted_at,
-            unnest($75::text::uuid[]) AS reverses_id,
-            unnest($76::text::uuid[]) AS partially_posts_id
+            unnest($60::text::uuid[]) AS transaction_id,
+            unnest($61::text::smallint[]) AS status,
+            unnest($62::text::smallint[]) AS archived_reason,
+            unnest($63::text::smallint[]) AS entry_count,
+            unnest($64::text::bigint[]) AS first_entry_id,
+            unnest($65::text::bigint[]) AS position,
+            unnest($66::text::timestamptz[]) AS effective_at,
+            unnest($67::text::text[]) AS description,
+            unnest($68::text::text[]) AS external_id,
+            unnest($69::text::jsonb[]) AS metadata,
+            unnest($70::text::timestamptz[]) AS expires_at,
+            unnest($71::text::bigint[]) AS version,
+            unnest($72::text::bigint[]) AS created_position,
+            unnest($73::text::timestamptz[]) AS created_at,
+            unnest($74::text::timestamptz[]) AS updated_at,
+            unnest($75::text::timestamptz[]) AS posted_at,
+            unnest($76::text::uuid[]) AS reverses_id,
+            unnest($77::text::uuid[]) AS partially_posts_id
     ) AS r
 ),
 new_category_versions AS (
@@ -85,12 +85,12 @@ new_category_versions AS (
         $1::bigint, r.category_id, r.position, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits
     FROM (
         SELECT
-            unnest($77::text::uuid[]) AS category_id,
-            unnest($78::text::bigint[]) AS position,
-            unnest($79::text::numeric[]) AS posted_debits,
-            unnest($80::text::numeric[]) AS posted_credits,
-            unnest($81::text::numeric[]) AS pending_debits,
-            unnest($82::text::numeric[]) AS pending_credits
+            unnest($78::text::uuid[]) AS category_id,
+            unnest($79::text::bigint[]) AS position,
+            unnest($80::text::numeric[]) AS posted_debits,
+            unnest($81::text::numeric[]) AS posted_credits,
+            unnest($82::text::numeric[]) AS pending_debits,
+            unnest($83::text::numeric[]) AS pending_credits
     ) AS r
 ),
 turned AS (
@@ -98,9 +98,9 @@ turned AS (
     SET triggered = r.triggered, since_position = r.since_position, since = $2::timestamptz
     FROM (
         SELECT
-            unnest($83::text::uuid[]) AS monitor_id,
-            unnest($84::text::boolean[]) AS triggered,
-            unnest($85::text::bigint[]) AS since_position
+            unnest($84::text::uuid[]) AS monitor_id,
+            unnest($85::text::boolean[]) AS triggered,
+            unnest($86::text::bigint[]) AS since_position
     ) AS r
     WHERE m.ledger_id = $1::bigint AND m.monitor_id = r.monitor_id
 ),
@@ -112,9 +112,9 @@ reversed_entries AS (
         $1::bigint, r.entry_id, r.reversed, r.amount
     FROM (
         SELECT
-            unnest($86::text::uuid[]) AS entry_id,
-            unnest($87::text::numeric[]) AS reversed,
-            unnest($88::text::numeric[]) AS amount
+            unnest($87::text::bigint[]) AS entry_id,
+            unnest($88::text::numeric[]) AS reversed,
+            unnest($89::text::numeric[]) AS amount
     ) AS r
     ON CONFLICT (ledger_id, entry_id) DO UPDATE SET reversed = excluded.reversed
 ),
@@ -129,19 +129,19 @@ new_accounts AS (
         r.status, r.limits, r.deleted_at
     FROM (
         SELECT
-            unnest($89::text::uuid[]) AS account_id,
-            unnest($90::text::text[]) AS name,
-            unnest($91::text::text[]) AS description,
-            unnest($92::text::smallint[]) AS normal_balance,
-            unnest($93::text::text[]) AS currency,
-            unnest($94::text::smallint[]) AS currency_exponent,
-            unnest($95::text::text[]) AS external_id,
-            unnest($96::text::jsonb[]) AS metadata,
-            unnest($97::text::bigint[]) AS created_position,
-            unnest($98::text::smallint[]) AS status,
-            unnest($99::text::jsonb[]) AS limits,
-            unnest($100::text::text[]) AS name_grams,
-            unnest($101::text::timestamptz[]) AS deleted_at
+            unnest($90::text::uuid[]) AS account_id,
+            unnest($91::text::text[]) AS name,
+            unnest($92::text::text[]) AS description,
+            unnest($93::text::smallint[]) AS normal_balance,
+            unnest($94::text::text[]) AS currency,
+            unnest($95::text::smallint[]) AS currency_exponent,
+            unnest($96::text::text[]) AS external_id,
+            unnest($97::text::jsonb[]) AS metadata,
+            unnest($98::text::bigint[]) AS created_position,
+            unnest($99::text::smallint[]) AS status,
+            unnest($100::text::jsonb[]) AS limits,
+            unnest($101::text::text[]) AS name_grams,
+            unnest($102::text::timestamptz[]) AS deleted_at
     ) AS r
 ),
 transactions_now AS (
@@ -162,7 +162,7 @@ transactions_now AS (
             unnest($6::text::smallint[]) AS status,
             unnest($7::text::smallint[]) AS archived_reason,
             unnest($8::text::smallint[]) AS entry_count,
-            unnest($9::text::uuid[]) AS first_entry_id,
+            unnest($9::text::bigint[]) AS first_entry_id,
             unnest($10::text::bigint[]) AS position,
             unnest($11::text::timestamptz[]) AS effective_at,
             unnest($12::text::text[]) AS description,
@@ -190,16 +190,17 @@ new_lines AS (
     INSERT INTO account_lines (
         ledger_id, line_id, account_id, transaction_id, lock_version, shown_version, position, written_at, effective_at,
         discarded_effective_at, transaction_version, status, direction, amount, posted_debits, posted_credits,
-        pending_debits, pending_credits, discarded_debits, discarded_credits, metadata, reverses_entry_id
+        pending_debits, pending_credits, discarded_debits, discarded_credits, metadata, reverses_entry_id,
+        reverses_entry_time
     )
     SELECT
         $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
         $2::timestamptz, coalesce(r.effective_at, $2::timestamptz), r.discarded_effective_at, r.transaction_version,
         r.status, r.direction, r.amount, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits,
-        r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id
+        r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id, r.reverses_entry_time
     FROM (
         SELECT
-            unnest($24::text::uuid[]) AS line_id,
+            unnest($24::text::bigint[]) AS line_id,
             unnest($25::text::uuid[]) AS account_id,
             unnest($26::text::uuid[]) AS transaction_id,
             unnest($27::text::bigint[]) AS lock_version,
@@ -215,10 +216,11 @@ new_lines AS (
             unnest($37::text::numeric[]) AS amount,
             unnest($38::text::jsonb[]) AS metadata,
             unnest($39::text::integer[]) AS transaction_version,
-            unnest($40::text::uuid[]) AS reverses_entry_id,
+            unnest($40::text::bigint[]) AS reverses_entry_id,
             unnest($41::text::timestamptz[]) AS discarded_effective_at,
             unnest($42::text::numeric[]) AS discarded_debits,
-            unnest($43::text::numeric[]) AS discarded_credits
+            unnest($43::text::numeric[]) AS discarded_credits,
+            unnest($44::text::timestamptz[]) AS reverses_entry_time
     ) AS r
 ),
 new_pairs AS (
@@ -229,11 +231,11 @@ new_pairs AS (
         $1::bigint, r.noun, r.key, r.value_head, r.block_position, r.offsets
     FROM (
         SELECT
-            unnest($52::text::smallint[]) AS noun,
-            unnest($53::text::text[]) AS key,
-            unnest($54::text::text[]) AS value_head,
-            unnest($55::text::bigint[]) AS block_position,
-            unnest($56::text::bytea[]) AS offsets
+            unnest($53::text::smallint[]) AS noun,
+            unnest($54::text::text[]) AS key,
+            unnest($55::text::text[]) AS value_head,
+            unnest($56::text::bigint[]) AS block_position,
+            unnest($57::text::bytea[]) AS offsets
     ) AS r
     ON CONFLICT (ledger_id, noun, key, value_head, block_position)
     DO UPDATE SET offsets = p.offsets || CASE
@@ -256,9 +258,9 @@ new_events AS (
         $1::bigint, r.position, r.payload, r.digest, $2::timestamptz
     FROM (
         SELECT
-            unnest($44::text::bigint[]) AS position,
-            unnest($45::bytea[]) AS payload,
-            unnest($46::bytea[]) AS digest
+            unnest($45::text::bigint[]) AS position,
+            unnest($46::bytea[]) AS payload,
+            unnest($47::bytea[]) AS digest
     ) AS r
 ),
 new_requests AS (
@@ -269,16 +271,16 @@ new_requests AS (
         $1::bigint, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
     FROM (
         SELECT
-            unnest($47::text::text[]) AS request_id,
-            unnest($48::bytea[]) AS fingerprint,
-            unnest($49::text::uuid[]) AS object_id,
-            unnest($50::text::bigint[]) AS version,
-            unnest($51::text::jsonb[]) AS outcome
+            unnest($48::text::text[]) AS request_id,
+            unnest($49::bytea[]) AS fingerprint,
+            unnest($50::text::uuid[]) AS object_id,
+            unnest($51::text::bigint[]) AS version,
+            unnest($52::text::jsonb[]) AS outcome
     ) AS r
 )
 UPDATE ledgers
 SET position = CASE
-        WHEN position = $57::bigint AND epoch = $58::uuid AND current_setting('transaction_isolation') = 'serializable'
+        WHEN position = $58::bigint AND epoch = $59::uuid AND current_setting('transaction_isolation') = 'serializable'
         THEN $3::bigint
         ELSE -1
     END,

@@ -33,7 +33,7 @@ WITH new_transactions AS (
             unnest($6::text::smallint[]) AS status,
             unnest($7::text::smallint[]) AS archived_reason,
             unnest($8::text::smallint[]) AS entry_count,
-            unnest($9::text::uuid[]) AS first_entry_id,
+            unnest($9::text::bigint[]) AS first_entry_id,
             unnest($10::text::bigint[]) AS position,
             unnest($11::text::timestamptz[]) AS effective_at,
             unnest($12::text::text[]) AS description,
@@ -55,7 +55,7 @@ new_lines AS (
         r.posted_credits, r.pending_debits, r.pending_credits, r.metadata
     FROM (
         SELECT
-            unnest($17::text::uuid[]) AS line_id,
+            unnest($17::text::bigint[]) AS line_id,
             unnest($18::text::uuid[]) AS account_id,
             unnest($19::text::uuid[]) AS transaction_id,
             unnest($20::text::bigint[]) AS lock_version,
