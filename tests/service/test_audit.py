@@ -91,7 +91,7 @@ async def test_nothing_is_found_in_books_that_are_right(server: Server, client: 
             id="a counter raised",
         ),
         pytest.param(
-            "UPDATE account_versions SET effective_at = effective_at + interval '1 s'"
+            "UPDATE account_lines SET effective_at = coalesce(effective_at, written_at) + interval '1 s'"
             " WHERE ledger_id = $1 AND lock_version = 1",
             "counts by effective time",
             id="a change counted a second later",

@@ -414,7 +414,8 @@ async def history(client: LedgerClient, server: Server) -> History:
         await shop.sell(amount)
     connection = await connect_lane(server.dsn)
     for statement in (
-        "UPDATE account_versions SET written_at = $2::timestamptz + lock_version * interval '7:11'",
+        "UPDATE account_lines"
+        " SET written_at = $2::timestamptz + lock_version * interval '7:11', effective_at = written_at",
         "UPDATE accounts SET created_at = $2::timestamptz",
     ):
         await connection.execute(f"{statement} WHERE ledger_id = $1", number_of(shop.ledger.id), SUNDAY - 2 * DAY)

@@ -166,6 +166,11 @@ FORBIDDEN = [
         "line_position_positive",
     ),
     (
+        "an effective time that the row tells already",
+        "UPDATE account_lines SET effective_at = written_at WHERE ledger_id = $1",
+        "line_effective_at_null_if_written_then",
+    ),
+    (
         "pending amounts discarded at no time",
         "UPDATE account_versions SET discarded_debits = 1, discarded_credits = 0 WHERE ledger_id = $1",
         "version_discards_whole_or_nothing",

@@ -191,8 +191,9 @@ CREATE TABLE account_lines (
     -- Of the command, and its time.
     position        bigint      NOT NULL,
     written_at      timestamptz NOT NULL,
-    -- The effective time of what the command changed: the difference of the counters to the version before.
-    effective_at    timestamptz NOT NULL,
+    -- The effective time of what the command changed: the difference of the counters to the version before. Null where
+    -- that is its time, as in nearly every row.
+    effective_at    timestamptz,
     -- Null unless pending amounts were taken away at another effective time than the one written at. These are they;
     -- they count from that time on, and the rest of the difference from effective_at on.
     discarded_effective_at timestamptz,
@@ -241,6 +242,7 @@ CREATE TABLE account_lines (
     CONSTRAINT version_zero_is_of_no_transaction
         CHECK ((lock_version IS NOT DISTINCT FROM 0) = (transaction_id IS NULL)),
     CONSTRAINT line_position_positive CHECK (position > 0),
+    CONSTRAINT line_effective_at_null_if_written_then CHECK (effective_at <> written_at),
     CONSTRAINT version_discards_whole_or_nothing CHECK (
         num_nulls(discarded_effective_at, discarded_debits, discarded_credits)
         = ANY (CASE WHEN lock_version IS NULL THEN '{3}' ELSE '{0,3}'::integer[] END)
@@ -263,7 +265,8 @@ CREATE TABLE account_lines (
 CREATE VIEW account_versions AS
 SELECT
     ledger_id, account_id, lock_version, position, transaction_id, posted_debits, posted_credits, pending_debits,
-    pending_credits, written_at, effective_at, discarded_effective_at, discarded_debits, discarded_credits
+    pending_credits, written_at, coalesce(effective_at, written_at) AS effective_at, discarded_effective_at,
+    discarded_debits, discarded_credits
 FROM account_lines
 WHERE lock_version IS NOT NULL;
 

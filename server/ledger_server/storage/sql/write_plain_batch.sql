@@ -51,7 +51,7 @@ new_lines AS (
     )
     SELECT
         $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
-        $2::timestamptz, coalesce(r.effective_at, $2::timestamptz), 0, r.status, r.direction, r.amount, r.posted_debits,
+        $2::timestamptz, nullif(r.effective_at, $2::timestamptz), 0, r.status, r.direction, r.amount, r.posted_debits,
         r.posted_credits, r.pending_debits, r.pending_credits, r.metadata
     FROM (
         SELECT
