@@ -181,11 +181,10 @@ WHERE {_KIND} = 10
 
 _LINES = f"""
 INSERT INTO account_lines (ledger_id, line_id, transaction_id, account_id, lock_version, position, posted_debits,
-    posted_credits, pending_debits, pending_credits, written_at, transaction_version, status, direction, amount,
-    metadata)
+    posted_credits, pending_debits, pending_credits, written_at, status, direction, amount, metadata)
 SELECT $1::bigint, {_FIRST_ENTRY} + side, {_TRANSACTION},
     {_ACCOUNT.format("side * ($3::bigint / 2) + n % ($3::bigint / 2)")}, n / ($3::bigint / 2) + 1, n + 1 + $3::bigint,
-    0, 0, 0, 0, {_AT.format("n + $3::bigint")}, 0,
+    0, 0, 0, 0, {_AT.format("n + $3::bigint")},
     CASE {_KIND} WHEN 11 THEN 1 WHEN 13 THEN 3 ELSE 2 END, side + 1, CASE WHEN {_KIND} = 17 THEN 1000 ELSE 1 END,
     CASE WHEN {_KIND} = 18 THEN jsonb_build_object('line', side::text) END
 FROM generate_series(0, $4::bigint - 1) AS n, unnest(ARRAY[0, 1]) AS side

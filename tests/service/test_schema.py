@@ -217,6 +217,16 @@ FORBIDDEN = [
         "entry_whole_or_none",
     ),
     (
+        "an entry of a version 0 that says so",
+        "UPDATE account_lines SET transaction_version = 0 WHERE ledger_id = $1 AND direction IS NOT NULL",
+        "entry_transaction_version_positive",
+    ),
+    (
+        "the version of no entry",
+        "UPDATE account_lines SET transaction_version = 1 WHERE ledger_id = $1 AND lock_version = 0",
+        "entry_whole_or_none",
+    ),
+    (
         "the metadata of no entry",
         "UPDATE account_lines SET metadata = '{}' WHERE ledger_id = $1 AND lock_version = 0",
         "entry_whole_or_none",

@@ -122,7 +122,7 @@ TAMPERINGS = {
     ),
     "an entry deleted": (
         f"""
-        UPDATE entries SET transaction_version = NULL, status = NULL, direction = NULL, amount = NULL
+        UPDATE account_lines SET transaction_version = NULL, status = NULL, direction = NULL, amount = NULL
         WHERE ledger_id = $1 AND transaction_id = {POSTED} AND direction = 2
         """,
         ("account_versions", {"lock_version": "1"}, "a transaction of its position that touches the account"),

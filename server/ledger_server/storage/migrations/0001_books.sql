@@ -198,7 +198,7 @@ CREATE TABLE account_lines (
     -- they count from that time on, and the rest of the difference from effective_at on.
     discarded_effective_at timestamptz,
     -- The entry: null where the command only took away what was pending. Its status is the transaction's when it was
-    -- written.
+    -- written; its transaction's version is null if it is 0, as in nearly every row.
     transaction_version integer,
     status              smallint,
     direction           smallint,
@@ -251,11 +251,11 @@ CREATE TABLE account_lines (
         CASE
             WHEN direction IS NULL
                 THEN num_nonnulls(transaction_version, status, amount, metadata, reverses_entry_id, reverses_entry_time)
-            ELSE num_nulls(transaction_id, transaction_version, status, amount)
-                + num_nulls(reverses_entry_id, reverses_entry_time) % 2
+            ELSE num_nulls(transaction_id, status, amount) + num_nulls(reverses_entry_id, reverses_entry_time) % 2
         END = 0
     ),
     CONSTRAINT line_is_an_entry_or_a_version CHECK (direction IS NOT NULL OR lock_version IS NOT NULL),
+    CONSTRAINT entry_transaction_version_positive CHECK (transaction_version > 0),
     CONSTRAINT entry_status_known CHECK (status = ANY ('{1,2,3}')),
     CONSTRAINT entry_direction_known CHECK (direction = ANY ('{1,2}')),
     CONSTRAINT entry_amount_in_range CHECK (amount < '1e36' AND scale(amount) = 0)
@@ -274,9 +274,9 @@ WHERE lock_version IS NOT NULL;
 CREATE VIEW entries AS
 SELECT
     ledger_id, line_id AS entry_id, transaction_id, account_id,
-    coalesce(lock_version, shown_version) AS account_lock_version, transaction_version, status, direction, amount,
-    written_at,
-    metadata, reverses_entry_id, reverses_entry_time
+    coalesce(lock_version, shown_version) AS account_lock_version,
+    coalesce(transaction_version, 0) AS transaction_version, status, direction, amount, written_at, metadata,
+    reverses_entry_id, reverses_entry_time
 FROM account_lines
 WHERE direction IS NOT NULL;
 

@@ -22,7 +22,7 @@ SELECT
     w.effective_at, w.created_at, d.discarded_at
 FROM account_lines v
 CROSS JOIN LATERAL (
-    SELECT v.transaction_id, v.transaction_version AS version
+    SELECT v.transaction_id, CASE WHEN v.direction IS NOT NULL THEN coalesce(v.transaction_version, 0) END AS version
     UNION ALL
     SELECT t.partially_posts_id, NULL
     FROM (

@@ -195,9 +195,10 @@ new_lines AS (
     )
     SELECT
         $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
-        $2::timestamptz, nullif(r.effective_at, $2::timestamptz), r.discarded_effective_at, r.transaction_version,
-        r.status, r.direction, r.amount, r.posted_debits, r.posted_credits, r.pending_debits, r.pending_credits,
-        r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id, r.reverses_entry_time
+        $2::timestamptz, nullif(r.effective_at, $2::timestamptz), r.discarded_effective_at,
+        nullif(r.transaction_version, 0), r.status, r.direction, r.amount, r.posted_debits, r.posted_credits,
+        r.pending_debits, r.pending_credits, r.discarded_debits, r.discarded_credits, r.metadata, r.reverses_entry_id,
+        r.reverses_entry_time
     FROM (
         SELECT
             unnest($24::text::bigint[]) AS line_id,

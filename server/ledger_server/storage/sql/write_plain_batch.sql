@@ -46,12 +46,11 @@ WITH new_transactions AS (
 new_lines AS (
     INSERT INTO account_lines (
         ledger_id, line_id, account_id, transaction_id, lock_version, shown_version, position, written_at, effective_at,
-        transaction_version, status, direction, amount, posted_debits, posted_credits, pending_debits, pending_credits,
-        metadata
+        status, direction, amount, posted_debits, posted_credits, pending_debits, pending_credits, metadata
     )
     SELECT
         $1::bigint, r.line_id, r.account_id, r.transaction_id, r.lock_version, r.shown_version, r.position,
-        $2::timestamptz, nullif(r.effective_at, $2::timestamptz), 0, r.status, r.direction, r.amount, r.posted_debits,
+        $2::timestamptz, nullif(r.effective_at, $2::timestamptz), r.status, r.direction, r.amount, r.posted_debits,
         r.posted_credits, r.pending_debits, r.pending_credits, r.metadata
     FROM (
         SELECT
