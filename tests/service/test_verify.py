@@ -245,7 +245,7 @@ TAMPERINGS = {
     ),
     "a pair of metadata inserted": (
         """
-        INSERT INTO metadata_pairs SELECT ledger_id, noun, 'gold', 'yes', block_position, offsets FROM metadata_pairs
+        INSERT INTO metadata_pairs SELECT ledger_id, block_position, noun, 'gold', 'yes', offsets FROM metadata_pairs
         WHERE ledger_id = $1 AND key = 'order'
         """,
         ("metadata_pairs", {"key": "gold", "noun": "1"}, "the metadata that it is of"),

@@ -36,13 +36,13 @@ CREATE INDEX accounts_by_update ON accounts (ledger_id, updated_at, created_posi
 -- what many have would else be most of the table.
 CREATE TABLE metadata_pairs (
     ledger_id        bigint           NOT NULL,
+    -- The first of the 256 positions: a multiple of 256.
+    block_position   bigint           NOT NULL,
     -- 1 transactions, 2 accounts, 3 entries, of any version of the transaction.
     noun             smallint         NOT NULL,
     key              text COLLATE "C" NOT NULL,
     -- The first 100 characters of the value.
     value_head       text COLLATE "C" NOT NULL,
-    -- The first of the 256 positions: a multiple of 256.
-    block_position   bigint           NOT NULL,
     -- Those of the objects that have the pair, a byte for each, counted from the first.
     offsets          bytea            NOT NULL,
     CONSTRAINT metadata_pairs_pkey PRIMARY KEY (ledger_id, noun, key, value_head, block_position),
