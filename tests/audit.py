@@ -495,9 +495,8 @@ def _of(balances: Balances) -> Counters:
 def _requests(books: Books) -> Iterator[str]:
     """A stored outcome is of a version that exists."""
     for request in books.requests:
-        if request["object_id"] is not None and request["version"] >= len(
-            books.transactions.get(request["object_id"], [])
-        ):
+        versions = books.transactions.get(request["object_id"], [])
+        if request["object_id"] is not None and (request["version"] or 0) >= len(versions):
             yield f"request {request['request_id']} is of a version that is not there"
 
 

@@ -421,9 +421,14 @@ FORBIDDEN = [
         "request_has_one_outcome",
     ),
     (
-        "an outcome without its version",
-        "UPDATE requests SET version = NULL WHERE ledger_id = $1",
-        "request_version_of_an_object",
+        "an outcome of a version 0 that says so",
+        "UPDATE requests SET version = 0 WHERE ledger_id = $1 AND object_id IS NOT NULL",
+        "request_version_positive_of_an_object",
+    ),
+    (
+        "a version of no transaction as an outcome",
+        "UPDATE requests SET version = 1 WHERE ledger_id = $1 AND object_id IS NULL",
+        "request_version_positive_of_an_object",
     ),
 ]
 

@@ -326,9 +326,10 @@ CREATE TABLE events (
 CREATE TABLE requests (
     ledger_id   bigint           NOT NULL,
     created_at  timestamptz      NOT NULL,
-    -- The transaction version that was written, when one was; ids that sort by time are to be neighbours in the index.
+    -- The transaction version that was written, when one was; its number is null if it is 0.
     version     bigint,
     object_id   uuid,
+    -- Ids that sort by time are to be neighbours in the index.
     request_id  text COLLATE "C" NOT NULL,
     -- Tells a repetition from another request under the same id; see domain/fingerprint.py.
     fingerprint bytea            NOT NULL,
@@ -337,5 +338,7 @@ CREATE TABLE requests (
     CONSTRAINT requests_pkey PRIMARY KEY (ledger_id, request_id),
     CONSTRAINT request_id_in_range CHECK (length(request_id) BETWEEN 1 AND 128),
     CONSTRAINT request_has_one_outcome CHECK ((object_id IS NULL) <> (outcome IS NULL)),
-    CONSTRAINT request_version_of_an_object CHECK ((object_id IS NULL) = (version IS NULL))
+    CONSTRAINT request_version_positive_of_an_object CHECK (
+        CASE WHEN object_id IS NULL THEN version IS NULL ELSE version > 0 END
+    )
 );

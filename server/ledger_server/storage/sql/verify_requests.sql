@@ -6,7 +6,7 @@ SELECT
     t.problem, t.expected, t.found
 FROM unnest($3::text[]) AS k (request_id)
 CROSS JOIN LATERAL (
-    SELECT object_id, version
+    SELECT object_id, coalesce(version, 0) AS version
     FROM requests
     WHERE ledger_id = $1::bigint AND request_id = k.request_id
     LIMIT 1

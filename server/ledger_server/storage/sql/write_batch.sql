@@ -269,7 +269,8 @@ new_requests AS (
         ledger_id, request_id, fingerprint, object_id, version, outcome, created_at
     )
     SELECT
-        $1::bigint, r.request_id, r.fingerprint, r.object_id, r.version, r.outcome, $2::timestamptz
+        $1::bigint, r.request_id, r.fingerprint, r.object_id, nullif(r.version, 0), r.outcome,
+        $2::timestamptz
     FROM (
         SELECT
             unnest($48::text::text[]) AS request_id,
