@@ -315,8 +315,9 @@ def _is_list(node: Node) -> bool:
 
 
 def _is_cut(node: Node) -> bool:
-    """Whether a limit has been reached already: blocks of 256 positions come in order, and are sorted within."""
-    return node["Node Type"] == "Limit" or (node["Node Type"] == "Subquery Scan" and _is_cut(node["Plans"][0]))
+    """Whether limits have been reached already: blocks of positions come in order, and are sorted within."""
+    passes_on = node["Node Type"] in ("Subquery Scan", "Result", "Append") and "Plans" in node
+    return node["Node Type"] == "Limit" or (passes_on and all(map(_is_cut, node["Plans"])))
 
 
 def _nodes(node: Node, parent: Node) -> Iterator[tuple[Node, Node]]:

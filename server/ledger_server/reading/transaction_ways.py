@@ -60,9 +60,12 @@ async def ways_to_transactions(
     if not query.order.is_created:
         if account is not None:
             ways.append(found_by(sql.find_transactions_of_account, account.account.id))
-        return Walk(sql.walk_transactions_by_effect, query.effective_at.texts(), by_effective_at=True), ways
+        positions = await created_between(at, sql.find_position_of_transactions_at, query.effective_at)
+        by_effect = (*query.effective_at.texts(), *positions)
+        return Walk(sql.walk_transactions_by_effect, by_effect, by_effective_at=True), ways
     if query.effective_at:
-        ways.append(found_by(sql.find_transactions_effective_between, *query.effective_at.texts()))
+        statement = sql.find_transactions_effective_between
+        ways.append(await changed_between(at, statement, sql.find_position_of_transactions_at, query.effective_at))
     return (by_creation if account is None else Walk(sql.walk_transactions_of_account, (account.account.id,))), ways
 
 
@@ -130,7 +133,9 @@ async def ways_to_entries(at: Snapshot, query: EntryQuery) -> list[Way]:
     if changed and reasons:
         ways.append(union(found_by(sql.find_transactions_by_state, numbers_of(reasons)), *changed))
     if changed and query.effective_at:
-        ways.append(union(found_by(sql.find_transactions_effective_between, *query.effective_at.texts()), *changed))
+        statement = sql.find_transactions_effective_between
+        effective = await changed_between(at, statement, sql.find_position_of_transactions_at, query.effective_at)
+        ways.append(union(effective, *changed))
     return ways
 
 

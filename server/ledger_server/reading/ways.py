@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ledger_server.domain.inputs import BalanceCondition
-from ledger_server.domain.times import EPOCH, MICROSECOND
+from ledger_server.domain.times import EPOCH, LAST_TIME, MICROSECOND
 from ledger_server.reading.metadata import Heads, HeadsUnion
 from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, invalid_page_token
 from ledger_server.reading.paging import Bites, Found, fill
@@ -47,12 +47,12 @@ class Walk(NamedTuple):
 
     statement: str
     parameters: tuple[object, ...] = ()
-    # Whether the key is a time and a position.
+    # Whether the key is a time and a position, and where that is in created order.
     by_effective_at: bool = False
 
     async def bite(self, at: Snapshot, after: Key, descending: bool, count: int) -> list[Match]:
         """The next rows, at most so many, in order."""
-        key = (_time_text(after), after.position) if self.by_effective_at else (after.number,)
+        key = await _effective_key(at, after, descending) if self.by_effective_at else (after.number,)
         rows = await at.connection.fetch(self.statement, at.ledger_id, *key, descending, count, *self.parameters)
         return [Match(row["number"], row["created_position"]) for row in rows]
 
@@ -122,7 +122,7 @@ async def created_between(at: Snapshot, statement: str, times: Between) -> tuple
 
 
 async def changed_between(at: Snapshot, statement: str, position_statement: str, times: Between) -> Matches:
-    """By the time of a change, which may be that of creation."""
+    """By a time that may be that of creation, and mostly is."""
     return found_by(statement, *times.texts(), *await created_between(at, position_statement, times))
 
 
@@ -217,10 +217,21 @@ async def _all_along(at: Snapshot, walk: Walk, descending: bool, most: int) -> F
 _AFTER_ALL_HEADS = "\U0010ffff" * (VALUE_HEAD_CHARACTERS + 1)
 
 
-def _time_text(key: Key) -> str:
-    if key.number in (LOWEST.number, HIGHEST.number):
-        return "infinity" if key.number > 0 else "-infinity"
+async def _effective_key(at: Snapshot, after: Key, descending: bool) -> tuple[str, int, int]:
+    """A place in effective order, and behind which created position those come that took effect at once.
+
+    Ascending that is the first position of what is behind it, descending of what is not.
+    """
+    if after.number == LOWEST.number:
+        return "-infinity", after.position, 0
+    if after.number == HIGHEST.number:
+        return "infinity", after.position, NUMBER_MAX
     try:
-        return (EPOCH + key.number * MICROSECOND).isoformat()
+        time = EPOCH + after.number * MICROSECOND
     except OverflowError:
         raise invalid_page_token() from None
+    # What was created at that time, in order.
+    moment = Between(time, time + MICROSECOND if time < LAST_TIME else None)
+    first, end = await created_between(at, sql.find_position_of_transactions_at, moment)
+    position = after.position if descending else after.position + 1
+    return time.isoformat(), after.position, min(max(position, first), end)
