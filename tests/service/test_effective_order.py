@@ -21,9 +21,10 @@ from ledger_server.domain.model import Transaction, TransactionStatus
 from ledger_server.domain.money import Direction
 from ledger_server.posting.outcomes import Written
 from ledger_server.reading import TransactionQuery, transactions, ways
-from ledger_server.reading.page_tokens import Key, to_token
-from ledger_server.reading.queries import Between, ListOrder
+from ledger_server.reading.page_tokens import HIGHEST, LOWEST, NUMBER_MAX, Key, to_token
+from ledger_server.reading.queries import ANY_TIME, Between, ListOrder
 from ledger_server.reading.snapshots import Snapshot
+from ledger_server.storage import sql
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from tests.conftest import new_database
@@ -122,6 +123,19 @@ async def test_pages_of_any_size_are_the_sorted_list(
     monkeypatch.setattr(ways, "BITE_ROWS_MAX", size + 3)
     query = TransactionQuery(ledger_id=books.ledger_id, page_size=size, order=order)
     assert ids_of(await pages(books.reader.list_transactions, query)) == ids_of(sorted_by(order, books))
+
+
+@pytest.mark.parametrize("order", EFFECTIVE)
+async def test_from_any_transaction_the_walk_goes_on_to_the_next_one(books: Books, order: ListOrder) -> None:
+    expected = [ways.Match(micros(t.effective_at), t.created_position) for t in sorted_by(order, books)]
+    walk = ways.Walk(sql.walk_transactions_by_effect, (*ANY_TIME.texts(), 0, NUMBER_MAX), by_effective_at=True)
+    async with read_pool(books.dsn, size_max=1) as pool, pool.acquire() as connection:
+        at = Snapshot(connection, books.ledger_id, 1, "", set())  # type: ignore[arg-type]
+        after = HIGHEST if order.is_descending else LOWEST
+        for match in expected:
+            assert await walk.bite(at, after, order.is_descending, 1) == [match]
+            after = Key.at(*match)
+        assert await walk.bite(at, after, order.is_descending, 1) == []
 
 
 @pytest.mark.parametrize("order", EFFECTIVE)
