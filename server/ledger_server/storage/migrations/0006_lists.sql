@@ -4,7 +4,7 @@
 
 -- In effective order, and by effective time, if that is not the time of creation; the others are in created order among
 -- themselves. Of these an index only knows among which 64 positions they are: equal keys are kept once, so that one
--- costs 7 bytes instead of 40.
+-- costs some 10 bytes instead of 40 to 70.
 CREATE INDEX transactions_by_effect ON transactions (ledger_id, effective_at, created_position)
     WHERE effective_at <> created_at;
 CREATE INDEX transactions_effective_at_once ON transactions (ledger_id, (created_position / 64))
