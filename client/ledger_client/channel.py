@@ -89,15 +89,15 @@ class Outcome:
         self.replayed = self.metadata.get("replayed") == "true"
 
 
-# Of base64, in an order that is that of the bytes.
+# Of base64, in the order of the bytes, and with nothing that a command line takes for an option.
 _SORTED = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~",
 )
 
 
 def new_request_id() -> str:
-    """20 characters that no other call has, the first eight by the clock: letters, digits, "-" and "_".
+    """20 characters that no other call has, the first eight by the clock: letters, digits, "_" and "~".
 
     Ids made one after the other sort that way, so the server's index of them grows at one end only.
     """

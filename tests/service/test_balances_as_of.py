@@ -413,9 +413,10 @@ async def history(client: LedgerClient, server: Server) -> History:
     for amount in range(1, 31):
         await shop.sell(amount)
     connection = await connect_lane(server.dsn)
+    # Without taking effect at another time than they did.
+    later = "written_at = $2::timestamptz + lock_version * interval '7:11', effective_at = written_at"
     for statement in (
-        "UPDATE account_lines"
-        " SET written_at = $2::timestamptz + lock_version * interval '7:11', effective_at = written_at",
+        f"UPDATE account_lines SET {later}",
         "UPDATE accounts SET created_at = $2::timestamptz",
     ):
         await connection.execute(f"{statement} WHERE ledger_id = $1", number_of(shop.ledger.id), SUNDAY - 2 * DAY)

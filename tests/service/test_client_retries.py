@@ -33,7 +33,7 @@ async def test_an_unavailable_or_stopped_server_is_asked_again_with_the_same_req
     assert all(request == script.received[0] for request in script.received)
     assert isinstance(script.received[0], CreateTransactionRequest)
     assert transaction.id == script.received[0].request_id
-    assert len(transaction.id) == 32
+    assert len(transaction.id) == 20
     assert {metadata["x-actor"] for metadata in script.metadata} == {"me"}
 
 

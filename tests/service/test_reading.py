@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
 import asyncpg
@@ -42,7 +43,7 @@ from ledger_server.domain.errors import (
     PositionNotReached,
     TransactionNotFound,
 )
-from ledger_server.domain.ids import NIL_ID, REGISTRY, ledger_text, new_id, parse_entry_id
+from ledger_server.domain.ids import NIL_ID, REGISTRY, entry_id, ledger_text, new_id, parse_entry_id
 from ledger_server.domain.inputs import BalanceCondition, EntryInput, MetadataPatch, PartialEntry, Ref
 from ledger_server.domain.model import (
     AccountVersion,
@@ -479,6 +480,33 @@ async def test_every_entry_says_when_it_was_written_and_discarded(history: Books
     assert any(entry.discarded_at for entry in entries)
     for entry in entries:
         assert (await history.reader.get_entry(history.ledger_id, entry.id)).value == entry
+
+
+async def test_an_id_of_another_time_names_no_entry(history: Books) -> None:
+    """After a restore, positions are handed out a second time: what is there now is not what the id was of."""
+    lists = (
+        EntryQuery(ledger_id=history.ledger_id, page_size=10),
+        EntryQuery(ledger_id=history.ledger_id, page_size=10, order=ListOrder.EFFECTIVE_ASC),
+    )
+    for versions in islice(history.versions.values(), 10):
+        (entry, *_) = model_entries(versions)
+        line = parse_entry_id(history.ledger_id, entry.id)
+        assert line is not None
+        before = entry_id(history.ledger_id, entry.created_at - timedelta(milliseconds=1), line)
+        assert parse_entry_id(history.ledger_id, before) == line
+        with pytest.raises(EntryNotFound):
+            await history.reader.get_entry(history.ledger_id, before)
+        account = Ref(entry.entry.after.account.id, None)
+        patch = MetadataPatch(True, {"line": "another"})
+        update = UpdateEntry(ledger_id=history.ledger_id, request_id=new_id(), entry_id=before, metadata=patch)
+        (refused,) = await history.lanes.submit([update])
+        assert isinstance(refused, EntryNotFound)
+        for query in (*lists, *(replace(each, account=account) for each in lists)):
+            both = replace(query, ids=frozenset([before, entry.id]), include_discarded=True)
+            found = [each.id for each in await pages(history.reader.list_entries, both)]
+            assert found == [entry.id]
+            none = replace(query, ids=frozenset([before]), include_discarded=True)
+            assert await pages(history.reader.list_entries, none) == []
 
 
 # Lists against the model: random filters, random page sizes.

@@ -1,6 +1,7 @@
 """What the client's arguments become in the messages it sends."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 
 import pytest
@@ -94,4 +95,6 @@ def test_request_ids_are_new_each_time_and_sort_by_time() -> None:
     ids = [new_request_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
     assert all(len(request_id) == 20 for request_id in ids)
+    # On a command line it is a word.
+    assert all(re.fullmatch(r"0[0-9A-Za-z_~]+", request_id) for request_id in ids)
     assert [request_id[:8] for request_id in ids] == sorted(request_id[:8] for request_id in ids)

@@ -25,7 +25,7 @@ from ledger_server.reading.transaction_ways import ways_to_entries
 from ledger_server.reading.transactions import search_transactions, transaction_head
 from ledger_server.reading.ways import numbers_of
 from ledger_server.storage import sql
-from ledger_server.storage.load import find_entries, lines_of, listed_entries
+from ledger_server.storage.load import find_entries, find_lines, listed_entries
 from ledger_server.storage.rows import Row
 
 
@@ -41,13 +41,14 @@ async def get_entry(at: Snapshot, entry_id: str) -> ListedEntry:
 async def list_entries(at: Snapshot, query: EntryQuery) -> Page[ListedEntry]:
     """A page of the entries of an account, a transaction or a ledger."""
     categories = None if query.category_id is None else await categories_under(at, query.category_id)
+    lines = await find_lines(at.connection, at.ledger_id, query.ids) if query.ids else None
     if query.account is None or not query.order.is_created:
-        return await _of_transactions(at, query, categories)
-    found = await _of_account(at, query, categories)
+        return await _of_transactions(at, query, categories, lines)
+    found = await _of_account(at, query, categories, lines)
     return at.page(query, await listed_entries(at.connection, at.ledger_id, found.rows), found.key)
 
 
-async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Found:
+async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | None, lines: list[int] | None) -> Found:
     """Keyed by lock_version and entry id. Lock_versions have no gaps, so a range of them is a bite."""
     assert query.account is not None
     descending = query.order.is_descending
@@ -83,6 +84,7 @@ async def _of_account(at: Snapshot, query: EntryQuery, categories: list[str] | N
             end.number,
             count,
             categories=categories,
+            lines=lines,
             as_of_position=as_of_position,
         )
 
@@ -101,6 +103,7 @@ async def entries_under(
     count: int,
     *,
     categories: list[str] | None = None,
+    lines: list[int] | None = None,
     as_of_position: int | None = None,
     pending: Sequence[Direction] = tuple(Direction),
 ) -> list[Row]:
@@ -118,7 +121,7 @@ async def entries_under(
         count,
         *_filters(query),
         *query.created_at.bounds(),
-        lines_of(at.ledger_id, query.ids) if query.ids else None,
+        lines,
         categories,
         query.order.is_descending,
         as_of_position,
@@ -128,11 +131,13 @@ async def entries_under(
     )
 
 
-async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str] | None) -> Page[ListedEntry]:
+async def _of_transactions(
+    at: Snapshot, query: EntryQuery, categories: list[str] | None, lines: list[int] | None
+) -> Page[ListedEntry]:
     """Entries of the transactions that may have some, one set after another."""
     place = Place.noted(from_token(query, HIGHEST if query.order.is_descending else LOWEST), note_from_token(query))
     account_id = None if query.account is None else (await get_account(at, query.account)).account.id
-    transactions = await _transactions_of(at, query)
+    transactions = await _transactions_of(at, query, lines)
     if transactions is None:
         return await _page(at, query, [], Place(None))
     find = await search_transactions(at, transactions, await ways_to_entries(at, query))
@@ -141,7 +146,7 @@ async def _of_transactions(at: Snapshot, query: EntryQuery, categories: list[str
     room = Room()
     while True:
         bite = await sets.next()
-        found = await _entries_of(at, query, bite.sets, account_id, categories)
+        found = await _entries_of(at, query, bite.sets, account_id, categories, lines)
         for each in bite.sets:
             for row in _in_order(found.get(each.first_line, ()), each.done, descending=query.order.is_descending):
                 if len(rows) == query.page_size or not room.take(weight_of(row)):
@@ -158,16 +163,14 @@ async def _page(at: Snapshot, query: EntryQuery, rows: list[Row], place: Place) 
     return Page(entries, to_token(query, place.key, place.note), at.position, at.epoch)
 
 
-async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery | None:
+async def _transactions_of(at: Snapshot, query: EntryQuery, lines: list[int] | None) -> TransactionQuery | None:
     """The transactions that may have such entries; None if there are none.
 
     As one stands, so do its standing entries. Entries are written when it is created, or when it is changed.
     """
     ids: frozenset[str] = frozenset()
-    if query.ids:
-        rows = await at.connection.fetch(
-            sql.find_transactions_of_entries, at.ledger_id, lines_of(at.ledger_id, query.ids)
-        )
+    if lines is not None:
+        rows = await at.connection.fetch(sql.find_transactions_of_entries, at.ledger_id, lines)
         ids = frozenset(row["transaction_id"] for row in rows)
         if not ids:
             return None
@@ -193,12 +196,17 @@ async def _transactions_of(at: Snapshot, query: EntryQuery) -> TransactionQuery 
 
 
 async def _entries_of(
-    at: Snapshot, query: EntryQuery, sets: Iterable[EntrySet], account_id: str | None, categories: list[str] | None
+    at: Snapshot,
+    query: EntryQuery,
+    sets: Iterable[EntrySet],
+    account_id: str | None,
+    categories: list[str] | None,
+    lines: list[int] | None,
 ) -> dict[int, list[Row]]:
     """Entries of these sets that pass the filters, by the first line of their set."""
     ranges = {each.first_line: each.last_line for each in sets}
-    if query.ids:
-        ranges = {line: line for line in lines_of(at.ledger_id, query.ids) if first_of(line) in ranges}
+    if lines is not None:
+        ranges = {line: line for line in lines if first_of(line) in ranges}
     if not ranges:
         return {}
     rows = await at.connection.fetch(

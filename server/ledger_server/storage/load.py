@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ledger_server.domain.ids import parse_entry_id
+from ledger_server.domain.ids import entry_id, parse_entry_id
 from ledger_server.domain.model import ListedEntry, Transaction
 from ledger_server.storage import sql
 from ledger_server.storage.pool import AnyConnection, Connection
@@ -39,16 +39,21 @@ async def transactions_with_entries(
     return [transaction_from(head, sets[head["first_entry_id"]]) for head in heads]
 
 
-def lines_of(ledger_id: int, entry_ids: Iterable[str]) -> list[int]:
-    """The numbers of the lines of those of these entries that there can be."""
-    lines = (parse_entry_id(ledger_id, entry_id) for entry_id in entry_ids)
-    return [line for line in lines if line is not None]
+async def find_lines(connection: AnyConnection, ledger_id: int, entry_ids: Iterable[str]) -> list[int]:
+    """The numbers of the lines of those of these entries that exist.
+
+    An entry of before a restore is not the one that has its number now: that one is of another time.
+    """
+    asked = set(entry_ids)
+    lines = {line for text in asked if (line := parse_entry_id(ledger_id, text)) is not None}
+    rows = await connection.fetch(sql.find_entry_times, ledger_id, list(lines)) if lines else []
+    return [row["entry_id"] for row in rows if entry_id(ledger_id, row["written_at"], row["entry_id"]) in asked]
 
 
 async def find_entries(connection: AnyConnection, ledger_id: int, entry_ids: Iterable[str]) -> list[Row]:
     """The rows of those of these entries that exist."""
-    lines = lines_of(ledger_id, entry_ids)
-    return await connection.fetch(sql.filter_entries, ledger_id, lines, lines, *_NO_FILTERS)
+    lines = await find_lines(connection, ledger_id, entry_ids)
+    return await connection.fetch(sql.filter_entries, ledger_id, lines, lines, *_NO_FILTERS) if lines else []
 
 
 async def listed_entries(connection: Connection, ledger_id: int, rows: Sequence[Row]) -> list[ListedEntry]:
