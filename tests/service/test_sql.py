@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from ledger_server.domain.ids import ledger_text, new_ledger_id
 from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.sql import STATEMENTS
 from tests.conftest import new_database
@@ -42,3 +45,13 @@ def test_a_statement_is_no_wider_than_the_code(name: str) -> None:
 
 def test_there_are_statements() -> None:
     assert "lock_ledger" in STATEMENTS
+
+
+async def test_the_number_of_a_ledger_is_told_as_architecture_says(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    told = re.search(r"`(\('x'.*?::bigint)`", (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text())
+    assert told is not None
+    statement = f"SELECT {told[1]} FROM (SELECT $1::text AS id) AS asked"
+    for number in (1, 2**63 - 1, new_ledger_id(datetime.now(UTC), 1_234_567)):
+        assert await connection.fetchval(statement, ledger_text(number)) == number
