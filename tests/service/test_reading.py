@@ -187,7 +187,7 @@ class Books:
     async def post_in_part(self, transaction: Transaction) -> None:
         """One pair of its entries; what stays of it is not answered, so the model reads it."""
         entry_set = transaction.entry_set
-        parts = [PartialEntry(entry_set.entry_id(n), None, None, entry_set.entries[n].amount) for n in (0, 1)]
+        parts = [PartialEntry(entry_set.entry_ids[n], None, None, entry_set.entries[n].amount) for n in (0, 1)]
         command = PartialPostTransaction(
             ledger_id=self.ledger_id,
             transaction=Ref(transaction.id, None),
@@ -372,7 +372,7 @@ def model_entries(versions: list[Transaction]) -> list[ListedEntry]:
         entry_set = version.entry_set
         listed += [
             ListedEntry(
-                entry_set.entry_id(n),
+                entry_set.entry_ids[n],
                 version.id,
                 version.version,
                 version.status,

@@ -46,12 +46,13 @@ async def transfers(client: LedgerClient, a: Account, b: Account, count: int) ->
 
 async def age(connection: Any, ledger: Ledger, up_to: int, days: int = 31) -> None:
     """Makes the oldest events older by more than a month, which verification would tell, from their digests."""
-    for table, column in (("events", "time"), ("account_versions", "written_at")):
-        await connection.execute(
-            f"UPDATE {table} SET {column} = {column} - interval '{days} days' WHERE ledger_id = $1 AND position <= $2",
-            number_of(ledger.id),
-            up_to,
-        )
+    age = f"interval '{days} days'"
+    effective_at = f"nullif(coalesce(effective_at, written_at), written_at - {age})"
+    for change in (
+        f"UPDATE events SET time = time - {age}",
+        f"UPDATE account_lines SET effective_at = {effective_at}, written_at = written_at - {age}",
+    ):
+        await connection.execute(f"{change} WHERE ledger_id = $1 AND position <= $2", number_of(ledger.id), up_to)
 
 
 async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> None:

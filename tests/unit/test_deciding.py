@@ -323,9 +323,9 @@ def test_what_is_pending_on_a_frozen_account_may_be_moved_in_time_and_may_remain
     effect = decide(book, move, NOW)
     book.apply(effect)
     assert effect.transaction is not None
-    entry_id = effect.transaction.entry_set.entry_id
+    entry_ids = effect.transaction.entry_set.entry_ids
     for first, is_refused in ((0, True), (2, False)):
-        parts = tuple(PartialEntry(entry_id(n), None, None, 5) for n in (first, first + 1))
+        parts = tuple(PartialEntry(entry_ids[n], None, None, 5) for n in (first, first + 1))
         post = PartialPostTransaction(description="", effective_at=None, metadata={}, entries=parts, **rest)
         if is_refused:
             with pytest.raises(AccountNotOpen):
@@ -363,11 +363,11 @@ def test_a_thousand_parts_cost_a_few_times_what_a_thousand_entries_do(kind: str,
     effect = decide(book, command, NOW)
     book.apply(effect)
     assert effect.transaction is not None
-    entry_id = effect.transaction.entry_set.entry_id
+    entry_ids = effect.transaction.entry_set.entry_ids
     parts = tuple(
         PartialEntry(None, entry.account, entry.direction, 1)
         if naming == "by account"
-        else PartialEntry(entry_id(n), None, None, 1)
+        else PartialEntry(entry_ids[n], None, None, 1)
         for n, entry in enumerate(entries)
     )
     part: dict[str, Any] = {"description": "", "external_id": None, "metadata": {}, "effective_at": None}

@@ -99,7 +99,7 @@ def entry_by_protobuf(transaction: model.Transaction, n: int) -> EntryMessage:
     written = transaction.entry_set
     entry = written.entries[n]
     return EntryMessage(
-        id=written.entry_id(n),
+        id=written.entry_ids[n],
         transaction_id=transaction.id,
         transaction_version=written.version,
         account_id=entry.after.account.id,

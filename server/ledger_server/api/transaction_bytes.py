@@ -42,8 +42,8 @@ def transaction_to_bytes(transaction: Transaction, position: int, epoch: str) ->
         time_to_bytes(written.effective_at),
         time_to_bytes(written.created_at),
     )
-    for n, entry in enumerate(written.entries):
-        line = _entry(written.entry_id(n), version, entry, state)
+    for entry_id, entry in zip(written.entry_ids, written.entries, strict=True):
+        line = _entry(entry_id, version, entry, state)
         parts += (b"\x4a", varint(len(line)), line)
     return b"".join(parts)
 

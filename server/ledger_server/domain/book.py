@@ -330,8 +330,8 @@ class Book:
         if transaction is not None:
             written = transaction.entry_set
             entries = tuple(
-                entry._replace(edited=listed.entry.metadata) if written.entry_id(n) == listed.id else entry
-                for n, entry in enumerate(written.entries)
+                entry._replace(edited=listed.entry.metadata) if entry_id == listed.id else entry
+                for entry_id, entry in zip(written.entry_ids, written.entries, strict=True)
             )
             edited = transaction._replace(entry_set=written._replace(entries=entries))
             self.keep(self.transactions, transaction.id, edited, transaction_size)

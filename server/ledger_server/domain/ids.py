@@ -112,11 +112,15 @@ def first_of(line: int) -> int:
 
 
 def entry_id(ledger_id: int, written_at: datetime, line: int) -> str:
-    """An entry's id as callers know it: a UUIDv7 of the time and number of its line, which the ledger makes its own.
+    """An entry's id as callers know it: a UUIDv7 of the time and number of its line, which the ledger makes its own."""
+    return entry_ids(ledger_id, written_at, line, 1)[0]
 
-    Those of the entries that one transaction version wrote end with 000, 001, …, and are else alike.
-    """
-    return f"{_id_head(ledger_id, (written_at - EPOCH) // MILLISECOND, line >> _N_BITS)}{line & _N_MASK:03x}"
+
+def entry_ids(ledger_id: int, written_at: datetime, line: int, count: int) -> list[str]:
+    """The ids of this entry and of those written behind it: they end with 000, 001, …, and are else alike."""
+    head = _id_head(ledger_id, (written_at - EPOCH) // MILLISECOND, line >> _N_BITS)
+    first = line & _N_MASK
+    return [f"{head}{n:03x}" for n in range(first, first + count)]
 
 
 def parse_entry_id(ledger_id: int, text: str) -> int | None:

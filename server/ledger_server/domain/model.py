@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
-from ledger_server.domain.ids import entry_id
+from ledger_server.domain.ids import entry_ids
 from ledger_server.domain.money import BalanceKind, Counters, Direction, NormalBalance, Operator
 
 Metadata = Mapping[str, str]
@@ -95,7 +95,6 @@ class EventKind(IntEnum):
 class Ledger:
     """A ledger, without its log."""
 
-    # See ids.py; callers know it by `ledger_text` of it.
     id: int
     name: str
     description: str
@@ -210,8 +209,11 @@ class EntrySet(NamedTuple):
     created_at: datetime
     entries: tuple[Entry, ...]
 
-    def entry_id(self, n: int) -> str:
-        return entry_id(self.entries[0].after.account.ledger_id, self.created_at, self.first_line + n)
+    @property
+    def entry_ids(self) -> list[str]:
+        """Made anew each time."""
+        of = self.entries[0].after.account
+        return entry_ids(of.ledger_id, self.created_at, self.first_line, len(self.entries))
 
     def as_written(self) -> EntrySet:
         """The same, without what was changed about its entries since."""

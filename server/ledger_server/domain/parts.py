@@ -58,6 +58,7 @@ class _Part(NamedTuple):
 
     n: int
     entry: Entry
+    entry_id: str
     asked: PartialEntry
 
 
@@ -69,7 +70,7 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     refuse_unless_pending(old, "posted in part")
     refuse_expired(old.expires_at, time, old.id)
     refuse_new_entries_of_reversal(old)
-    _refuse_exceeding([(part, part.entry.amount) for part in parts], old)
+    _refuse_exceeding([(part, part.entry.amount) for part in parts])
     refuse_version(old, command.version)
     if command.external_id is not None:
         refuse_taken(book, book.transaction_ids, command.external_id)
@@ -107,7 +108,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
     find_condition_categories(book, command.category_conditions)
     refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
     refuse_unless_posted(old, "reversed")
-    _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts], old)
+    _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts])
     refuse_version(old, command.version)
     if command.external_id is not None:
         refuse_taken(book, book.transaction_ids, command.external_id)
@@ -119,7 +120,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
             _OPPOSITE[part.entry.direction],
             part.asked.amount,
             part.asked.metadata,
-            old.entry_set.entry_id(part.n),
+            part.entry_id,
         )
         for part in parts
         if part.asked.amount or command.entries is None
@@ -135,7 +136,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
         reverses_id=old.id
     )
     reversed = {
-        old.entry_set.entry_id(part.n): Reversed(_reversed(book, old, part) + part.asked.amount, part.entry.amount)
+        part.entry_id: Reversed(_reversed(book, old, part) + part.asked.amount, part.entry.amount)
         for part in parts
         if part.asked.amount
     }
@@ -176,18 +177,18 @@ def _whole(transaction: Transaction) -> list[_Part]:
     """All entries, each whole."""
     entries = transaction.entry_set
     return [
-        _Part(n, entry, PartialEntry(entries.entry_id(n), None, None, entry.amount))
-        for n, entry in enumerate(entries.entries)
+        _Part(n, entry, entry_id, PartialEntry(entry_id, None, None, entry.amount))
+        for n, (entry_id, entry) in enumerate(zip(entries.entry_ids, entries.entries, strict=True))
     ]
 
 
 def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) -> list[_Part]:
     """Which entry each part is of; no entry is named twice."""
-    entries = transaction.entry_set.entries
+    entries, entry_ids = transaction.entry_set.entries, transaction.entry_set.entry_ids
     # By its name, an entry; by account and direction it may be one of several. Made once: there are up to 1,000 parts.
     numbers: dict[_Name, list[int]] = {}
     for n, entry in enumerate(entries):
-        numbers[transaction.entry_set.entry_id(n)] = [n]
+        numbers[entry_ids[n]] = [n]
         numbers.setdefault((entry.after.account.id, entry.direction), []).append(n)
     parts: list[_Part] = []
     problems: list[Violation] = []
@@ -203,7 +204,7 @@ def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) 
             problems.append(Violation(f"entries[{index}]", "names the same entry as an earlier one"))
         else:
             taken.add(n)
-            parts.append(_Part(n, entries[n], part))
+            parts.append(_Part(n, entries[n], entry_ids[n], part))
     if problems:
         raise InvalidField.of(problems)
     return parts
@@ -241,16 +242,16 @@ def _refuse_missing(names: Sequence[_Name]) -> None:
     )
 
 
-def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transaction) -> None:
+def _refuse_exceeding(parts: Sequence[tuple[_Part, int]]) -> None:
     exceeding = [(part, left) for part, left in parts if part.asked.amount > left]
     if exceeding:
         part, left = exceeding[0]
         raise AmountExceeded(
-            f"{part.asked.amount} is more than the {left} left of entry {transaction.entry_set.entry_id(part.n)}",
-            metadata={"entry_id": transaction.entry_set.entry_id(part.n), "remaining": str(left)},
+            f"{part.asked.amount} is more than the {left} left of entry {part.entry_id}",
+            metadata={"entry_id": part.entry_id, "remaining": str(left)},
             violations=[
                 Violation(
-                    f"entries/{transaction.entry_set.entry_id(part.n)}",
+                    f"entries/{part.entry_id}",
                     f"{part.asked.amount} is more than the {left} that is left",
                     "AMOUNT",
                     account_id=part.entry.after.account.id,
@@ -266,7 +267,7 @@ def _refuse_exceeding(parts: Sequence[tuple[_Part, int]], transaction: Transacti
 def _reversed(book: Book, transaction: Transaction, part: _Part) -> int:
     if transaction.id not in book.reversals_known:
         raise LookupError("what is reversed of the transaction was not loaded")
-    taken = book.reversed.get(transaction.entry_set.entry_id(part.n))
+    taken = book.reversed.get(part.entry_id)
     return taken.reversed if taken else 0
 
 

@@ -302,8 +302,8 @@ async def _load_reversed(connection: Connection, book: Book, names: _Names) -> N
         if transaction is not None:
             book.reversals_known[transaction.id] = True
             entries = transaction.entry_set
-            wanted |= {entry.reverses_entry_id or entries.entry_id(n) for n, entry in enumerate(entries.entries)}
-            wanted |= {entries.entry_id(n) for n in range(len(entries.entries))}
+            wanted.update(entries.entry_ids)
+            wanted.update(entry.reverses_entry_id for entry in entries.entries if entry.reverses_entry_id is not None)
     missing = {parse_entry_id(book.ledger.id, entry_id): entry_id for entry_id in wanted - book.reversed.keys()}
     if missing:
         rows = await connection.fetch(sql.load_entry_reversals, book.ledger.id, list(missing))
