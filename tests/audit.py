@@ -291,6 +291,8 @@ def _counters(books: Books) -> Iterator[str]:
             yield f"{name} has {len(found)} versions, and by its entries {len(expected)}"
     positions = {account_id: sorted(moved) for account_id, moved in moves.items()}
     for each in books.entry_sets:
+        if len({entry["written_at"] for entry in each.entries}) > 1:
+            yield f"version {each.version} of transaction {each.transaction_id} wrote its entries at several times"
         for entry in each.entries:
             version = bisect_right(positions.get(entry["account_id"], ()), each.from_position)
             if entry["account_lock_version"] != version:
@@ -342,6 +344,9 @@ def _reversals(books: Books) -> Iterator[str]:
                 continue
             if (original["account_id"], original["direction"]) != (entry["account_id"], 3 - entry["direction"]):
                 yield f"entry {entry['entry_id']} is not the reverse of what it reverses"
+            written_at = original["written_at"]
+            if entry["reverses_entry_time"] != written_at.replace(microsecond=written_at.microsecond // 1000 * 1000):
+                yield f"entry {entry['entry_id']} does not know when what it reverses was written"
             if each.until_position is None and each.status != ARCHIVED:
                 sums[original["entry_id"]] += int(entry["amount"])
     for entry_id in sums.keys() | books.reversals.keys():

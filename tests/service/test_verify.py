@@ -75,7 +75,8 @@ async def new_books(client: LedgerClient) -> Ledger:
     archived = await client.create_transaction(ledger.id, entries)
     await client.archive_transaction(ledger.id, archived)
     await client.reverse_transaction(ledger.id, posted)
-    await client.create_transaction(ledger.id, entries)
+    # The second of its debits shows the version of the first.
+    await client.create_transaction(ledger.id, [debit(cash, 4), debit(cash, 6), credit(owner, 10)])
     return ledger
 
 
@@ -290,6 +291,27 @@ TAMPERINGS = {
         DELETE FROM entry_reversals WHERE ledger_id = $1
         """,
         ("transactions", {}, "reverses_id, by event 11"),
+    ),
+    "a reversal of an entry of another time, whose id would be another": (
+        """
+        UPDATE account_lines SET reverses_entry_time = reverses_entry_time + interval '1 s'
+        WHERE ledger_id = $1 AND reverses_entry_id IS NOT NULL
+        """,
+        ("entries", {}, "the entry that it reverses"),
+    ),
+    "an entry of another time, whose id would be another": (
+        """
+        UPDATE account_lines SET written_at = written_at + interval '7 ms'
+        WHERE ledger_id = $1 AND lock_version IS NULL
+        """,
+        ("entries", {}, "written_at, of the version that wrote it"),
+    ),
+    "an entry of no time that an id could be made of": (
+        """
+        UPDATE account_lines SET written_at = 'infinity', amount = amount + 1
+        WHERE ledger_id = $1 AND lock_version IS NULL
+        """,
+        ("account_versions", {"lock_version": "10"}, "posted debits and credits, pending debits and credits"),
     ),
     "a reversal whose entries reverse nothing": (
         """
@@ -1067,10 +1089,10 @@ async def test_the_command_line_says_whether_the_books_are_sound(
     status, out, _ = await ctl(server, "--ledger", ledger.id)
     assert status == 0
     sound, line = out.splitlines()
-    assert sound == "sound: 83 rows at position 12"
+    assert sound == "sound: 84 rows at position 12"
     digest = line.removeprefix("digest ")
     status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
-    assert (status, out) == (0, f"sound: 83 rows at position 12, and by the digest given\n{line}\n")
+    assert (status, out) == (0, f"sound: 84 rows at position 12, and by the digest given\n{line}\n")
     await cut_tail(connection, ledger, 11)
     status, out, _ = await ctl(server, "--ledger", ledger.id, "--digest", digest)
     said, summary = out.splitlines()

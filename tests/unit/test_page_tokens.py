@@ -15,6 +15,7 @@ from ledger_server.domain.inputs import Ref
 from ledger_server.domain.model import TransactionStatus
 from ledger_server.domain.money import Direction, NormalBalance
 from ledger_server.reading import AccountQuery, EntryQuery, LedgerQuery, TransactionQuery, VersionQuery
+from ledger_server.reading.entry_sets import Place
 from ledger_server.reading.page_tokens import LOWEST, NUMBER_MAX, Key, from_token, to_token
 from ledger_server.reading.queries import Between, PageQuery
 
@@ -63,6 +64,15 @@ OTHER_QUERIES: list[tuple[str, PageQuery, PageQuery]] = [
 def test_a_token_holds_its_key(number: int, object_id: str) -> None:
     token = to_token(ENTRIES, Key(number, object_id))
     assert from_token(replace(ENTRIES, page_token=token), LOWEST) == Key(number, object_id)
+
+
+def test_a_forged_position_is_no_position() -> None:
+    """Whoever makes a token himself, as its digest is no secret, is not told of a bug."""
+    assert Key.at(3, NUMBER_MAX).position == NUMBER_MAX
+    with pytest.raises(InvalidPageToken):
+        _ = Key.at(3, NUMBER_MAX + 1).position
+    with pytest.raises(InvalidPageToken):
+        Place.noted(Key(3), f"0 {NUMBER_MAX + 1}")
 
 
 def test_the_first_page_has_no_token_and_after_the_last_there_is_none() -> None:

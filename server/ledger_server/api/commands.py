@@ -329,6 +329,7 @@ def _scope(
 ) -> tuple[int, str]:
     if ledger_id is None:
         return fields.ledger_id(problems, request.ledger_id), fields.request_id(problems, request.request_id)
-    if request.ledger_id and parse_ledger_id(request.ledger_id) != ledger_id:
+    # The stand-in of an id that no ledger can have is the registry.
+    if request.ledger_id and (parse_ledger_id(request.ledger_id) or REGISTRY) != ledger_id:
         problems.add("ledger_id", "must be empty or the batch's")
     return ledger_id, request.request_id

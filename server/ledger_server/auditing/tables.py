@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -37,6 +38,7 @@ from ledger_server.auditing.findings import Finding
 from ledger_server.auditing.snapshots import UNREADABLE, BiteTooLargeError, bite
 from ledger_server.domain.ids import NIL_ID, entry_id, position_of
 from ledger_server.domain.money import ISO_4217
+from ledger_server.domain.times import EPOCH
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, Pool
 from ledger_server.storage.rows import Row
@@ -151,10 +153,11 @@ async def walk(pool: Pool, ledger_id: int, position: int, check: TableCheck) -> 
 
 
 def finding_from(ledger_id: int, row: Row) -> Finding:
-    """The key of an entry comes with the time that its id is made of."""
+    """The key of an entry comes with the time that its id is made of; its number remains if that is none."""
     key: dict[str, Any] = row["row_key"]
-    if written_at := key.pop("written_at", None):
-        key["entry_id"] = entry_id(ledger_id, datetime.fromisoformat(written_at), int(key["entry_id"]))
+    with suppress(ValueError, OverflowError):
+        if (time := datetime.fromisoformat(key.pop("written_at", None) or "")) >= EPOCH:
+            key["entry_id"] = entry_id(ledger_id, time, int(key["entry_id"]))
     return Finding(row["table_name"], key, row["problem"], row["expected"] or "", row["found"] or "")
 
 

@@ -263,7 +263,7 @@ class Worker:
     def _log_failure(self, lane: Lane, commands: Sequence[Command], error: Exception) -> None:
         log.info(
             "batch_failed",
-            ledger_id=lane.ledger_id,
+            ledger_id=ledger_text(lane.ledger_id),
             commands=len(commands),
             error=type(error).__name__,
             repeated=dict(self._budget.counts),

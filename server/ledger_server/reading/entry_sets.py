@@ -48,7 +48,10 @@ class Place(NamedTuple):
         version, _, line = note.partition(" ")
         if not (version.isdecimal() and line.isdecimal() and max(len(version), len(line)) <= 19):
             raise invalid_page_token()
-        return cls(key, EntryPlace(int(version), int(line)))
+        place = EntryPlace(int(version), int(line))
+        if max(place) > NUMBER_MAX:
+            raise invalid_page_token()
+        return cls(key, place)
 
     @property
     def note(self) -> str:

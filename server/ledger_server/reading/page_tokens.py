@@ -39,8 +39,11 @@ class Key(NamedTuple):
 
     @property
     def position(self) -> int:
-        """The second part of such a key."""
-        return UUID(self.id).int
+        """The second part of such a key; or InvalidPageToken, if it came from a token that is none of ours."""
+        position = UUID(self.id).int
+        if position > NUMBER_MAX:
+            raise invalid_page_token()
+        return position
 
 
 # Before the first row of an ascending list, and of a descending one.

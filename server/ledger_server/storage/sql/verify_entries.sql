@@ -15,11 +15,11 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT *
     FROM (
-        SELECT transaction_id, status, first_entry_id, position, reverses_id
+        SELECT transaction_id, status, first_entry_id, position, reverses_id, updated_at
         FROM transactions
         WHERE ledger_id = $1::bigint AND transaction_id = r.transaction_id AND version = r.transaction_version
         UNION ALL
-        SELECT transaction_id, status, first_entry_id, position, reverses_id
+        SELECT transaction_id, status, first_entry_id, position, reverses_id, updated_at
         FROM transaction_versions
         WHERE ledger_id = $1::bigint AND transaction_id = r.transaction_id AND version = r.transaction_version
     ) AS either
@@ -39,7 +39,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS v2 ON r.status = 3
 LEFT JOIN LATERAL (
-    SELECT account_id, direction, transaction_id, status
+    SELECT account_id, direction, transaction_id, status, written_at
     FROM entries
     WHERE ledger_id = $1::bigint AND entry_id = r.reverses_entry_id
     LIMIT 1
@@ -66,6 +66,11 @@ CROSS JOIN LATERAL (
             r.status::text
         ),
         (
+            'written_at, of the version that wrote it',
+            coalesce(w.updated_at, r.written_at)::text,
+            r.written_at::text
+        ),
+        (
             'the position of its account_lock_version',
             coalesce(w.position, v.position)::text,
             CASE
@@ -84,6 +89,7 @@ CROSS JOIN LATERAL (
                 WHEN r.reverses_entry_id IS NULL THEN NULL
                 WHEN original.account_id = r.account_id AND original.direction = 3 - r.direction
                     AND original.transaction_id = w.reverses_id AND original.status = 2
+                    AND date_trunc('milliseconds', original.written_at) = r.reverses_entry_time
                     THEN format('on account %s, the other side, of %s', r.account_id, w.reverses_id)
                 ELSE 'another'
             END

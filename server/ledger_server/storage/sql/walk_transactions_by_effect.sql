@@ -2,6 +2,8 @@
 -- Two walks are merged: along the index of those whose effect is at another time than their creation, and along created
 -- order through the others. Of these the index only knows among which 64 positions they are, so 128 more are taken: of
 -- the first 64 some may be before the key, and of the last some are left out, which others are sorted before.
+-- Ascending it begins at the lower bound, if that is behind the key: a comparison of rows hides the bound from the
+-- index.
 -- Of the two branches of each walk one is not run. Times are texts, as they may be infinite.
 -- $1 ledger_id bigint, $2 after_time text, $3 after_position bigint, $4 bound bigint: the others behind the key are
 -- those from this created position on, or, descending, those before it, $5 descending boolean,
@@ -24,7 +26,10 @@ FROM (
         FROM transactions
         WHERE NOT $5::boolean AND ledger_id = $1::bigint AND effective_at <> created_at
             AND effective_at >= $7::text::timestamptz AND effective_at < $8::text::timestamptz
-            AND (effective_at, created_position) > ($2::text::timestamptz, $3::bigint)
+            AND (effective_at, created_position) > (
+                greatest($2::text::timestamptz, $7::text::timestamptz),
+                CASE WHEN $2::text::timestamptz >= $7::text::timestamptz THEN $3::bigint ELSE 0 END
+            )
         ORDER BY effective_at, created_position
         LIMIT $6::bigint
     )
