@@ -1713,6 +1713,11 @@ def is_named(case: Case, refusal: Refusal) -> bool:
 
 # Ledgers that are not there: of an id that none can have, and of one that one could have.
 
+
+def _atomic_batch(books: Books) -> Batch:
+    return books.batch(books.create(ledger_id="", request_id=""), atomic=True, request_id=request_id())
+
+
 # The method, a request, the item of the answer that is refused, what makes the request wrong when merged, and where.
 OF_A_LEDGER: dict[str, tuple[str, Callable[[Books], Any], int | None, Message, str]] = {
     "a write": ("CreateTransaction", lambda b: b.create(), None, Create(request_id="\0"), "request_id"),
@@ -1732,14 +1737,14 @@ OF_A_LEDGER: dict[str, tuple[str, Callable[[Books], Any], int | None, Message, s
     ),
     "an atomic batch": (
         "BatchWriteTransactions",
-        lambda b: b.batch(b.create(ledger_id="", request_id=""), atomic=True, request_id=request_id()),
+        _atomic_batch,
         None,
         Batch(request_id="\0"),
         "request_id",
     ),
     "an item of an atomic batch": (
         "BatchWriteTransactions",
-        lambda b: b.batch(b.create(ledger_id="", request_id=""), atomic=True, request_id=request_id()),
+        _atomic_batch,
         None,
         Batch(commands=[Command(create=Create())]),
         "entries",

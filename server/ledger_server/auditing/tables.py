@@ -155,9 +155,10 @@ async def walk(pool: Pool, ledger_id: int, position: int, check: TableCheck) -> 
 def finding_from(ledger_id: int, row: Row) -> Finding:
     """The key of an entry comes with the time that its id is made of; its number remains if that is none."""
     key: dict[str, Any] = row["row_key"]
-    with suppress(ValueError, OverflowError):
-        if (time := datetime.fromisoformat(key.pop("written_at", None) or "")) >= EPOCH:
-            key["entry_id"] = entry_id(ledger_id, time, int(key["entry_id"]))
+    if written_at := key.pop("written_at", None):
+        with suppress(ValueError, OverflowError):
+            if (time := datetime.fromisoformat(written_at)) >= EPOCH:
+                key["entry_id"] = entry_id(ledger_id, time, int(key["entry_id"]))
     return Finding(row["table_name"], key, row["problem"], row["expected"] or "", row["found"] or "")
 
 

@@ -86,15 +86,18 @@ def moved(
 
 def entry_set(
     book: Book,
-    part: int,
     version: int,
     status: TransactionStatus,
     effective_at: datetime,
     time: datetime,
     lines: Iterable[Line],
     after: Mapping[str, AccountVersion],
+    part: int = 0,
 ) -> EntrySet:
-    """The entries of a transaction version; accounts that did not move are shown as they stand."""
+    """The entries of a transaction version; accounts that did not move are shown as they stand.
+
+    `part` tells the transactions apart that one command writes for; see ids.py.
+    """
     accounts = book.accounts
     entries = tuple(
         [
@@ -109,7 +112,7 @@ def with_entries(
     book: Book, new: Transaction, lines: Iterable[Line], after: Mapping[str, AccountVersion], part: int = 0
 ) -> Transaction:
     """The new version of a transaction, with new entries."""
-    entries = entry_set(book, part, new.version, new.status, new.effective_at, new.updated_at, lines, after)
+    entries = entry_set(book, new.version, new.status, new.effective_at, new.updated_at, lines, after, part)
     return new._replace(entry_set=entries)
 
 

@@ -164,7 +164,7 @@ def _new_transaction(
         external_id=command.external_id,
         metadata=command.metadata,
         effective_at=effective_at,
-        entry_set=entry_set(book, 0, 0, status, effective_at, time, lines, after),
+        entry_set=entry_set(book, 0, status, effective_at, time, lines, after),
         position=position,
         created_position=position,
         created_at=time,

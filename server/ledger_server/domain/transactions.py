@@ -88,7 +88,7 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
         command.external_id,
         command.metadata,
         effective_at,
-        entry_set(book, 0, 0, status, effective_at, time, lines, after),
+        entry_set(book, 0, status, effective_at, time, lines, after),
         position,
         position,
         time,
