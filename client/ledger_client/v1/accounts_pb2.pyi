@@ -579,7 +579,8 @@ class BatchGetAccountsRequest(_message.Message):
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1..1,000 account ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per mention.
-        INVALID_ARGUMENT if they are too much for one answer, about 8 MiB.
+        INVALID_ARGUMENT if they are too much for one answer, about 8 MiB, of which clients of gRPC take 4 by
+        default: raise `max_receive_message_length`.
         """
 
     @_builtins.property

@@ -3,7 +3,14 @@
 isort:skip_file
 Why a call failed. Every status made by this service carries a google.rpc.ErrorInfo with
 `domain: "ledger.v1"` and one of these reasons (without the prefix `ERROR_REASON_`); statuses that gRPC's own
-core makes (message too large, unknown method, deadline) carry none.
+core makes carry none: of a message too large, an unknown method, a deadline, a connection that is lost, or that ends
+at its age and takes its streams with it (UNAVAILABLE). RESOURCE_EXHAUSTED is worth repeating only with an ErrorInfo.
+
+Beside it are a google.rpc.RetryInfo where it is known when to try again; a BadRequest for INVALID_ARGUMENT, whose
+fields are paths in the request, or in the item of an atomic batch that `command_index` names; and for broken rules a
+PreconditionFailure and RuleViolations. The violations' types are the rules of RuleViolation, and NOT_FOUND, STATE,
+EXPIRY and PERIOD; their subjects `accounts/ID`, `categories/ID`, `transactions/ID`, `entries/ID`, `monitors/ID`, the
+name of a field, or of what is not found the id alone.
 """
 
 from collections import abc as _abc
@@ -219,8 +226,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SLOW_SUBSCRIBER: _ErrorReason.ValueType  # 71
     """RESOURCE_EXHAUSTED. The subscriber took no message for a set time, 4 s by default. Without a position it stopped within
     the snapshot, of which there is no rest.
-    Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
-    with last, or this one if that was all; without one, watch again with a snapshot.
+    Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the last position that
+    you dealt with. The one here is how far you are known to have read; what follows may have reached you all the same.
+    Without one, watch again with a snapshot.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 90
     """INTERNAL. A bug of the service; its log has the traceback.
@@ -420,8 +428,9 @@ Example: {"reason": "OVERLOADED"}. Do: repeat with the same request_id, after th
 ERROR_REASON_SLOW_SUBSCRIBER: ErrorReason.ValueType  # 71
 """RESOURCE_EXHAUSTED. The subscriber took no message for a set time, 4 s by default. Without a position it stopped within
 the snapshot, of which there is no rest.
-Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the position that you dealt
-with last, or this one if that was all; without one, watch again with a snapshot.
+Example: {"reason": "SLOW_SUBSCRIBER", "metadata": {"position": "17"}}. Do: resume after the last position that
+you dealt with. The one here is how far you are known to have read; what follows may have reached you all the same.
+Without one, watch again with a snapshot.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 90
 """INTERNAL. A bug of the service; its log has the traceback.

@@ -25,14 +25,14 @@ _sym_db = _symbol_database.Default()
 from ledger_client.v1 import balances_pb2 as ledger_dot_v1_dot_balances__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/filters.proto\x12\tledger.v1\x1a\x18ledger/v1/balances.proto\"H\n\x0f\x41mountCondition\x12%\n\x08operator\x18\x01 \x01(\x0e\x32\x13.ledger.v1.Operator\x12\x0e\n\x06\x61mount\x18\x02 \x01(\t\"\\\n\x0eMetadataFilter\x12$\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x17.ledger.v1.MetadataTerm\x12$\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x17.ledger.v1.MetadataTerm\"\xb4\x01\n\x0cMetadataTerm\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x06\x65quals\x18\x02 \x01(\tH\x00\x12\x11\n\x07present\x18\x03 \x01(\x08H\x00\x12\x10\n\x06prefix\x18\x04 \x01(\tH\x00\x12+\n\x06one_of\x18\x05 \x01(\x0b\x32\x19.ledger.v1.MetadataValuesH\x00\x12+\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x19.ledger.v1.MetadataFilterH\x00\x42\x06\n\x04test\" \n\x0eMetadataValues\x12\x0e\n\x06values\x18\x01 \x03(\t*\x9d\x01\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIST_ORDER_CREATED_ASC\x10\x01\x12\x1b\n\x17LIST_ORDER_CREATED_DESC\x10\x02\x12\x1c\n\x18LIST_ORDER_EFFECTIVE_ASC\x10\x03\x12\x1d\n\x19LIST_ORDER_EFFECTIVE_DESC\x10\x04*m\n\x0cVersionOrder\x12\x1d\n\x19VERSION_ORDER_UNSPECIFIED\x10\x00\x12\x1e\n\x1aVERSION_ORDER_OLDEST_FIRST\x10\x01\x12\x1e\n\x1aVERSION_ORDER_NEWEST_FIRST\x10\x02\x42\x11\n\rcom.ledger.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ledger/v1/filters.proto\x12\tledger.v1\x1a\x18ledger/v1/balances.proto\"H\n\x0f\x41mountCondition\x12%\n\x08operator\x18\x01 \x01(\x0e\x32\x13.ledger.v1.Operator\x12\x0e\n\x06\x61mount\x18\x02 \x01(\t\"\\\n\x0eMetadataFilter\x12$\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x17.ledger.v1.MetadataTerm\x12$\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x17.ledger.v1.MetadataTerm\"\xb4\x01\n\x0cMetadataTerm\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x06\x65quals\x18\x02 \x01(\tH\x00\x12\x11\n\x07present\x18\x03 \x01(\x08H\x00\x12\x10\n\x06prefix\x18\x04 \x01(\tH\x00\x12+\n\x06one_of\x18\x05 \x01(\x0b\x32\x19.ledger.v1.MetadataValuesH\x00\x12+\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x19.ledger.v1.MetadataFilterH\x00\x42\x06\n\x04test\" \n\x0eMetadataValues\x12\x0e\n\x06values\x18\x01 \x03(\t*\x9d\x01\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIST_ORDER_CREATED_ASC\x10\x01\x12\x1b\n\x17LIST_ORDER_CREATED_DESC\x10\x02\x12\x1c\n\x18LIST_ORDER_EFFECTIVE_ASC\x10\x03\x12\x1d\n\x19LIST_ORDER_EFFECTIVE_DESC\x10\x04*m\n\x0cVersionOrder\x12\x1d\n\x19VERSION_ORDER_UNSPECIFIED\x10\x00\x12\x1e\n\x1aVERSION_ORDER_OLDEST_FIRST\x10\x01\x12\x1e\n\x1aVERSION_ORDER_NEWEST_FIRST\x10\x02\x42\x35\n\rcom.ledger.v1P\x01Z\x12ledger/v1;ledgerv1\xaa\x02\rCom.Ledger.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ledger.v1.filters_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.ledger.v1P\001'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.ledger.v1P\001Z\022ledger/v1;ledgerv1\252\002\rCom.Ledger.V1'
   _globals['_LISTORDER']._serialized_start=450
   _globals['_LISTORDER']._serialized_end=607
   _globals['_VERSIONORDER']._serialized_start=609

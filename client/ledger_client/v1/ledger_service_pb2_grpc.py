@@ -45,12 +45,14 @@ class LedgerServiceStub(object):
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -299,12 +301,14 @@ class LedgerServiceServicer(object):
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -356,7 +360,8 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateAccounts(self, request, context):
-        """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount.
+        """Creates up to 10,000 accounts, all or none. The answer may be larger than 4 MiB if they have long names or much
+        metadata, as that of BatchWriteTransactions. Errors: those of CreateAccount.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -463,9 +468,10 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ImportTransactions(self, request_iterator, context):
-        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
-        acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands.
+        If the stream is cut, send again the chunks that were not acknowledged, with their request_ids. A malformed chunk ends
+        the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks acknowledged before stay.
+        Errors of the commands: those of BatchWriteTransactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -632,8 +638,10 @@ class LedgerServiceServicer(object):
 
     def WatchBalances(self, request, context):
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-        SLOW_SUBSCRIBER.
+        heartbeats. A stream ends with its connection at the latest (UNAVAILABLE). To resume it, watch again after the last
+        position that it told, be it in an event, a further event, a heartbeat or `snapshot_complete`, with the epoch beside
+        it; after POSITION_PRUNED or EPOCH_CHANGED with a new snapshot. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED, SLOW_SUBSCRIBER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -891,12 +899,14 @@ class LedgerService(object):
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,

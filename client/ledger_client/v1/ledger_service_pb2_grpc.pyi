@@ -46,12 +46,14 @@ class LedgerServiceStub:
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -78,7 +80,9 @@ class LedgerServiceStub:
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]
     """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]
-    """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
+    """Creates up to 10,000 accounts, all or none. The answer may be larger than 4 MiB if they have long names or much
+    metadata, as that of BatchWriteTransactions. Errors: those of CreateAccount.
+    """
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]
     """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
     LOCK_VERSION_IN_FUTURE.
@@ -122,9 +126,10 @@ class LedgerServiceStub:
     VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _grpc.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]
-    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
-    acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands.
+    If the stream is cut, send again the chunks that were not acknowledged, with their request_ids. A malformed chunk ends
+    the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks acknowledged before stay.
+    Errors of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -191,8 +196,10 @@ class LedgerServiceStub:
     """
     WatchBalances: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-    SLOW_SUBSCRIBER.
+    heartbeats. A stream ends with its connection at the latest (UNAVAILABLE). To resume it, watch again after the last
+    position that it told, be it in an event, a further event, a heartbeat or `snapshot_complete`, with the epoch beside
+    it; after POSITION_PRUNED or EPOCH_CHANGED with a new snapshot. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED, SLOW_SUBSCRIBER.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -213,12 +220,14 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -242,7 +251,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     CreateAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Creates an account. Errors: EXTERNAL_ID_TAKEN, CATEGORY_NOT_FOUND, CATEGORY_CURRENCY_MISMATCH."""
     BatchCreateAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchCreateAccountsRequest, _accounts_pb2.BatchCreateAccountsResponse]  # type: ignore[assignment]
-    """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
+    """Creates up to 10,000 accounts, all or none. The answer may be larger than 4 MiB if they have long names or much
+    metadata, as that of BatchWriteTransactions. Errors: those of CreateAccount.
+    """
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetAccountRequest, _accounts_pb2.Account]  # type: ignore[assignment]
     """Reads an account with its balances, now or as of another time. Errors: ACCOUNT_NOT_FOUND, POSITION_IN_FUTURE,
     LOCK_VERSION_IN_FUTURE.
@@ -286,9 +297,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     VERSION_MISMATCH, ENTRY_NOT_FOUND, AMOUNT_EXCEEDED, those of CreateTransaction.
     """
     ImportTransactions: _aio.StreamStreamMultiCallable[_transactions_pb2.ImportTransactionsRequest, _transactions_pb2.ImportTransactionsResponse]  # type: ignore[assignment]
-    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-    malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
-    acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
+    """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands.
+    If the stream is cut, send again the chunks that were not acknowledged, with their request_ids. A malformed chunk ends
+    the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks acknowledged before stay.
+    Errors of the commands: those of BatchWriteTransactions.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transactions_pb2.GetTransactionRequest, _transactions_pb2.Transaction]  # type: ignore[assignment]
     """Reads a transaction as it stands. Errors: TRANSACTION_NOT_FOUND."""
@@ -355,8 +367,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     WatchBalances: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchBalancesRequest, _streams_pb2.WatchBalancesResponse]  # type: ignore[assignment]
     """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-    heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-    SLOW_SUBSCRIBER.
+    heartbeats. A stream ends with its connection at the latest (UNAVAILABLE). To resume it, watch again after the last
+    position that it told, be it in an event, a further event, a heartbeat or `snapshot_complete`, with the epoch beside
+    it; after POSITION_PRUNED or EPOCH_CHANGED with a new snapshot. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+    POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED, SLOW_SUBSCRIBER.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_streams_pb2.WatchEventsRequest, _streams_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Streams the events of a ledger, whole, also those that move no balance; resumable by position, with heartbeats.
@@ -376,12 +390,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     are ignored, as protobuf does. The pages of a list may differ in page_size and min_position, and in nothing else.
 
     An update_mask names what is listed at it: no `*`, no path into a field but `metadata.<key>`, and not both `metadata`
-    and a key of it. What it does not name is ignored: fields, the lock_versions and conditions in `entries` too, and
-    keys of `metadata`, which must be well-formed all the same.
+    and a key of it. Fields that it does not name are ignored, the lock_versions and conditions in `entries` too; if it
+    names keys of `metadata`, it names all that are there. In JSON a mask can only name keys in lower snake case, which
+    others are turned into; helpers that check paths, as Go's fieldmaskpb.New, know no keys at all. Name `metadata` there,
+    which replaces all keys, or set the paths by hand.
 
-    Every event tells who asked: the call's `x-actor` metadata value, up to 180 characters, which nobody verifies; absent
-    or empty: `anonymous`; the first if there are several. A write by a longer one is INVALID_FIELD, and by `ledger`, the
-    name of the service's own commands.
+    Every event tells who asked: the call's `x-actor` metadata value, up to 180 printable characters of ASCII, which
+    nobody verifies; absent or empty: `anonymous`; the first if there are several. A write by a longer one is
+    INVALID_FIELD, and by `ledger`, the name of the service's own commands.
 
     Errors carry a google.rpc.ErrorInfo whose reasons are listed in ErrorReason. The comment of each call names those
     that it may answer besides these. Any call: MESSAGE_MALFORMED, INVALID_FIELD, OVERLOADED, DATABASE_UNAVAILABLE,
@@ -445,7 +461,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.BatchCreateAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.BatchCreateAccountsResponse, _abc.Awaitable[_accounts_pb2.BatchCreateAccountsResponse]]:
-        """Creates up to 10,000 accounts, all or none. Errors: those of CreateAccount."""
+        """Creates up to 10,000 accounts, all or none. The answer may be larger than 4 MiB if they have long names or much
+        metadata, as that of BatchWriteTransactions. Errors: those of CreateAccount.
+        """
 
     @_abc_1.abstractmethod
     def GetAccount(
@@ -573,9 +591,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_transactions_pb2.ImportTransactionsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transactions_pb2.ImportTransactionsResponse], _abc.AsyncIterator[_transactions_pb2.ImportTransactionsResponse]]:
-        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands. A
-        malformed chunk ends the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks
-        acknowledged before stay. Errors of the commands: those of BatchWriteTransactions.
+        """Writes millions of transactions: chunks in, an acknowledgement for each, in order, with the refusals of its commands.
+        If the stream is cut, send again the chunks that were not acknowledged, with their request_ids. A malformed chunk ends
+        the stream, and so do one of another ledger, LEDGER_NOT_FOUND and REQUEST_ID_REUSED; chunks acknowledged before stay.
+        Errors of the commands: those of BatchWriteTransactions.
         """
 
     @_abc_1.abstractmethod
@@ -774,8 +793,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_streams_pb2.WatchBalancesResponse], _abc.AsyncIterator[_streams_pb2.WatchBalancesResponse]]:
         """Streams balance changes: optionally a snapshot, then every change after it, resumable by position, with
-        heartbeats. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND, POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED,
-        SLOW_SUBSCRIBER.
+        heartbeats. A stream ends with its connection at the latest (UNAVAILABLE). To resume it, watch again after the last
+        position that it told, be it in an event, a further event, a heartbeat or `snapshot_complete`, with the epoch beside
+        it; after POSITION_PRUNED or EPOCH_CHANGED with a new snapshot. Errors: ACCOUNT_NOT_FOUND, CATEGORY_NOT_FOUND,
+        POSITION_IN_FUTURE, POSITION_PRUNED, EPOCH_CHANGED, SLOW_SUBSCRIBER.
         """
 
     @_abc_1.abstractmethod

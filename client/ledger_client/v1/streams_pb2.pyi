@@ -729,7 +729,7 @@ class WatchBalancesResponse(_message.Message):
 
     @_builtins.property
     def changes(self) -> Global___Event:
-        """One event, with those of its changes that pass the filter."""
+        """One event, with those of its changes that pass the filter; more may be in `further_changes`."""
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
@@ -741,7 +741,9 @@ class WatchBalancesResponse(_message.Message):
 
     @_builtins.property
     def further_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """The events that follow `changes`, when the stream is catching up; in order, each like `changes`."""
+        """The events that follow `changes`, whenever the stream is behind; in order, each like `changes`. Who does not read
+        them loses them; the position to resume from is that of the last.
+        """
 
     def __init__(
         self,
@@ -865,7 +867,7 @@ class WatchEventsResponse(_message.Message):
     FURTHER_EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> Global___Event:
-        """One event, whole: with all its changes, whatever the filter."""
+        """One event, whole: with all its changes, whatever the filter; more may be in `further_events`."""
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
@@ -873,7 +875,9 @@ class WatchEventsResponse(_message.Message):
 
     @_builtins.property
     def further_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """The events that follow `event`, when the stream is catching up; in order."""
+        """The events that follow `event`, whenever the stream is behind; in order. Who does not read them loses them; the
+        position to resume from is that of the last.
+        """
 
     def __init__(
         self,

@@ -1250,6 +1250,7 @@ class BatchGetTransactionsRequest(_message.Message):
     def transaction_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1..1,000 transaction ids. One unknown id fails the call with NOT_FOUND naming it; a repeated id is answered once per
         mention. INVALID_ARGUMENT if they are too much for one answer, about 8 MiB: the first id alone never is.
+        Clients of gRPC take 4 MiB by default: raise `max_receive_message_length`.
         """
 
     def __init__(

@@ -251,8 +251,10 @@ def mask_of(problems: Problems, request: Any, allowed: Sequence[str]) -> tuple[s
     if "metadata" in changed:
         return changed, MetadataPatch(replaces=True, set=given)
     if keys:
-        pairs = {key: given[key] for key in keys if key in given}
-        return changed, MetadataPatch(False, pairs, frozenset(keys) - given.keys())
+        # Or JSON, which makes `metadata.order_id` of the path `metadata.orderId`, would remove the one and set neither.
+        for key in sorted(given.keys() - set(keys)):
+            problems.add("metadata", f"has {key[:64]!r}, which update_mask does not name")
+        return changed, MetadataPatch(False, given, frozenset(keys) - given.keys())
     return changed, None
 
 
