@@ -112,7 +112,8 @@ def external_id(problems: Problems, field: str, value: str) -> str:
 def metadata(problems: Problems, value: Mapping[str, str], field: str = "metadata") -> dict[str, str]:
     if not value:
         return {}
-    pairs = dict(value)
+    # dict() would ask the message for its keys through Python's abstract classes.
+    pairs = {key: value[key] for key in value}
     if len(pairs) > METADATA_KEYS_MAX:
         problems.add(field, f"has {len(pairs)} keys; at most {METADATA_KEYS_MAX} are allowed")
         return pairs

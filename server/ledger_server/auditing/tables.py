@@ -28,7 +28,7 @@ replaced ones, or one that is replaced meanwhile could be missed.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -50,6 +50,31 @@ BITE_ROWS_MIN, BITE_ROWS_MAX = 64, 4_096
 BITE_SECONDS_MIN, BITE_SECONDS_MAX = 0.05, 0.2
 
 
+class Span(NamedTuple):
+    """What a walk goes through: all that was written up to a position, from one time to another.
+
+    Its methods tell how far a walk is, from 0 to 1, by the first column of the key that it has come to.
+    """
+
+    position: int
+    began: datetime
+    ended: datetime
+
+    def by_time(self, id_: str) -> float:
+        """An id's, which begins with the time that it was made at."""
+        whole = (self.ended - self.began).total_seconds() * 1e3
+        done = (UUID(id_).int >> 80) - self.began.timestamp() * 1e3
+        return min(max(done / whole, 0.0), 1.0) if whole > 0 else 1.0
+
+    def by_line(self, line: str) -> float:
+        """The number of an entry's line, which begins with a position."""
+        return min(position_of(int(line)) / max(self.position, 1), 1.0)
+
+    def by_nothing(self, _key: str) -> float:
+        """A key in an order that has nothing to do with when it was written."""
+        return 0.0
+
+
 class TableCheck(NamedTuple):
     """A table to be walked: the statement that gives its next keys, and those that judge the rows of such keys."""
 
@@ -59,6 +84,8 @@ class TableCheck(NamedTuple):
     first: tuple[object, ...]
     # What some of the statements are told beside the keys.
     further: Mapping[str, object] = {}
+    # How far the walk is.
+    fraction: Callable[[Span, str], float] = Span.by_time
 
 
 CHECKS = (
@@ -82,7 +109,13 @@ CHECKS = (
         [sql.verify_versions, sql.verify_dropped_accounts],
         (NIL_ID, 0),
     ),
-    TableCheck("entries", sql.walk_entries, [sql.verify_entries, sql.verify_metadata_of_entries], (0,)),
+    TableCheck(
+        "entries",
+        sql.walk_entries,
+        [sql.verify_entries, sql.verify_metadata_of_entries],
+        (0,),
+        fraction=Span.by_line,
+    ),
     TableCheck(
         "account_timelines",
         sql.walk_timelines,
@@ -90,9 +123,15 @@ CHECKS = (
         (NIL_ID,),
         {sql.verify_timelines: RUN_VERSIONS_MAX},
     ),
-    TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (0,)),
-    TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",)),
-    TableCheck("metadata_pairs", sql.walk_metadata_pairs, [sql.verify_metadata_pairs], (0, "", "", 0)),
+    TableCheck("entry_reversals", sql.walk_entry_reversals, [sql.verify_entry_reversals], (0,), fraction=Span.by_line),
+    TableCheck("requests", sql.walk_requests, [sql.verify_requests], ("",), fraction=Span.by_nothing),
+    TableCheck(
+        "metadata_pairs",
+        sql.walk_metadata_pairs,
+        [sql.verify_metadata_pairs],
+        (0, "", "", 0),
+        fraction=Span.by_nothing,
+    ),
     TableCheck("monitors", sql.walk_monitors, [sql.verify_monitors], (NIL_ID,)),
     TableCheck(
         "categories", sql.walk_category_ids, [sql.verify_categories], (NIL_ID,), {sql.verify_categories: ISO_4217}
@@ -160,16 +199,3 @@ def finding_from(ledger_id: int, row: Row) -> Finding:
             if (time := datetime.fromisoformat(written_at)) >= EPOCH:
                 key["entry_id"] = entry_id(ledger_id, time, int(key["entry_id"]))
     return Finding(row["table_name"], key, row["problem"], row["expected"] or "", row["found"] or "")
-
-
-def fraction_of(last_id: str, position: int, began: datetime, ended: datetime) -> float:
-    """How far a walk is, as ids begin with the time they were made at, or a position; 0 for ids that do not."""
-    if last_id.isdecimal():
-        return min(position_of(int(last_id)) / max(position, 1), 1.0)
-    try:
-        milliseconds = UUID(last_id).int >> 80
-    except ValueError:
-        return 0.0
-    whole = (ended - began).total_seconds() * 1e3
-    done = milliseconds - began.timestamp() * 1e3
-    return min(max(done / whole, 0.0), 1.0) if whole > 0 else 1.0

@@ -12,7 +12,7 @@ from ledger_server.auditing.categories import walk_categories
 from ledger_server.auditing.findings import Finding, KnownDigest, Progress, Verdict
 from ledger_server.auditing.log import LogCheck
 from ledger_server.auditing.snapshots import bite, finite
-from ledger_server.auditing.tables import CHECKS, fraction_of, walk
+from ledger_server.auditing.tables import CHECKS, Span, walk
 from ledger_server.domain.errors import EpochChanged
 from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.refusals import ledger_not_found
@@ -106,13 +106,12 @@ async def _steps(
     async for count, findings in log.walk():
         yield Progress("events", 0, CHECKS_TOTAL, count, log.position / max(position, 1)), findings
     yield Progress("events", 1, CHECKS_TOTAL, 0, 1.0), list(_judge_end(start, log))
+    span = Span(position, finite(start["created_at"]), start["now"])
     for done, check in enumerate(CHECKS, start=1):
         async for rows, findings, last_id in walk(pool, asked.ledger_id, position, check):
-            fraction = fraction_of(last_id, position, finite(start["created_at"]), start["now"])
-            yield Progress(check.name, done, CHECKS_TOTAL, rows, fraction), findings
+            yield Progress(check.name, done, CHECKS_TOTAL, rows, check.fraction(span, last_id)), findings
     async for rows, findings, last_id in walk_categories(pool, asked.ledger_id, position):
-        fraction = fraction_of(last_id, position, finite(start["created_at"]), start["now"])
-        yield Progress("category_balances", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, fraction), findings
+        yield Progress("category_balances", CHECKS_TOTAL - 1, CHECKS_TOTAL, rows, span.by_time(last_id)), findings
     yield Progress("", CHECKS_TOTAL, CHECKS_TOTAL, 0, 1.0), []
 
 

@@ -66,7 +66,8 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
     old = find_transaction(book, command.transaction)
     parts = _parts(book, old, command.entries)
     find_condition_categories(book, command.category_conditions)
-    refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
+    asked = _lines(parts)
+    refuse_unbalanced(book, asked)
     refuse_unless_pending(old, "posted in part")
     refuse_expired(old.expires_at, time, old.id)
     refuse_new_entries_of_reversal(old)
@@ -76,12 +77,8 @@ def partial_post_transaction(book: Book, command: PartialPostTransaction, time: 
         refuse_taken(book, book.transaction_ids, command.external_id)
     demands = _demands(book, parts)
     refuse_lock_versions(demands)
-    posted = [
-        Line(part.entry.after.account.id, part.entry.direction, part.asked.amount, part.asked.metadata)
-        for part in parts
-        if part.asked.amount
-    ]
-    refuse_account_status(book, [(line.account_id, line.direction) for line in posted])
+    posted = [line for line in asked if line.amount]
+    refuse_account_status(book, posted)
     effective_at = command.effective_at or old.effective_at
     refuse_closed_period(book, effective_at)
     taken = {part.n: part.asked.amount for part in parts}
@@ -106,7 +103,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
     parts = _whole(old) if command.entries is None else _parts(book, old, command.entries)
     accounts = find_accounts(book, [condition.account for condition in command.conditions])
     find_condition_categories(book, command.category_conditions)
-    refuse_unbalanced([(part.entry.after, part.entry.direction, part.asked.amount) for part in parts])
+    refuse_unbalanced(book, _lines(parts))
     refuse_unless_posted(old, "reversed")
     _refuse_exceeding([(part, part.entry.amount - _reversed(book, old, part)) for part in parts])
     refuse_version(old, command.version)
@@ -125,7 +122,7 @@ def reverse_transaction(book: Book, command: ReverseTransaction, time: datetime)
         for part in parts
         if part.asked.amount or command.entries is None
     ]
-    refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
+    refuse_account_status(book, lines)
     effective_at = command.effective_at or old.effective_at
     if command.status == POSTED:
         refuse_closed_period(book, effective_at)
@@ -208,6 +205,14 @@ def _parts(book: Book, transaction: Transaction, asked: Sequence[PartialEntry]) 
     if problems:
         raise InvalidField.of(problems)
     return parts
+
+
+def _lines(parts: Sequence[_Part]) -> list[Line]:
+    """What is asked of each entry, on its account and side."""
+    return [
+        Line(part.entry.after.account.id, part.entry.direction, part.asked.amount, part.asked.metadata)
+        for part in parts
+    ]
 
 
 def _names(book: Book, asked: Sequence[PartialEntry]) -> list[_Name]:

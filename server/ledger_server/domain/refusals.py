@@ -41,7 +41,11 @@ from ledger_server.domain.model import (
     Transaction,
     TransactionStatus,
 )
-from ledger_server.domain.money import Direction, Operator
+from ledger_server.domain.money import Operator
+from ledger_server.domain.moves import Line
+
+# Commands that may say which entries are to be written.
+_WITH_ENTRIES = (CreateTransaction, UpdateTransaction, PostTransaction)
 
 
 class Demand(NamedTuple):
@@ -153,14 +157,14 @@ def refuse_unequal_sides(command: Command) -> None:
 
     These are not known yet, so an error in one of them is told with the sums of all.
     """
-    if not isinstance(command, CreateTransaction | UpdateTransaction | PostTransaction) or not command.entries:
+    if not isinstance(command, _WITH_ENTRIES) or not command.entries:
         return
-    sums = {Direction.DEBIT: 0, Direction.CREDIT: 0}
+    sums = [0, 0]
     directions = set()
-    for entry in command.entries:
-        directions.add(entry.direction)
-        sums[entry.direction] += entry.amount
-    debits, credits = sums.values()
+    for _, direction, amount, _, _, _ in command.entries:
+        directions.add(direction)
+        sums[direction - 1] += amount
+    debits, credits = sums
     if debits == credits and len(directions) == 2:
         return
     problem = "at least one debit and one credit are needed"
@@ -169,11 +173,12 @@ def refuse_unequal_sides(command: Command) -> None:
     raise _unbalanced([problem], {"debits": str(debits), "credits": str(credits)})
 
 
-def refuse_unbalanced(legs: Iterable[tuple[AccountVersion, Direction, int]]) -> None:
+def refuse_unbalanced(book: Book, lines: Iterable[Line]) -> None:
     """Debits must equal credits in every currency."""
+    accounts = book.accounts
     sums: dict[str, list[int]] = {}
-    for version, direction, amount in legs:
-        sums.setdefault(version.account.currency, [0, 0])[direction - 1] += amount
+    for account_id, direction, amount, _, _ in lines:
+        sums.setdefault(accounts[account_id].account.currency, [0, 0])[direction - 1] += amount
     unequal = [(currency, debits, credits) for currency, (debits, credits) in sums.items() if debits != credits]
     if unequal:
         currency, debits, credits = unequal[0]
@@ -312,11 +317,11 @@ def refuse_lock_versions(demands: Sequence[Demand]) -> None:
         )
 
 
-def refuse_account_status(book: Book, legs: Iterable[tuple[str, Direction]]) -> None:
-    """Frozen, closed and deleted accounts take no entries; `legs` are those to be written, by account id."""
+def refuse_account_status(book: Book, lines: Iterable[Line]) -> None:
+    """Frozen, closed and deleted accounts take no entries; `lines` are those to be written."""
     closed = {
         account.id: account
-        for account_id, direction in legs
+        for account_id, direction, _, _, _ in lines
         if (account := book.accounts[account_id].account).status != AccountStatus.OPEN
         and not account.status.takes(direction)
     }

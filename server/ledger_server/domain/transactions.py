@@ -22,7 +22,6 @@ from ledger_server.domain.model import (
     EventKind,
     Transaction,
 )
-from ledger_server.domain.money import Direction
 from ledger_server.domain.moves import (
     ARCHIVED,
     PENDING,
@@ -57,14 +56,14 @@ def create_transaction(book: Book, command: CreateTransaction, time: datetime) -
     entries = command.entries
     accounts = find_accounts(book, [entry.account for entry in entries])
     find_condition_categories(book, command.category_conditions)
-    refuse_unbalanced(_legs(entries, accounts))
+    lines = lines_of(entries, accounts)
+    refuse_unbalanced(book, lines)
     refuse_expired(command.expires_at, time)
     if command.external_id is not None:
         refuse_taken(book, book.transaction_ids, command.external_id)
     demands = entry_demands(entries, accounts)
     refuse_lock_versions(demands)
-    lines = lines_of(entries, accounts)
-    refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
+    refuse_account_status(book, lines)
     status, reason = command.status, ArchivedReason.NOT_ARCHIVED
     effective_at = command.effective_at or time
     if status == POSTED:
@@ -104,7 +103,8 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     entries = command.entries or ()
     accounts = find_accounts(book, [entry.account for entry in entries])
     find_condition_categories(book, command.category_conditions)
-    refuse_unbalanced(_legs(entries, accounts))
+    lines = lines_of(entries, accounts)
+    refuse_unbalanced(book, lines)
     metadata = patched(old.metadata, command.metadata)
     refuse_edit(old, _changed_fields(command), time)
     if entries:
@@ -128,9 +128,10 @@ def update_transaction(book: Book, command: UpdateTransaction, time: datetime) -
     after: dict[str, AccountVersion] = {}
     # An entry carries its effective time, so a new time writes new entries as new amounts do.
     if entries or new.effective_at != old.effective_at:
-        lines = lines_of(entries, accounts) if entries else standing_lines(old)
         if entries:
-            refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
+            refuse_account_status(book, lines)
+        else:
+            lines = standing_lines(old)
         after = moved(book, standing_lines(old), (lines, new.status))
         refuse_limits(book, after)
         refuse_conditions(book, demands, command.category_conditions, after)
@@ -145,7 +146,8 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     entries = command.entries or ()
     accounts = find_accounts(book, [*(e.account for e in entries), *(c.account for c in command.conditions)])
     find_condition_categories(book, command.category_conditions)
-    refuse_unbalanced(_legs(entries, accounts))
+    lines = lines_of(entries, accounts)
+    refuse_unbalanced(book, lines)
     metadata = patched(old.metadata, command.metadata)
     refuse_unless_pending(old, "posted")
     refuse_expired(old.expires_at, time, old.id)
@@ -154,8 +156,8 @@ def post_transaction(book: Book, command: PostTransaction, time: datetime) -> Ef
     refuse_version(old, command.version)
     demands = entry_demands(entries, accounts) + account_demands(command.conditions, accounts[len(entries) :])
     refuse_lock_versions(demands)
-    lines = lines_of(entries, accounts) if entries else standing_lines(old)
-    refuse_account_status(book, [(line.account_id, line.direction) for line in lines])
+    lines = lines or standing_lines(old)
+    refuse_account_status(book, lines)
     effective_at = command.effective_at or old.effective_at
     refuse_closed_period(book, effective_at)
     after = moved(book, standing_lines(old), (lines, POSTED))
@@ -233,12 +235,6 @@ def account_demands(conditions: Sequence[AccountCondition], accounts: Sequence[A
         Demand(before, condition.lock_version, condition.conditions)
         for before, condition in zip(accounts, conditions, strict=True)
     ]
-
-
-def _legs(
-    entries: Sequence[EntryInput], accounts: Sequence[AccountVersion]
-) -> list[tuple[AccountVersion, Direction, int]]:
-    return [(account, entry.direction, entry.amount) for entry, account in zip(entries, accounts, strict=False)]
 
 
 def _changed_fields(command: UpdateTransaction) -> list[str]:

@@ -59,16 +59,14 @@ def pack_event(effect: Effect, request_id: str) -> bytes:
     if actor == _USUAL_ACTOR:
         actor, actor_length = b"", _USUAL
     ids, lines = [], []
-    unit: bytes | None = None
+    unit: tuple[int, int, bytes] | None = None
     for before, after in _moved(effect):
         subject: Account | Category
         if isinstance(after, AccountVersion):
             subject, lock_version = after.account, b"%d" % after.lock_version
         else:
             subject, lock_version = after.category, _NO_LOCK_VERSION
-        ids.append(_id_to_bytes(subject.id))
-        unit_before = unit
-        unit = b";%d %d %b" % (subject.normal_balance, subject.currency_exponent, subject.currency.encode())
+        ids.append(subject.id)
         debits, credits, pending_debits, pending_credits = after.counters
         debits_before, credits_before, pending_debits_before, pending_credits_before = before.counters
         line = b"%b %d %d %d %d" % (
@@ -85,13 +83,16 @@ def pack_event(effect: Effect, request_id: str) -> bytes:
                 pending_debits - pending_debits_before,
                 pending_credits - pending_credits_before,
             )
-        lines.append(line if unit == unit_before else line + unit)
+        unit_before, unit = unit, (subject.normal_balance, subject.currency_exponent, subject.currency.encode())
+        if unit != unit_before:
+            line += b";%d %d %b" % unit
+        lines.append(line)
     if len(ids) > _IDS_MAX:
         return _MESSAGE + event_to_bytes(effect, request_id)
     return b"%c%b%b%b%b%b" % (
-        int(effect.kind),
-        _HEAD.pack(_id_to_bytes(transaction.id), actor_length, request_length, len(ids)),
-        b"".join(ids),
+        effect.kind,
+        _HEAD.pack(_ids_to_bytes(transaction.id), actor_length, request_length, len(ids)),
+        _ids_to_bytes("".join(ids)),
         actor,
         request,
         b"\n".join(lines),
@@ -195,8 +196,9 @@ def _unit(unit: bytes) -> tuple[int, bytes]:
     return sign, encode_unit(currency.decode(), int(exponent))
 
 
-def _id_to_bytes(id_: str) -> bytes:
-    return bytes.fromhex(id_.replace("-", ""))
+def _ids_to_bytes(ids: str) -> bytes:
+    """Of one id, or of several without anything between them."""
+    return bytes.fromhex(ids.replace("-", ""))
 
 
 @lru_cache(maxsize=4096)

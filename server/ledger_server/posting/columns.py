@@ -6,9 +6,10 @@ it nothing, and PostgreSQL reads it straight into the column's type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from json.encoder import encode_basestring_ascii as json_text
 from typing import Any
 
 NULL = "NULL"
@@ -22,6 +23,11 @@ def quoted(text: str) -> str:
 
 def quoted_or_null(text: str | None) -> str:
     return NULL if text is None else quoted(text)
+
+
+def quoted_map(texts: Mapping[str, str]) -> str:
+    """Metadata as an element, in JSON. json.dumps makes an encoder first, each time."""
+    return quoted("{" + ",".join([json_text(key) + ":" + json_text(text) for key, text in texts.items()]) + "}")
 
 
 def or_null(text: str | None) -> str:

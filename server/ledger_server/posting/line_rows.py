@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from ledger_server.domain.book import TAIL_VERSIONS, Effect
 from ledger_server.domain.ids import first_line, parse_entry_id, time_of_id
 from ledger_server.domain.model import Account, AccountVersion, BalanceChange
-from ledger_server.posting.columns import NULL, NUMBERS, literals, quoted, time_or_now
+from ledger_server.posting.columns import NULL, NUMBERS, literals, quoted_map, time_or_now
 from ledger_server.posting.metadata_pairs import MetadataPairs
 
 # Of the columns of a line those that an entry of a new transaction has, and all.
@@ -71,7 +70,7 @@ class LineRows:
                         status,
                         NUMBERS[direction],
                         str(amount),
-                        quoted(json.dumps(metadata)) if metadata else NULL,
+                        quoted_map(metadata) if metadata else NULL,
                         # What an entry of a new transaction has not got, or always the same.
                         version,
                         _line_of(after.account.ledger_id, reverses_entry_id),

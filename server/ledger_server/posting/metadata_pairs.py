@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from ledger_server.domain.model import Metadata
@@ -24,6 +25,7 @@ class MetadataPairs:
     """The pairs of the objects that a batch changes: as they were before it, and as they are after it."""
 
     def __init__(self) -> None:
+        # Of those that had some.
         self._before: dict[_Object, Pairs] = {}
         self._after: dict[_Object, Pairs] = {}
         # Of entries, by the position of their transaction.
@@ -32,14 +34,15 @@ class MetadataPairs:
     @property
     def has_gone(self) -> bool:
         """Whether there are pairs that are no more."""
-        return any(self._before[key] - after for key, after in self._after.items())
+        return any(before - self._after[key] for key, before in self._before.items())
 
     def replace(self, noun: Noun, created_position: int, before: Metadata | None, after: Metadata) -> None:
         """Notes a change of an object's metadata; `before` is None for a new object. Of several the last stays."""
         if before is after:
             return
         key = (noun, created_position)
-        self._before.setdefault(key, _pairs(before or {}))
+        if before and key not in self._after:
+            self._before[key] = _pairs(before)
         self._after[key] = _pairs(after)
 
     def add_entry(self, created_position: int, metadata: Metadata) -> None:
@@ -48,7 +51,7 @@ class MetadataPairs:
 
     async def remove_gone(self, connection: Connection, ledger_id: int) -> None:
         """Removes the pairs that are no more."""
-        gone = _blocks((key, self._before[key] - after) for key, after in self._after.items())
+        gone = _blocks((key, before - self._after[key]) for key, before in self._before.items())
         # Each by itself, in one round trip: a join with a list of them may compare each with each.
         await connection.executemany(
             sql.delete_metadata_pair, [(ledger_id, *block, bytes(offsets)) for block, offsets in gone.items()]
@@ -56,7 +59,8 @@ class MetadataPairs:
 
     def new_columns(self) -> list[str]:
         """The new pairs as columns, for write_batch.sql."""
-        rows = _rows((key, after - self._before[key]) for key, after in self._after.items())
+        before = self._before
+        rows = _rows((key, after - before[key] if key in before else after) for key, after in self._after.items())
         if self._entries:
             rows += _rows(((Noun.ENTRY, position), pairs) for position, pairs in self._entries.items())
         return literals(rows, 5)
@@ -76,9 +80,9 @@ def _rows(pairs: Iterable[tuple[_Object, Pairs]]) -> list[tuple[str, str, str, s
 
 def _blocks(pairs: Iterable[tuple[_Object, Pairs]]) -> dict[_Block, bytearray]:
     """The rows that hold these pairs, with their offsets."""
-    blocks: dict[_Block, bytearray] = {}
+    blocks: defaultdict[_Block, bytearray] = defaultdict(bytearray)
     for (noun, position), heads in pairs:
         offset = position % BLOCK_POSITIONS
         for key, head in heads:
-            blocks.setdefault((int(noun), key, head, position - offset), bytearray()).append(offset)
+            blocks[int(noun), key, head, position - offset].append(offset)
     return blocks

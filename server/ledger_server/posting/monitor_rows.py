@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from ledger_server.domain.book import Effect
 from ledger_server.domain.model import EventKind, Monitor, MonitorCondition
 from ledger_server.domain.monitor_commands import UpdateBalanceMonitor
-from ledger_server.posting.columns import NULL, literals, or_null, quoted
+from ledger_server.posting.columns import NULL, literals, or_null, quoted, quoted_map
 from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection
 
@@ -78,7 +77,7 @@ class MonitorRows:
             str(monitor.version),
             *_condition(monitor.condition),
             quoted(monitor.description),
-            quoted(json.dumps(monitor.metadata)),
+            quoted_map(monitor.metadata),
             _boolean(monitor.triggered),
             str(monitor.since_position),
             monitor.since.isoformat(),

@@ -13,7 +13,17 @@ from ledger_server.domain.ids import parse_entry_id
 from ledger_server.domain.model import Account, AccountVersion, EventKind, Ledger, Transaction
 from ledger_server.events.stored import GENESIS_DIGEST, chain, pack_edge, pack_event
 from ledger_server.posting.category_rows import CategoryRows, custom_currencies, write_currencies
-from ledger_server.posting.columns import NULL, NUMBERS, columns, literals, or_null, quoted, quoted_or_null, time_or_now
+from ledger_server.posting.columns import (
+    NULL,
+    NUMBERS,
+    columns,
+    literals,
+    or_null,
+    quoted,
+    quoted_map,
+    quoted_or_null,
+    time_or_now,
+)
 from ledger_server.posting.line_rows import LineRows
 from ledger_server.posting.metadata_pairs import MetadataPairs
 from ledger_server.posting.monitor_rows import MonitorRows
@@ -260,7 +270,7 @@ class Rows:
             quoted(account.currency),
             str(account.currency_exponent),
             quoted_or_null(account.external_id),
-            quoted(json.dumps(account.metadata)),
+            quoted_map(account.metadata),
             str(account.created_position),
             NUMBERS[account.status],
             quoted_or_null(_limits(account)),
@@ -325,7 +335,7 @@ class Rows:
             time_or_now(t.effective_at, self.now),
             quoted(t.description),
             quoted_or_null(t.external_id),
-            quoted(json.dumps(t.metadata)) if t.metadata else _EMPTY_METADATA,
+            quoted_map(t.metadata),
             time_or_now(t.expires_at, self.now),
             # What follows from the rest where the transaction is new.
             str(t.version),
@@ -341,12 +351,11 @@ class Rows:
 # Of a transaction that is new, and of any.
 _NEW_WIDTH, _TRANSACTION_WIDTH = 11, 18
 _ACCOUNT_WIDTH = 13
-_EMPTY_METADATA = quoted("{}")
 
 
 def _amounts(transactions: Iterable[Transaction]) -> str:
     """The transactions' amounts as one array literal; NULL for those of several currencies."""
-    return "{" + ",".join([NULL if t.amount is None else str(t.amount) for t in transactions]) + "}"
+    return "{" + ",".join([NULL if (amount := t.amount) is None else str(amount) for t in transactions]) + "}"
 
 
 def _limits(account: Account) -> str | None:
