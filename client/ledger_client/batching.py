@@ -9,6 +9,7 @@ refusal; one that the service could not write for now is repeated as a call of i
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from ledger_client.v1.transactions_pb2 import (
 )
 
 CALLS_MAX = 4  # while the service writes one batch, the next ones are made, sent and decided
-SHARE_MIN = 16  # so many writes are not worth two calls
+SHARE_MIN = 16  # so few writes are not worth two calls
+SHARE_OF_MANY = 32  # nor so few three: a call and the commit for it cost as much as ten writes
 COMMANDS_MAX = 500  # the service answers no more of them with whole transactions
 ENTRIES_MAX = 5_000
 BYTES_MAX = 2**20
@@ -38,6 +40,12 @@ CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
 BatchCallable: TypeAlias = (
     "grpc.aio.UnaryUnaryMultiCallable[BatchWriteTransactionsRequest, BatchWriteTransactionsResponse]"
 )
+
+
+def share_of(count: int) -> int:
+    """How many writes go in a call, if there are so many on their way or waiting."""
+    calls = min(max(count // SHARE_OF_MANY, 2), CALLS_MAX)
+    return max(-(-count // calls), SHARE_MIN)
 
 
 class _Waiting(NamedTuple):
@@ -62,8 +70,11 @@ class Line:
         # The writes in them.
         self._sent = 0
         self._waiting: deque[_Waiting] = deque()
-        # Of those who wait, whose write is on its way, or is to be repeated.
-        self._results: set[asyncio.Future[TransactionResult]] = set()
+        # Of those who wait, whose write is on its way, or is to be repeated: their deadlines.
+        self._deadlines: dict[asyncio.Future[TransactionResult], float] = {}
+        # One for all of them, at the first deadline or before.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._tasks: set[asyncio.Task[list[_Waiting]]] = set()
 
     @property
@@ -93,22 +104,39 @@ class Line:
         if not self._waiting and self._calls < CALLS_MAX:
             loop.call_soon(self._send)
         self._waiting.append(_Waiting(write, result, deadline))
-        self._results.add(result)
-        timer = loop.call_at(deadline, _expire, result)
+        self._deadlines[result] = deadline
+        if deadline < self._timer_at:
+            self._expire_at(deadline)
         try:
             return await result
         finally:
-            timer.cancel()
-            self._results.discard(result)
+            del self._deadlines[result]
+            if not self._deadlines:
+                self._expire_at(math.inf)
 
     def close(self) -> None:
         """Tells everyone in it that the client was closed; what is to be repeated is not written any more."""
-        for result in self._results:
+        for result in self._deadlines:
             _fail(result, Cancelled(CLIENT_CLOSED))
+
+    def _expire_at(self, time: float) -> None:
+        """Sets the timer; without end there is none."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = time
+        self._timer = None if time == math.inf else asyncio.get_running_loop().call_at(time, self._expire)
+
+    def _expire(self) -> None:
+        """Tells those whose deadline has passed, and looks again at the first of the others."""
+        now = asyncio.get_running_loop().time()
+        for result, deadline in self._deadlines.items():
+            if deadline <= now:
+                _fail(result, DeadlineExceeded("the deadline has passed"))
+        self._expire_at(min((at for result, at in self._deadlines.items() if not result.done()), default=math.inf))
 
     def _send(self) -> None:
         """Sends what waits, in equal calls, if there may be more of them."""
-        share = max(-(-(self._sent + len(self._waiting)) // CALLS_MAX), SHARE_MIN)
+        share = share_of(self._sent + len(self._waiting))
         while self._calls < CALLS_MAX and (batch := self._take(min(share, COMMANDS_MAX))):
             self._calls += 1
             self._sent += len(batch)
@@ -246,10 +274,6 @@ def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
 def _fail(result: asyncio.Future[TransactionResult], error: LedgerError) -> None:
     if not result.done():
         result.set_exception(error)
-
-
-def _expire(result: asyncio.Future[TransactionResult]) -> None:
-    _fail(result, DeadlineExceeded("the deadline has passed"))
 
 
 def _error_of(task: asyncio.Task[list[_Waiting]]) -> LedgerError:

@@ -6,7 +6,7 @@ Each unary call sends one of them; ``batch_write_transactions``, ``import_transa
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -177,22 +177,17 @@ class ArchiveFields(TypedDict, total=False):
 def create_transaction(entries: Iterable[EntryInput], **fields: Unpack[CreateFields]) -> CreateTransactionRequest:
     """A transaction of 2..1,000 entries, at least one debit and one credit, balanced in every currency."""
     refuse_unknown(fields, CreateFields)
-    return message(
-        CreateTransactionRequest,
-        request_id=fields.get("request_id", ""),
-        description=fields.get("description", ""),
-        status=status_value(fields.get("status")),
-        effective_at=timestamp(fields.get("effective_at")),
-        expires_at=timestamp(fields.get("expires_at")),
-        external_id=fields.get("external_id", ""),
-        metadata=fields.get("metadata"),
-        entries=entry_lines(entries),
-        archive_on_condition_failure=fields.get("archive_on_condition_failure", False),
-        category_conditions=fields.get("category_conditions"),
-        validate_only=fields.get("validate_only", False),
-    )
+    # Only what is given: a field that is named costs as much as one that has a value.
+    given: dict[str, Any] = {**fields, "entries": entry_lines(entries)}
+    if "status" in given:
+        given["status"] = status_value(given["status"])
+    for name in _TIMES:
+        if name in given:
+            given[name] = timestamp(given[name])
+    return message(CreateTransactionRequest, **given)
 
 
+_TIMES = ("effective_at", "expires_at")
 _MASKED = ("description", "effective_at", "expires_at", "external_id", "entries")
 
 
