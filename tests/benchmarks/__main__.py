@@ -32,7 +32,8 @@ from tests.benchmarks.report import to_json, to_table
 
 # On the disk, where fsync means something; /tmp is memory on many machines.
 ROOT = Path(__file__).parents[2]
-SHORT_SECONDS, LONG_SECONDS = 4.0, 8.0
+SHORT_SECONDS, LONG_SECONDS = 1.5, 8.0
+SHORT_ROUNDS, LONG_ROUNDS = 5, 3
 SHORT_EVENTS, LONG_EVENTS = 50_000, 1_000_000
 # Above this share of the cores others are at work, and absolute figures mean little.
 LOAD_MAX = 0.25
@@ -69,10 +70,11 @@ def options_from(arguments: argparse.Namespace) -> Options:
     only = frozenset(arguments.only.split(",")) if arguments.only else frozenset(names)
     if unknown := only - set(every):
         sys.exit(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    rounds = arguments.rounds or (LONG_ROUNDS if arguments.long else SHORT_ROUNDS)
     seconds = arguments.seconds or (LONG_SECONDS if arguments.long else SHORT_SECONDS)
     events = arguments.catchup_events or (LONG_EVENTS if arguments.long else SHORT_EVENTS)
     history = arguments.history_versions
-    return Options(only, arguments.rounds, seconds, arguments.grown_transactions, events, history)
+    return Options(only, rounds, seconds, arguments.grown_transactions, events, history)
 
 
 def parsed_arguments() -> argparse.Namespace:
@@ -81,7 +83,7 @@ def parsed_arguments() -> argparse.Namespace:
         "--long", action="store_true", help="longer rounds, and the workloads on a grown database and a long history"
     )
     parser.add_argument("--only", help="workloads to run, with commas between; ratios need their references too")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="of the workloads")
     parser.add_argument("--seconds", type=float, help="of each round of a workload")
     parser.add_argument("--grown-transactions", type=int, default=GROWN_TRANSACTIONS)
     parser.add_argument("--catchup-events", type=int, help="how many events watch_catchup reads")

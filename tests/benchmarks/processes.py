@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-_START_SECONDS = 30.0
+from tests.patience import PATIENCE_SECONDS
+
 _STOP_SECONDS = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -87,7 +88,7 @@ async def running_server(dsn: str, directory: Path, name: str) -> AsyncIterator[
 
 async def ready_address(process: asyncio.subprocess.Process, ready_file: Path) -> str:
     """What a server writes into its ready file."""
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not ready_file.exists():
         if process.returncode is not None or time.monotonic() > deadline:
             raise RuntimeError("the server did not start")

@@ -1,8 +1,11 @@
-"""The report: medians, ratios against bar and goal, a table for people and JSON for machines."""
+"""The report: medians, ratios against bar and goal, a table for people and JSON for machines.
+
+A ratio is the median of the rounds' ratios: the runs of a round are seconds apart, those of different rounds minutes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -71,11 +74,20 @@ class Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """One for each target whose two workloads were run."""
+    """One for each target whose two workloads were run in one round at least."""
     return [
-        Verdict(target, _median(results.runs[target.workload], target.figure) / _median(other, target.figure))
+        Verdict(target, median(ratios))
         for target in TARGETS
-        if target.workload in results.runs and (other := results.runs.get(target.against))
+        if (ratios := _ratios(target, results.runs.get(target.workload, {}), results.runs.get(target.against, {})))
+    ]
+
+
+def _ratios(target: Target, runs: Mapping[int, Run], others: Mapping[int, Run]) -> list[float]:
+    """Those of the rounds that have both."""
+    return [
+        getattr(run, target.figure) / getattr(others[number], target.figure)
+        for number, run in runs.items()
+        if number in others
     ]
 
 
@@ -91,7 +103,7 @@ def to_json(results: Results, machine: dict[str, Any], load: dict[str, Any]) -> 
             "rounds_tps": [round(run.tps, 1) for run in runs],
             "ratios": {},
         }
-        for name, runs in results.runs.items()
+        for name, runs in _runs(results)
     }
     for verdict in verdicts(results):
         target = verdict.target
@@ -114,13 +126,13 @@ def to_json(results: Results, machine: dict[str, Any], load: dict[str, Any]) -> 
 
 def to_table(results: Results) -> RenderableType:
     """A line for each workload, with its ratios behind it."""
-    table = Table(title="Medians of the rounds; CPU in µs a transaction")
+    table = Table(title="Medians of the rounds, of their ratios too; CPU in µs a transaction")
     for heading in ("workload", "tps", "p50 ms", "p99 ms", "server", "PostgreSQL", "client"):
         table.add_column(heading, justify="left" if heading == "workload" else "right", no_wrap=True)
     for heading in ("ratio", "bar", "goal"):
         table.add_column(heading, no_wrap=True)
     judged = verdicts(results)
-    for name, runs in results.runs.items():
+    for name, runs in _runs(results):
         own = [verdict for verdict in judged if verdict.target.workload == name]
         table.add_row(
             name,
@@ -143,12 +155,16 @@ def to_table(results: Results) -> RenderableType:
             _mark(ratio <= BYTES_BAR, BYTES_BAR, at_most=True),
         )
     if fanout := results.runs.get("watch_fanout"):
-        kb = median(run.extra["rss_kb_per_subscriber"] for run in fanout)
+        kb = median(run.extra["rss_kb_per_subscriber"] for run in fanout.values())
         mark = _mark(kb <= SUBSCRIBER_BAR_KB, SUBSCRIBER_BAR_KB, at_most=True)
         table.add_row("RSS KiB a subscriber", f"{kb:.0f}", *[""] * 6, mark)
     rss = results.server_rss_mb
     table.add_row("server RSS MiB", f"{rss:.0f}", *[""] * 6, _mark(rss <= MEMORY_BAR_MB, MEMORY_BAR_MB, at_most=True))
     return table
+
+
+def _runs(results: Results) -> Iterable[tuple[str, list[Run]]]:
+    return [(name, list(by_round.values())) for name, by_round in results.runs.items()]
 
 
 def _median(runs: Sequence[Run], figure: str) -> float:
@@ -161,7 +177,7 @@ def _cpu(runs: Sequence[Run]) -> dict[str, float]:
 
 def _bytes(results: Results, name: str) -> float | None:
     """Of all rounds together: tables grow in steps."""
-    runs = results.runs.get(name)
+    runs = results.runs.get(name, {}).values()
     if not runs:
         return None
     grown = sum(run.extra["bytes_per_transaction"] * run.acknowledged for run in runs)
