@@ -13,7 +13,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-long check format bench bench-long faults faults-full fault-tools proto lock install clean distclean
+.PHONY: help run demo test test-long check lint format bench bench-long faults faults-full fault-tools proto lock install clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,13 +30,15 @@ test: $(DEV) ## run all tests but the long ones
 test-long: $(DEV) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m long tests
 
-check: $(DEV) $(CODEGEN)/.installed ## format, lint, types, protos, stubs fresh, SQL prepared, unit tests
+check: lint ## lint, SQL prepared, unit tests
+	$(BIN)/python -m pytest -q tests/unit tests/service/test_sql.py
+
+lint: $(DEV) $(CODEGEN)/.installed ## format, lint, types, protos, stubs fresh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
 	$(CODEGEN)/bin/python protos/generate.py --check
-	$(BIN)/python -m pytest -q tests/unit tests/service/test_sql.py
 
 format: $(DEV) ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix .

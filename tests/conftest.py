@@ -19,19 +19,23 @@ import hypothesis
 import pytest
 
 from ledger_client import Ledger, LedgerClient
+from ledger_client.channel import Connection
 from ledger_server.app import running
 from ledger_server.auditing import snapshots as auditing_snapshots
 from ledger_server.logging_setup import configure_logging
-from ledger_server.posting import summing
+from ledger_server.posting import admission, summing
 from ledger_server.reading import snapshots as reading_snapshots
 from ledger_server.settings import Settings
 from ledger_server.storage import pool, roles
 from ledger_server.storage.embedded import PRUNING_USER, SERVICE_USER, EmbeddedPostgres, embedded_postgres
 from ledger_server.storage.migrate import migrate
+from tests.patience import PATIENCE_SECONDS
 
 # Tests need what PostgreSQL guarantees between processes, not what it guarantees after a power cut. The service refuses
 # such a database unless it is told that it may lose data.
 FAST_AND_FORGETFUL = {"fsync": "off", "max_connections": "300"}
+
+QUEUE_SECONDS = {name: getattr(admission, name) for name in ("WAIT_SECONDS_MAX", "STANDING_SECONDS")}
 
 # No test is of how fast this machine is.
 hypothesis.settings.register_profile(
@@ -58,12 +62,23 @@ def quiet_logs() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def unhurried() -> Iterator[None]:
-    """Statements and snapshots have time, within this process."""
+    """Calls, statements, snapshots and queues have time, within this process."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (reading_snapshots, summing, auditing_snapshots):
-            patch.setattr(module, "SNAPSHOT_SECONDS", 10.0)
-        patch.setattr(pool, "COMMAND_SECONDS", 120.0)
+            patch.setattr(module, "SNAPSHOT_SECONDS", PATIENCE_SECONDS)
+        patch.setattr(pool, "COMMAND_SECONDS", PATIENCE_SECONDS)
+        assert Connection.__init__.__kwdefaults__ is not None
+        patch.setitem(Connection.__init__.__kwdefaults__, "timeout", PATIENCE_SECONDS)
+        for name in QUEUE_SECONDS:
+            patch.setattr(admission, name, PATIENCE_SECONDS)
         yield
+
+
+@pytest.fixture
+def hurried_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd is refused as soon as in service."""
+    for name, seconds in QUEUE_SECONDS.items():
+        monkeypatch.setattr(admission, name, seconds)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +147,7 @@ async def server(postgres: EmbeddedPostgres) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def client(server: Server) -> AsyncIterator[LedgerClient]:
     """A client of the session's service; what tests call at the same time reaches it call by call."""
-    async with LedgerClient(server.address, auto_batch=False, timeout=60) as client:
+    async with LedgerClient(server.address, auto_batch=False) as client:
         yield client
 
 

@@ -14,6 +14,7 @@ from tests.faults.history import Call, History, Outcome, compare, read_recorded
 from tests.faults.report import Result
 from tests.faults.stage import Database
 from tests.faults.traffic import new_traffic
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import until
 
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -74,7 +75,7 @@ async def impatient(
     for count in range(1, times + 1):
         async with new_traffic(addresses, count) as traffic:
             over = asyncio.Event()
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
                 for n in range(16):
                     client = traffic.clients[n % len(traffic.clients)]
                     group.create_task(_write_impatiently(client, traffic.accounts, traffic.history, over, timeout))
@@ -96,14 +97,21 @@ async def _write_impatiently(
     while not over.is_set():
         call = Call(f"impatient-{new_request_id()}", "")
         history.calls.append(call)
+        patience_seconds = timeout
         while call.outcome is Outcome.UNKNOWN:
             call.request_id = new_request_id()
             entries = [debit(accounts[0], 1), credit(accounts[1], 1)]
             try:
                 written = await client.create_transaction(
-                    history.ledger_id, entries, description=call.key, request_id=call.request_id, timeout=timeout
+                    history.ledger_id,
+                    entries,
+                    description=call.key,
+                    request_id=call.request_id,
+                    timeout=patience_seconds,
                 )
             except LedgerError:
+                # On a slow machine nobody is answered sooner.
+                patience_seconds = min(2 * patience_seconds, 5.0)
                 await asyncio.sleep(0.05)
                 continue
             call.outcome, call.position, call.transaction_id = Outcome.ACKNOWLEDGED, written.position, written.id

@@ -20,6 +20,7 @@ import asyncpg
 
 from ledger_client.v1.streams_pb2 import Event
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.stored_events import read_event
 
 
@@ -54,7 +55,7 @@ class History:
         """Those that ended so."""
         return [call for call in self.calls if call.outcome is outcome]
 
-    async def reaches(self, count: int, seconds: float = 30.0) -> None:
+    async def reaches(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Waits until so many calls were made."""
         async with asyncio.timeout(seconds):
             while len(self.calls) < count:

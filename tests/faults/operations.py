@@ -26,6 +26,7 @@ from tests.faults.rows import row
 from tests.faults.stage import Database, Stage
 from tests.faults.traffic import new_traffic
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.schemas import schema_of
 from tests.service.processes import environment, starting
 
@@ -97,7 +98,7 @@ def _base_backup(database: Database, target: Path) -> None:
 
 
 async def _until_promoted(database: Database) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         connection = await asyncpg.connect(database.dsn)
         while await connection.fetchval("SELECT pg_is_in_recovery()"):
             await asyncio.sleep(0.05)

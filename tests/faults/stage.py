@@ -19,11 +19,11 @@ import asyncpg
 from ledger_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
 from ledger_server.storage.migrate import migrate
 from tests.conftest import POSTGRES_BIN
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import Service, postgres_processes, starting, until_postgres_is_gone
 
 # fsync stays on: acknowledged means on the disk.
 POSTGRES_SETTINGS = {"max_connections": "200", "shared_buffers": "64MB", "max_wal_size": "256MB"}
-RESTART_SECONDS = 30.0
 
 
 class Database:
@@ -58,7 +58,7 @@ class Database:
 
     async def start(self) -> None:
         """Starts it, recovery included."""
-        deadline = time.monotonic() + RESTART_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 self._running = await self._stack.enter_async_context(
@@ -101,7 +101,7 @@ class Database:
 
     async def answers(self) -> None:
         """Waits until it accepts connections again."""
-        async with asyncio.timeout(RESTART_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 await asyncio.sleep(0.05)
                 with contextlib.suppress(
@@ -154,7 +154,7 @@ class Server:
         await self.kill()
         await self.start()
 
-    async def end(self, number: signal.Signals, seconds: float = 30.0) -> int:
+    async def end(self, number: signal.Signals, seconds: float = PATIENCE_SECONDS) -> int:
         """Sends a signal and waits for the end; returns the exit status."""
         assert self.service is not None
         with contextlib.suppress(ProcessLookupError):

@@ -30,11 +30,12 @@ from ledger_client.errors import Cancelled, DeadlineExceeded, Unavailable
 from ledger_client.v1.transactions_pb2 import EntryInput
 from tests.faults.history import Call, History, Outcome, Recorded
 from tests.guarantees import Recording, Session, broken
+from tests.patience import PATIENCE_SECONDS
 
 # The client's own repeats would hide what a caller without them is told.
 NO_RETRIES: Mapping[str, str | int] = {"grpc.enable_retries": 0}
 UNKNOWN = (Unavailable, DeadlineExceeded, Cancelled, Contention)
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = PATIENCE_SECONDS
 OUT_OF_REACH = 10**15
 
 Write = Callable[[LedgerClient, str], Awaitable[Transaction]]
@@ -110,14 +111,14 @@ class Traffic:
             found.append("the stream is not the history")
         return found
 
-    async def until_acknowledged(self, more: int, seconds: float = 60.0) -> None:
+    async def until_acknowledged(self, more: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Waits for so many more successes."""
         goal = self.acknowledged + more
         async with asyncio.timeout(seconds):
             while self.acknowledged < goal:
                 await asyncio.sleep(0.005)
 
-    async def recovered_after(self, healed_at: float, seconds: float = 60.0) -> float:
+    async def recovered_after(self, healed_at: float, seconds: float = PATIENCE_SECONDS) -> float:
         """How long after a moment of the monotonic clock the first call begun since was answered with success."""
         seen = bisect_left(self.answered, healed_at, key=lambda answer: answer[1])
         async with asyncio.timeout(seconds):

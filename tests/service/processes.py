@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 SERVICE = (sys.executable, "-m", "ledger_server")
-START_SECONDS = 30.0
 # Of our environment the service sees no setting but where PostgreSQL is, so that the tests run on any version of it.
 KEPT_SETTINGS = {"LEDGER_POSTGRES_BIN"}
 
@@ -67,7 +68,7 @@ class Service:
 
     async def until_ready(self) -> None:
         """Waits for the ready file."""
-        await until(lambda: self.ready_file.exists() or self.process.returncode is not None, START_SECONDS)
+        await until(lambda: self.ready_file.exists() or self.process.returncode is not None)
         assert self.process.returncode is None, self.output.read_text()
         self.address = self.ready_file.read_text()
 
@@ -75,7 +76,7 @@ class Service:
         """Ctrl-C: the terminal sends SIGINT to the whole process group."""
         os.killpg(self.pid, signal.SIGINT)
 
-    async def stopped(self, seconds: float = 15.0) -> int:
+    async def stopped(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit status; fails if there is none in time."""
         async with asyncio.timeout(seconds):
             return await self.process.wait()
@@ -132,7 +133,7 @@ async def started(directory: Path, **settings: object) -> AsyncIterator[Service]
 async def refused(directory: Path, **settings: object) -> str:
     """What a service that must not start says."""
     async with starting(directory, **settings) as service:
-        assert await service.stopped(START_SECONDS) == 1, service.output.read_text()
+        assert await service.stopped() == 1, service.output.read_text()
         return service.output.read_text()
 
 
@@ -154,7 +155,7 @@ def postgres_processes(data: Path) -> list[int]:
     return found
 
 
-async def until(condition: Callable[[], object], seconds: float) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Waits for other processes, which send no events."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -162,4 +163,4 @@ async def until(condition: Callable[[], object], seconds: float) -> None:
 
 
 async def until_postgres_is_gone(data: Path) -> None:
-    await until(lambda: not postgres_processes(data), seconds=30)
+    await until(lambda: not postgres_processes(data))

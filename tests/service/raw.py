@@ -20,13 +20,13 @@ from google.rpc import error_details_pb2, status_pb2
 from ledger_client.v1 import errors_pb2
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 DETAILS_KEY = "grpc-status-details-bin"
 DETAILS_BYTES_MAX = 4_096
 # Peers refuse 8 KiB of trailers; what gRPC adds to ours is small.
 TRAILERS_BYTES_MAX = 7_500
 VIOLATIONS_MAX = 20
-PATIENCE_SECONDS = 30.0
 # What would tell a caller about our insides: Python, SQL, libraries, files.
 INTERNALS = (
     "Traceback",
@@ -99,14 +99,14 @@ async def ask(
     stub: LedgerServiceStub, method: str, request: Message, *, metadata: tuple[tuple[str, str], ...] = ()
 ) -> Answer:
     """Makes a call through the generated stub; of a stream, the first message."""
-    call = getattr(stub, method)(request, timeout=30, metadata=metadata)
+    call = getattr(stub, method)(request, timeout=PATIENCE_SECONDS, metadata=metadata)
     return await answer_of(call, streaming=method.startswith("Watch"))
 
 
 async def ask_bytes(channel: grpc.aio.Channel, path: str, request: bytes, *, streaming: bool = False) -> Answer:
     """Makes a call of bytes, which need not be a message."""
     method: Any = channel.unary_stream(path) if streaming else channel.unary_unary(path)
-    return await answer_of(method(request, timeout=30), streaming=streaming)
+    return await answer_of(method(request, timeout=PATIENCE_SECONDS), streaming=streaming)
 
 
 async def answer_of(call: Any, *, streaming: bool = False) -> Answer:

@@ -43,6 +43,7 @@ from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, Cre
 from ledger_server.posting import worker
 from ledger_server.storage.embedded import EmbeddedPostgres
 from tests.conftest import Server, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.service.scripted_server import Script, serving
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -170,6 +171,25 @@ async def test_each_write_in_a_batch_has_its_own_deadline(held: Held) -> None:
     assert (await patient).id == "patient"
 
 
+async def test_deadlines_pass_in_their_order_whatever_the_order_of_the_calls(held: Held) -> None:
+    first = held.call("first")
+    await held.received(1)
+    passed = list[float]()
+
+    async def hasty(seconds: float) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await held.call(f"within {seconds} s", timeout=seconds)
+        passed.append(seconds)
+
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+        patient = held.call("patient")
+        for seconds in (0.2, 0.6, 0.1, 0.4):
+            group.create_task(hasty(seconds))
+    assert passed == [0.1, 0.2, 0.4, 0.6]
+    held.let_go()
+    assert [(await task).id for task in (first, patient)] == ["first", "patient"]
+
+
 async def test_when_a_batch_fails_each_of_its_callers_is_told(held: Held) -> None:
     held.script.unary = [grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE]
     tasks = [held.call("r-0")]
@@ -238,7 +258,7 @@ async def test_closing_the_client_ends_what_waits_to_be_repeated(repeating: Held
     repeating.let_go()
     await tasks[2]
     await repeating.client.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(Cancelled):
             await tasks[1]
 
@@ -276,7 +296,7 @@ async def test_when_the_task_of_a_batch_is_cancelled_its_callers_are_told(held: 
             await asyncio.sleep(0)
     _cancel_batches()
     held.let_go()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await tasks[0]).id == "r-0"
         errors = await asyncio.gather(*tasks[1:], return_exceptions=True)
         assert [type(error) for error in errors] == [Cancelled] * 2
@@ -290,7 +310,7 @@ async def test_when_a_batch_is_answered_in_part_only_each_of_its_callers_is_told
     held.script.results_max = 1
     tasks = [held.call(f"r-{n}", timeout=60) for n in range(4)]
     held.let_go()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert [(await task).id for task in tasks[:2]] == ["r-0", "r-1"]
         errors = await asyncio.gather(*tasks[2:], return_exceptions=True)
     assert [type(error) for error in errors] == [Unknown] * 2

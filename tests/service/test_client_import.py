@@ -31,6 +31,7 @@ from ledger_client.statuses import error_from_rpc
 from ledger_client.v1.transactions_pb2 import CreateTransactionRequest, ImportTransactionsRequest, TransactionCommand
 from tests.audit import findings
 from tests.conftest import Server, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.proxy import proxied
 
 LEDGER_OF_NOBODY = "01890000-0000-7000-8000-000000000000"
@@ -61,7 +62,7 @@ class Books:
 
     async def stands_at(self, position: int) -> None:
         """Wait until the ledger stands at a position."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     await self.client.get_ledger(self.ledger_id, min_position=position)
@@ -190,7 +191,7 @@ async def test_chunks_of_another_ledger_end_the_import(books: Books) -> None:
     same = chunk(books, "b")
     same.ledger_id = same.ledger_id.upper()
     call: Any = books.client.stub.ImportTransactions(
-        iter([chunk(books, "a"), same, chunk(other, "c"), chunk(books, "d")]), timeout=10
+        iter([chunk(books, "a"), same, chunk(other, "c"), chunk(books, "d")]), timeout=PATIENCE_SECONDS
     )
     for acknowledged in (("a", 1, 0), ("b", 0, 1)):
         answer = await call.read()

@@ -48,6 +48,7 @@ from ledger_client import (
     written,
 )
 from tests.conftest import Server
+from tests.patience import PATIENCE_SECONDS
 
 PENDING = TransactionStatus.TRANSACTION_STATUS_PENDING
 POSTED = TransactionStatus.TRANSACTION_STATUS_POSTED
@@ -369,7 +370,10 @@ async def test_what_has_expired_is_not_posted(client: LedgerClient, pair: Pair) 
 async def test_a_pending_transaction_is_archived_when_its_time_has_come(client: LedgerClient, pair: Pair) -> None:
     cash, revenue = pair
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.5)
-    async with client.watch_balances(cash.ledger_id, account_ids=[cash.id]) as stream, asyncio.timeout(20):
+    async with (
+        client.watch_balances(cash.ledger_id, account_ids=[cash.id]) as stream,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         held = await client.create_transaction(
             cash.ledger_id, [debit(cash, 7), credit(revenue, 7)], expires_at=soon, external_id="held"
         )
@@ -398,8 +402,8 @@ async def test_ten_thousand_accounts_at_once(client: LedgerClient, ledger: Ledge
         for n in range(10_000)
     ]
     outcome = Outcome()
-    made = await client.batch_create_accounts(ledger.id, requests, request_id="all", timeout=60)
-    again = await client.batch_create_accounts(ledger.id, requests, request_id="all", timeout=60, outcome=outcome)
+    made = await client.batch_create_accounts(ledger.id, requests, request_id="all")
+    again = await client.batch_create_accounts(ledger.id, requests, request_id="all", outcome=outcome)
     assert [account.external_id for account in made.accounts] == [f"a-{n}" for n in range(10_000)]
     assert made.accounts[-1].position == made.position == 10_000
     assert made.accounts[7].limits.available.min == "0"

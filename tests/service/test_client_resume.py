@@ -23,6 +23,7 @@ from ledger_client import (
     WatchMessage,
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesRequest, WatchBalancesResponse
+from tests.patience import PATIENCE_SECONDS
 from tests.service.scripted_server import (
     EPOCH,
     Script,
@@ -40,7 +41,7 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
 async def take(stream: BalanceStream, count: int) -> list[WatchMessage]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return [await anext(stream) for _ in range(count)]
 
 
@@ -268,7 +269,7 @@ async def test_a_silent_server_is_left_for_another() -> None:
     """Three heartbeats of 0.1 s and the margin of 2 s."""
     script = Script(streams=[send(heartbeat(4)), send(heartbeat(4), changes(event(5, a=1)))])
     began = time.monotonic()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert positions(await play_out(script, 3)) == [5]
     assert time.monotonic() - began > 2.2
 
@@ -304,7 +305,7 @@ async def test_leaving_a_stream_ends_its_call(leave: str) -> None:
             leave == "cancel",
             leave != "break",
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await script.ended.wait()
 
 

@@ -19,6 +19,7 @@ from ledger_client import (
     debit,
 )
 from ledger_client.v1.transactions_pb2 import BatchWriteTransactionsRequest, CreateTransactionRequest
+from tests.patience import PATIENCE_SECONDS
 from tests.service.scripted_server import Script, serving, start
 
 OK, UNAVAILABLE, CANCELLED = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED
@@ -92,7 +93,7 @@ async def turned_away(address: str, count: int) -> None:
             over.set()
 
     host, port = address.split(":")
-    async with await asyncio.start_server(close, host, int(port)), asyncio.timeout(10):
+    async with await asyncio.start_server(close, host, int(port)), asyncio.timeout(PATIENCE_SECONDS):
         await over.wait()
 
 
@@ -132,12 +133,12 @@ async def test_whether_an_answer_was_a_replay_is_told_on_request() -> None:
 
 async def test_another_actor_uses_the_same_connection() -> None:
     script = Script()
-    async with serving(script) as address, LedgerClient(address, actor="a") as ledger:
-        other = ledger.with_options(actor="b", timeout=3)
+    async with serving(script) as address, LedgerClient(address, actor="a", timeout=40) as ledger:
+        other = ledger.with_options(actor="b", timeout=30)
         await other.get_ledger("l-1")
         await ledger.get_ledger("l-1")
         assert other.channel is ledger.channel
-        assert (other.timeout, ledger.timeout) == (3, 10)
+        assert (other.timeout, ledger.timeout) == (30, 40)
     assert [metadata["x-actor"] for metadata in script.metadata] == ["b", "a"]
 
 

@@ -23,6 +23,7 @@ from ledger_client import (
 )
 from ledger_client.watch import BalanceStream
 from tests.conftest import new_server
+from tests.patience import PATIENCE_SECONDS
 
 
 async def account(client: LedgerClient, ledger: Ledger, name: str) -> Account:
@@ -39,7 +40,7 @@ async def move(client: LedgerClient, ledger: Ledger, to: Account, source: Accoun
 async def until(stream: BalanceStream, position: int) -> list[WatchMessage]:
     """What the stream says until it stands at a position."""
     messages: list[WatchMessage] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (stream.position or 0) < position:
             messages.append(await anext(stream))
     return messages

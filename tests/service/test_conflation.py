@@ -21,6 +21,7 @@ from ledger_client import (
     debit,
 )
 from ledger_client.v1.streams_pb2 import ConflatedChange, WatchBalancesRequest, WatchBalancesResponse
+from tests.patience import PATIENCE_SECONDS
 from tests.service.scripted_server import Script, changes, event, heartbeat, send, serving
 
 
@@ -51,7 +52,7 @@ async def test_what_waited_is_folded_and_adds_up(client: LedgerClient, ledger: L
         for _ in range(3):
             last = await many_transfers(client, a, b, 2_000)
         messages = told = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (stream.position or 0) < last:
                 message = await anext(stream)
                 messages += 1
@@ -116,7 +117,7 @@ async def test_a_fold_moves_the_lock_version_by_what_it_folds(
         serving(script) as address,
         LedgerClient(address) as client,
         client.watch_balances("l-1", conflate=True) as stream,
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE_SECONDS),
     ):
         if gap is None:
             assert await positions(stream) == [4, 5, 9, 10]

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ledger_client import Heartbeat, LedgerClient, LedgerError, credit, debit
 from ledger_server.posting import drafts, worker
 from tests.conftest import Server, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.proxy import Proxy, proxied, socket_of
 from tests.service.raw import channel_to
 
@@ -35,7 +36,7 @@ async def far_server(database: str, link: Proxy) -> AsyncIterator[Server]:
 
 @pytest.mark.parametrize("how", ["black hole", "cut"])
 async def test_its_services_are_not_healthy_but_its_process_is(far_server: Server, link: Proxy, how: str) -> None:
-    async with asyncio.timeout(30), channel_to(far_server.address) as channel:
+    async with asyncio.timeout(PATIENCE_SECONDS), channel_to(far_server.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         service = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert (await service.read()).status == SERVING
@@ -71,7 +72,7 @@ async def test_connections_that_a_firewall_forgot_are_noticed_while_callers_wait
 
 
 async def test_its_streams_do_not_say_that_nothing_is_missing(far_server: Server, link: Proxy) -> None:
-    async with asyncio.timeout(30), LedgerClient(far_server.address) as client:
+    async with asyncio.timeout(PATIENCE_SECONDS), LedgerClient(far_server.address) as client:
         ledger = await client.create_ledger("Far")
         async with client.watch_balances(ledger.id, heartbeat_interval=0.1) as stream:
             last = await _heartbeat(stream, knows_lag=True)
@@ -103,7 +104,7 @@ async def test_reads_find_connections_again_when_a_firewall_forgot_theirs(far_se
         assert all(await asyncio.gather(*(read() for _ in range(40)), return_exceptions=True))
         link.heal()
         # Those whose callers have left are found out soon, the others by their next callers.
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not all(
                 said is None for said in await asyncio.gather(*(read() for _ in range(20)), return_exceptions=True)
             ):

@@ -59,7 +59,8 @@ from ledger_server.storage.pool import connect_lane, read_pool
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
-from tests.service.raw import PATIENCE_SECONDS, connected, held, lane_is_waiting
+from tests.patience import PATIENCE_SECONDS
+from tests.service.raw import connected, held, lane_is_waiting
 
 # So many commands are drafted beside a batch that is being written.
 CROWD = 20

@@ -38,9 +38,9 @@ from ledger_client.v1.balances_pb2 import BALANCE_KIND_POSTED
 from tests.audit import findings
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import (
     DETAILS_KEY,
-    PATIENCE_SECONDS,
     ask_bytes,
     channel_to,
     check_manners,
@@ -329,7 +329,7 @@ async def test_a_connection_that_never_says_a_word_of_http_is_closed(server: Ser
     host, _, port = server.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"PRI * HTTP/2")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await reader.read(1_024):
             pass
     writer.close()

@@ -30,6 +30,7 @@ from ledger_server.storage.embedded import (
     find_binaries,
 )
 from ledger_server.storage.embedded.directory import readable_os_errors
+from tests.patience import PATIENCE_SECONDS
 
 # Only where nothing is said about durability.
 FAST = {"fsync": "off"}
@@ -177,12 +178,12 @@ async def test_commits_survive_a_kill_of_service_and_server_at_once(tmp_path: Pa
 async def test_a_kill_during_the_first_start_leaves_no_process_behind(tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = await asyncio.create_subprocess_exec(sys.executable, str(HOST), str(data))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (data / "pgdata.incomplete" / "PG_VERSION").exists():
             await asyncio.sleep(0.001)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while _processes_naming(data):
             await asyncio.sleep(0.02)
     # initdb has either cleared up after itself or could not; both are said and neither is touched.
@@ -291,7 +292,7 @@ async def test_a_long_path_gets_a_short_socket_directory_of_mode_0700(tmp_path: 
 async def test_a_server_that_dies_underneath_is_noticed_and_can_be_started_anew(tmp_path: Path) -> None:
     async with embedded_postgres(tmp_path / "data", settings=FAST) as postgres:
         os.kill(postgres.pid, signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await postgres.exited != 0
     async with embedded_postgres(tmp_path / "data", settings=FAST) as postgres:
         assert await _fetch_value(postgres.dsn(), "SELECT 1") == 1
@@ -306,7 +307,7 @@ async def test_its_log_is_set_aside_when_it_has_become_too_large(
     async with embedded_postgres(tmp_path / "data", settings=FAST) as postgres:
         aside = postgres.log_file.with_name("postgresql.log.old")
         connection = await asyncpg.connect(postgres.dsn())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for _ in range(2):
                 # It is empty until it is whole.
                 while not (aside.exists() and aside.stat().st_size):

@@ -23,6 +23,7 @@ from ledger_server.settings import Settings
 from ledger_server.storage import epochs
 from ledger_server.storage.embedded import EmbeddedPostgres, embedded_postgres, find_binaries
 from tests.conftest import POSTGRES_BIN, Server, new_database, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import environment, refused
 
 
@@ -151,7 +152,7 @@ async def test_a_database_that_is_restored_under_a_running_server_is_noticed(
             connection = await asyncpg.connect(database)
             await connection.execute("UPDATE log_origin SET origin = 'elsewhere'")
             await connection.close()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 with pytest.raises(EpochChanged):
                     async for _ in stream:
                         pass

@@ -26,7 +26,7 @@ SOON_SECONDS = 20.0
 
 @pytest.fixture
 async def own_client(own_server: Server) -> AsyncIterator[LedgerClient]:
-    async with LedgerClient(own_server.address, timeout=30) as client:
+    async with LedgerClient(own_server.address) as client:
         yield client
 
 

@@ -22,6 +22,7 @@ from ledger_client import LedgerClient
 from ledger_client.v1 import admin_service_pb2, ledger_service_pb2
 from ledger_client.v1.filters_pb2 import MetadataTerm
 from tests.conftest import Server
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import Answer, answer_of, channel_to, connected, request_id
 from tests.service.refusing import new_books
 
@@ -228,11 +229,11 @@ async def send(channel: grpc.aio.Channel, method: str, request: Message) -> Answ
     answered = GetMessageClass(described.output_type).FromString
     if described.client_streaming:
         stream: Any = channel.stream_stream(path, type(request).SerializeToString, answered)
-        call = stream(iter([request]), timeout=10)
+        call = stream(iter([request]), timeout=PATIENCE_SECONDS)
     elif described.server_streaming:
-        call = channel.unary_stream(path, type(request).SerializeToString, answered)(request, timeout=10)
+        call = channel.unary_stream(path, type(request).SerializeToString, answered)(request, timeout=PATIENCE_SECONDS)
     else:
-        call = channel.unary_unary(path, type(request).SerializeToString, answered)(request, timeout=10)
+        call = channel.unary_unary(path, type(request).SerializeToString, answered)(request, timeout=PATIENCE_SECONDS)
     return await answer_of(call, streaming=described.server_streaming)
 
 

@@ -24,6 +24,7 @@ from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 NEVER = 3600.0
 
@@ -50,13 +51,13 @@ async def transfer(client: LedgerClient, pair: tuple[Account, Account]) -> int:
 
 
 async def next_of(stream: AsyncGenerator[bytes, None]) -> WatchBalancesResponse:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return WatchBalancesResponse.FromString(await anext(stream))
 
 
 async def events_up_to(stream: AsyncGenerator[bytes, None], position: int) -> list[Event]:
     events: list[Event] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not events or events[-1].position < position:
             response = await next_of(stream)
             if response.HasField("changes"):
@@ -246,7 +247,7 @@ async def test_a_stream_that_is_left_leaves_nothing_behind(
         waiting.cancel()
         await asyncio.wait({waiting})
         await two.aclose()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while stream_tasks() != before:
                 await asyncio.sleep(0.01)
 
@@ -307,6 +308,6 @@ async def test_a_stopping_hub_waits_for_nobody(server: Server, ledger: Ledger) -
                 await next_of(stream)
         with pytest.raises(ShuttingDown):
             await next_of(hub.watch(Watch(number_of(ledger.id))))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises(ShuttingDown):
                 await delivering

@@ -21,6 +21,7 @@ from ledger_server.posting import worker
 from ledger_server.storage.epochs import renew_epochs
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import Answer, ask, ask_bytes, channel_to, connected, refusal_from, request_id, rows_of
 from tests.service.refusing import CREDIT, DEBIT, POSTED, Batch, Books, Condition, Create, Line, command, new_books
 
@@ -485,7 +486,7 @@ async def test_a_chunk_of_an_import_repeated_is_acknowledged_equally(
     )
 
     async def acknowledgement() -> transactions_pb2.ImportTransactionsResponse:
-        call: Any = stub.ImportTransactions(iter([chunk]), timeout=10)
+        call: Any = stub.ImportTransactions(iter([chunk]), timeout=PATIENCE_SECONDS)
         (answer,) = [answer async for answer in call]
         assert isinstance(answer, transactions_pb2.ImportTransactionsResponse)
         return answer

@@ -35,6 +35,7 @@ from ledger_server.storage.pool import read_pool
 from tests import audit
 from tests.conftest import Server, new_database, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import connected
 
 # Of the processor's time that a long batch takes, the longest that nobody else is served.
@@ -49,7 +50,7 @@ async def test_ledgers_that_do_not_exist(postgres: EmbeddedPostgres, workers: in
         new_database(postgres) as dsn,
         read_pool(dsn, size_max=1) as pool,
         Lanes([Worker(dsn) for _ in range(workers)], pool, lambda _ledger_id, _committed: None).running() as queue,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE_SECONDS),
     ):
         answers = await asyncio.gather(*(queue.submit([_account()]) for _ in range(300)))
     assert all(isinstance(answer, LedgerNotFound) for (answer,) in answers)
@@ -97,7 +98,7 @@ async def test_what_a_lane_remembers_is_bounded_however_large_each_is(
     bounded = Lane.remember
     monkeypatch.setattr(Lane, "remember", remember)
     monkeypatch.setattr(lane, "REMEMBERED_SIZE_MAX", size_max)
-    async with LedgerClient(own_server.address, auto_batch=False, timeout=60) as client:
+    async with LedgerClient(own_server.address, auto_batch=False) as client:
         ledger = await client.create_ledger("Large")
         cash = await client.create_account(ledger.id, "cash", normal_balance="debit", currency="USD")
         debt = await client.create_account(ledger.id, "debt", normal_balance="credit", currency="USD")
@@ -127,7 +128,7 @@ async def test_a_bug_behind_a_commit_costs_its_callers_an_error_and_nobody_else(
         new_database(postgres) as dsn,
         read_pool(dsn, size_max=1) as pool,
         Lanes([Worker(dsn)], pool, committed).running() as queue,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE_SECONDS),
     ):
         is_broken = True
         with pytest.raises(ZeroDivisionError):

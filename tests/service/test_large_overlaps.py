@@ -21,6 +21,7 @@ from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_server.posting import overlaps, summing
 from tests import audit
 from tests.conftest import Server, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import ask, channel_to, check_manners
 from tests.service.test_categories import Books
 
@@ -106,7 +107,7 @@ async def test_posting_goes_on_while_it_is_summed(server: Server, books: Books) 
         nesting = asyncio.create_task(books.add(top, two))
         await asyncio.sleep(0.1)
         for account in accounts:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await books.pay(outside, account, 10)
         assert not nesting.done()
     assert (await nesting).balances.posted.amount == "65"

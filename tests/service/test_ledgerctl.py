@@ -19,6 +19,7 @@ import pytest
 
 from ledger_client import ExternalId, LedgerClient, Unavailable, commands
 from tests.conftest import Server
+from tests.patience import PATIENCE_SECONDS
 
 LEDGERCTL = Path(sys.executable).parent / "ledgerctl"
 ALL_ACCEPTED, SOME_REFUSED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -44,7 +45,7 @@ class Books(NamedTuple):
 
     async def reach(self, count: int) -> None:
         """Wait until so many transactions are written."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     await self.client.get_ledger(self.ledger_id, min_position=self.position + count)
@@ -70,7 +71,7 @@ class Books(NamedTuple):
             stderr=stderr,
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 yield process
         finally:
             if process.returncode is None:

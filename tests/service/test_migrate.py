@@ -19,6 +19,7 @@ from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from ledger_server.storage.migrate import UnsupportedDatabaseError, migrate
 from ledger_server.storage.roles import SERVICE
 from tests.conftest import new_database
+from tests.patience import PATIENCE_SECONDS
 from tests.proxy import proxied, socket_of
 from tests.schemas import schema_of
 
@@ -97,7 +98,7 @@ async def test_who_falls_silent_within_a_migration_holds_nobody_up(
         way.hook = say_nothing_more
         first = asyncio.create_task(migrate(way.dsn(urlsplit(dsn).path[1:]), DECISIONS))
         await silent.wait()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await migrate(dsn, DECISIONS) == COUNT
         first.cancel()
         (answer,) = await asyncio.gather(first, return_exceptions=True)

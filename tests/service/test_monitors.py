@@ -43,6 +43,7 @@ from ledger_client.v1.monitors_pb2 import MonitorCondition, UpdateBalanceMonitor
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import held, lane_is_waiting
 
 CREATED = EventKind.EVENT_KIND_MONITOR_CREATED
@@ -91,7 +92,7 @@ class Desk:
         """All events of the ledger, of these kinds."""
         head = (await self.client.get_ledger(self.ledger_id)).position
         events: list[Event] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async with self.client.watch_events(self.ledger_id, after_position=0) as stream:
                 while (stream.position or 0) < head:
                     message = await anext(stream)
@@ -902,7 +903,7 @@ async def test_a_balance_stream_that_names_no_kinds_tells_of_balances_only(desk:
 
 
 async def _events_until(stream: Any, position: int) -> AsyncIterator[Event]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (stream.position or 0) < position:
             message = await anext(stream)
             if isinstance(message, Event):

@@ -13,6 +13,7 @@ from ledger_server.posting import worker
 from tests import audit
 from tests.conftest import new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import connected, lane_is_waiting
 
 BATCHES = 2
@@ -29,7 +30,7 @@ async def test_long_batches_are_written_beside_ledgers_that_are_never_idle(datab
     """The youngest ledger is next to the one before it in every index, and has no page of its own to begin with."""
     async with AsyncExitStack() as stack:
         addresses = [(await stack.enter_async_context(new_server(database))).address for _ in range(servers)]
-        long = await stack.enter_async_context(LedgerClient(addresses[0], timeout=30))
+        long = await stack.enter_async_context(LedgerClient(addresses[0]))
         short = await stack.enter_async_context(LedgerClient(addresses[-1]))
         neighbours = [await two_accounts(short) for _ in range(2)]
         a, b = await two_accounts(long)
@@ -105,7 +106,7 @@ async def test_many_ledgers_are_opened_at_once_without_getting_in_each_others_wa
 
 async def test_a_ledger_that_somebody_holds_holds_up_no_other(database: str) -> None:
     """While a batch waited for it PostgreSQL forgot none of the others' batches, and after so many it refused them."""
-    async with new_server(database) as server, LedgerClient(server.address, timeout=60) as client:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
         held, *others = [await two_accounts(client) for _ in range(9)]
 
         async def post(accounts: list[Account], count: int) -> None:
@@ -120,7 +121,7 @@ async def test_a_ledger_that_somebody_holds_holds_up_no_other(database: str) -> 
                 await holder.execute("SELECT FROM ledgers WHERE ledger_id = $1 FOR NO KEY UPDATE", number)
                 waiting = asyncio.create_task(post(held, 1))
                 batches_remembered = 10 * int(await holder.fetchval("SHOW max_connections"))
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await asyncio.gather(*(post(accounts, batches_remembered // 6) for accounts in others))
                 assert not waiting.done() or waiting.exception() is not None
         finally:

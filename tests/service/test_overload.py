@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import asyncpg
+import pytest
 
 from ledger_client import LedgerClient, LedgerError, Overloaded, credit, debit, new_request_id
 from ledger_server.posting.admission import CROWD_CALLS, WAIT_SECONDS_MAX
@@ -13,6 +14,8 @@ from tests.conftest import Server
 from tests.ledger_ids import number_of
 
 NO_RETRIES = {"grpc.enable_retries": 0}
+
+pytestmark = pytest.mark.usefixtures("hurried_queue")
 
 
 async def test_a_crowd_is_refused_with_a_delay_once_its_first_has_waited_too_long(own_server: Server) -> None:

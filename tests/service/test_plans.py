@@ -366,7 +366,7 @@ async def test_a_table_is_not_looked_at_before_its_first_rows_are_committed(data
 
 async def test_a_first_long_batch_of_accounts_reads_each_a_few_times(database: str) -> None:
     """Foreign keys to them are checked by the index that is theirs, while nothing is known of the table."""
-    async with new_server(database) as server, LedgerClient(server.address, timeout=60) as client:
+    async with new_server(database) as server, LedgerClient(server.address) as client:
         ledger = await client.create_ledger("Large")
         accounts = [commands.create_account(str(n), normal_balance="debit", currency="USD") for n in range(10_000)]
         await client.batch_create_accounts(ledger.id, accounts)

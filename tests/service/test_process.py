@@ -36,6 +36,7 @@ from ledger_server.storage.pool import Connection
 from tests import audit
 from tests.conftest import FAST_AND_FORGETFUL, POSTGRES_BIN, new_database
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import (
     ROOT,
     Service,
@@ -70,7 +71,7 @@ class Writers:
     @classmethod
     async def on_new_ledger(cls, client: LedgerClient) -> Writers:
         """Writers on a ledger of their own with two accounts."""
-        ledger = await client.create_ledger("Load", timeout=30)
+        ledger = await client.create_ledger("Load")
         accounts = [
             (await client.create_account(ledger.id, side, normal_balance=side, currency="EUR")).id
             for side in ("debit", "credit")
@@ -82,7 +83,7 @@ class Writers:
         self.under_way += 1
         try:
             entries = [debit(self.accounts[0], 1), credit(self.accounts[1], 1)]
-            transaction = await self.client.create_transaction(self.ledger_id, entries, status="posted", timeout=30)
+            transaction = await self.client.create_transaction(self.ledger_id, entries, status="posted")
             self.acknowledged.append(transaction.id)
         finally:
             self.under_way -= 1
@@ -97,12 +98,12 @@ class Writers:
 
     async def have_posted(self, count: int) -> None:
         """Waits until so many were acknowledged."""
-        await until(lambda: len(self.acknowledged) >= count, 20)
+        await until(lambda: len(self.acknowledged) >= count)
 
     @asynccontextmanager
     async def running(self, count: int) -> AsyncIterator[None]:
         """So many of them post within the block, and beyond it until all were refused."""
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
             for _ in range(count):
                 group.create_task(self.until_refused())
             yield
@@ -167,14 +168,14 @@ async def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
         )
         os.close(theirs)
         try:
-            await until(lambda: ready_file.exists() or make.returncode is not None, 60)
+            await until(lambda: ready_file.exists() or make.returncode is not None)
             assert make.returncode is None, shown.decode()
             async with LedgerClient(ready_file.read_text()) as client:
                 ledger = await client.create_ledger("Kept")
             os.write(ours, b"\x03")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await make.wait()
-            await until(lambda: b"stopped" in shown, 2)
+            await until(lambda: b"stopped" in shown)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(make.pid, signal.SIGKILL)
@@ -384,7 +385,7 @@ async def test_nobody_waits_for_a_reader_of_the_log_who_sleeps(postgres: Embedde
     async with new_database(postgres) as dsn, starting(tmp_path, theirs, database_url=dsn) as service:
         os.close(theirs)
         await service.until_ready()
-        async with LedgerClient(service.address, timeout=5) as client:
+        async with LedgerClient(service.address) as client:
             ledger = await client.create_ledger("Test")
             for _ in range(60):
                 await asyncio.gather(*(client.get_ledger(ledger.id) for _ in range(50)))
@@ -411,12 +412,12 @@ async def test_log_lines_that_nobody_took_are_counted(postgres: EmbeddedPostgres
     async with new_database(postgres) as dsn, starting(tmp_path, theirs, database_url=dsn) as service:
         os.close(theirs)
         await service.until_ready()
-        async with LedgerClient(service.address, timeout=5) as client:
+        async with LedgerClient(service.address) as client:
             ledger = await client.create_ledger("Test")
             for _ in range(60):
                 await asyncio.gather(*(client.get_ledger(ledger.id) for _ in range(50)))
             asyncio.get_running_loop().add_reader(ours, lambda: read.extend(os.read(ours, 65_536)))
-            await until(lambda: b"log_lines_dropped" in read, 5)
+            await until(lambda: b"log_lines_dropped" in read)
     asyncio.get_running_loop().remove_reader(ours)
     os.close(ours)
     lines = [json.loads(line) for line in read.decode().splitlines() if line.startswith("{")]
@@ -482,9 +483,9 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_drain(first_run: FirstRun, 
             await locked.start()
             await other.execute(UPDATED, number_of(writers.ledger_id))
             stuck = asyncio.create_task(writers.until_refused())
-            await until(lambda: writers.under_way, 5)
+            await until(lambda: writers.under_way)
             service.interrupt()
-            await until(lambda: any("draining" in line for line in service.said()), 5)
+            await until(lambda: any("draining" in line for line in service.said()))
             # make passes SIGTERM on to a child that has had it already: that is nobody's impatience.
             service.process.send_signal(signal.SIGTERM)
             service.interrupt()
@@ -502,7 +503,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_drain(first_run: FirstRun, 
 async def test_ctrl_c_during_a_start_gives_it_up(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with starting(tmp_path, data_directory=data) as service:
-        await until((data / "pgdata.incomplete").exists, 20)
+        await until((data / "pgdata.incomplete").exists)
         service.interrupt()
         assert await service.stopped(5) == 0
     assert service.said() == ["stopped before it served"]
@@ -550,12 +551,12 @@ async def _until_it_catches_signals(service: Service) -> None:
         caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
         return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
-    await until(catches, 5)
+    await until(catches)
 
 
 async def _told_until_it_ends(service: Service, number: signal.Signals) -> int:
     """Its exit status, after a signal every millisecond."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while service.process.returncode is None:
             # Not by the process object, which would take the exit status away from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
@@ -657,7 +658,7 @@ async def _is_unavailable(writers: Writers) -> None:
 
 
 async def _works_again(writers: Writers) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(DatabaseUnavailable):
                 return await writers.post()

@@ -80,6 +80,7 @@ from ledger_server.storage.embedded import EmbeddedPostgres
 from ledger_server.storage.pool import read_pool
 from ledger_server.storage.statistics import fresh_statistics
 from tests.conftest import new_database
+from tests.patience import PATIENCE_SECONDS
 
 PENDING, POSTED, ARCHIVED = TransactionStatus.PENDING, TransactionStatus.POSTED, TransactionStatus.ARCHIVED
 COLOURS: tuple[dict[str, str], ...] = ({}, {"colour": "red"}, {"colour": "blue", "size": "'; DROP TABLE entries; --"})
@@ -932,24 +933,35 @@ async def test_a_read_ends_with_its_deadline_and_leaves_the_pool_whole(
     assert len((await books.reader.list_accounts(AccountQuery(ledger_id=books.ledger_id, page_size=5))).items) == 1
 
 
-async def test_every_read_that_waits_in_vain_says_so_before_its_deadline(books: Books) -> None:
+async def test_every_read_that_waits_in_vain_says_so_before_its_deadline(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those that take several snapshots too: the first waits as long as the caller's deadline allows, and no longer."""
     account = await books.create_account()
     position = (await books.reader.get_ledger(books.ledger_id)).position
     pages_of: dict[str, Any] = {"ledger_id": books.ledger_id, "page_size": 1, "min_position": position + 1}
     ref = Ref(account.account.id, None)
-    reads: list[Callable[[], Awaitable[object]]] = [
-        lambda: books.reader.get_accounts(books.ledger_id, [account.account.id], NOW, position + 1, 0.3),
-        lambda: books.reader.get_trial_balance(TrialBalanceQuery(**pages_of), 0.3),
-        lambda: books.reader.explain_balance(
-            ExplanationQuery(**pages_of, account=ref, balance=BalanceKind.POSTED), 0.3
+    reads: list[Callable[[float], Awaitable[object]]] = [
+        lambda timeout: books.reader.get_accounts(books.ledger_id, [account.account.id], NOW, position + 1, timeout),
+        lambda timeout: books.reader.get_trial_balance(TrialBalanceQuery(**pages_of), timeout),
+        lambda timeout: books.reader.explain_balance(
+            ExplanationQuery(**pages_of, account=ref, balance=BalanceKind.POSTED), timeout
         ),
-        lambda: books.reader.get_category(books.ledger_id, ref, NOW, position + 1, 0.3),
-        lambda: books.reader.list_entries(EntryQuery(**pages_of, account=ref), 0.3),
+        lambda timeout: books.reader.get_category(books.ledger_id, ref, NOW, position + 1, timeout),
+        lambda timeout: books.reader.list_entries(EntryQuery(**pages_of, account=ref), timeout),
     ]
+    deadlines = list[float | None]()
+
+    def soon(timeout: float | None) -> float:
+        deadlines.append(timeout)
+        return 0.1
+
+    monkeypatch.setattr(snapshots, "seconds_to_wait", soon)
     for read in reads:
         with pytest.raises(PositionNotReached):
-            await read()
+            await read(PATIENCE_SECONDS)
+    assert len(deadlines) == len(reads)
+    assert all(deadline is not None and 0 < deadline <= PATIENCE_SECONDS for deadline in deadlines)
 
 
 async def test_entries_are_listed_once_though_transactions_come_in_between_their_pages(books: Books) -> None:

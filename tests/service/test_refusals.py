@@ -37,6 +37,7 @@ from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.streams_pb2 import EventKind, WatchBalancesRequest, WatchEventsRequest
 from ledger_server.domain.ids import ledger_text
 from tests.conftest import Server
+from tests.patience import PATIENCE_SECONDS
 from tests.service import category_refusals, money_refusals
 from tests.service.raw import (
     Answer,
@@ -538,6 +539,12 @@ FIELDS = [
         "UpdateAccount",
         lambda b: b.update_account(metadata={"x": "y"}, update_mask=mask("metadata", "metadata.x")),
         "update_mask",
+    ),
+    field(
+        "an update mask that names other metadata keys than there are",
+        "UpdateAccount",
+        lambda b: b.update_account(metadata={"orderId": "1"}, update_mask=mask("metadata.order_id")),
+        "metadata",
     ),
     field(
         "an update mask with an empty metadata key",
@@ -1797,7 +1804,7 @@ async def test_a_ledger_that_is_not_there_is_told_after_what_the_fields_hold(
 ) -> None:
     async def answer() -> Answer:
         if method == "VerifyLedger":
-            call = LedgerAdminServiceStub(channel).VerifyLedger(request, timeout=30)
+            call = LedgerAdminServiceStub(channel).VerifyLedger(request, timeout=PATIENCE_SECONDS)
             return await answer_of(call, streaming=True)
         return await send(channel, method, request)
 

@@ -17,13 +17,14 @@ from ledger_server.settings import Settings
 from tests import audit
 from tests.conftest import new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 WEEK = Settings(drain_seconds=1.0, request_retention=timedelta(days=7))
 
 
 async def until_left(connection: Any, ledger_id: str, count: int) -> None:
     number = number_of(ledger_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await connection.fetchval("SELECT count(*) FROM requests WHERE ledger_id = $1", number) != count:
             await asyncio.sleep(0.02)
 

@@ -21,6 +21,7 @@ from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.raw import connected
 
 # So often an account joins a category and leaves it, or a transaction is edited, and so often something is posted.
@@ -34,7 +35,7 @@ OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database
 async def read_rows(dsn: str, tables: list[str]) -> int:
     """How many rows of these tables were read so far, once nobody else uses the database."""
     # A connection tells what it counted when it ends.
-    async with connected(dsn) as owner, asyncio.timeout(20):
+    async with connected(dsn) as owner, asyncio.timeout(PATIENCE_SECONDS):
         while await owner.fetchval(OTHERS):
             await asyncio.sleep(0.02)
         return int(await owner.fetchval(ROWS, tables))
@@ -47,7 +48,7 @@ async def read_to(dsn: str, watch: Watch, last_position: int, *, count_min: int 
         read_pool(dsn, size_max=2) as pool,
         Hub(dsn, pool, with_doorbell=False).running() as hub,
         aclosing(hub.watch(watch)) as stream,
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE_SECONDS),
     ):
         async for serialized in stream:
             message = WatchBalancesResponse.FromString(serialized)
@@ -185,7 +186,7 @@ async def test_the_tailer_takes_smaller_pages_too(database: str, monkeypatch: py
         read_pool(database, size_max=2) as pool,
         Hub(database, pool, with_doorbell=False).running() as hub,
         connected(database) as owner,
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE_SECONDS),
     ):
         ledger = await client.create_ledger("Test")
         member, other = await new_account(client, ledger), await new_account(client, ledger)
@@ -209,7 +210,7 @@ async def test_a_statement_that_nobody_waits_for_any_more_is_ended(
         member, other = await new_account(client, ledger), await new_account(client, ledger)
         await post(client, other, member, metadata={"of": "all"})
     monkeypatch.setattr(log_module, "ANSWER_SECONDS", 0.3)
-    async with connected(database) as owner, connected(database) as watcher, asyncio.timeout(60):
+    async with connected(database) as owner, connected(database) as watcher, asyncio.timeout(PATIENCE_SECONDS):
         held = owner.transaction()
         await held.start()
         await owner.execute("LOCK TABLE transactions")

@@ -19,6 +19,7 @@ from ledger_server.storage import sql
 from tests import audit
 from tests.conftest import new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 MONTH = Settings(drain_seconds=1.0, event_retention=timedelta(days=30))
 
@@ -57,7 +58,7 @@ async def age(connection: Any, ledger: Ledger, up_to: int, days: int = 31) -> No
 
 async def until_oldest_is(connection: Any, ledger: Ledger, position: int) -> None:
     number = number_of(ledger.id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await connection.fetchval("SELECT min(position) FROM events WHERE ledger_id = $1", number) != position:
             await asyncio.sleep(0.02)
 

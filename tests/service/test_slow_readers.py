@@ -26,6 +26,7 @@ from ledger_client import (
     debit,
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesRequest
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import Service, started, until
 
 SUBSCRIBERS, STOPPING, CHANNELS = 300, 50, 4
@@ -35,8 +36,9 @@ WATCHED = 12
 WRITES_PER_SECOND = 30
 # What the ones who stop do not read: several megabytes for each of them.
 FLOOD_TRANSACTIONS = 600
-# Of a delay that is hardly one, twice as much says nothing: this is a turn of the scheduler on a busy machine.
-DELAY_SECONDS = 0.05
+# Of a delay that is hardly one, twice as much says nothing: a turn of the scheduler on a busy machine is as long. In a
+# short run such a turn is in every percentile: then nobody is to wait as long as for who does not read.
+DELAY_SECONDS, SHORT_DELAY_SECONDS = 0.05, 2.0
 MEMORY_MIB = 50
 
 
@@ -63,9 +65,12 @@ class Reader:
                 self.position = message.position
 
 
-@pytest.mark.parametrize(("rounds", "seconds"), [(3, 1), pytest.param(7, 5, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("rounds", "seconds", "delay_seconds"),
+    [(3, 1, SHORT_DELAY_SECONDS), pytest.param(7, 5, DELAY_SECONDS, marks=pytest.mark.long)],
+)
 async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
-    database: str, tmp_path: Path, rounds: int, seconds: float
+    database: str, tmp_path: Path, rounds: int, seconds: float, delay_seconds: float
 ) -> None:
     """With and without, in turn: what else the machine does is then on both sides, and medians leave hiccups out."""
     async with AsyncExitStack() as stack:
@@ -111,7 +116,7 @@ async def test_who_stops_reading_delays_nobody_and_costs_no_memory(
         await asyncio.gather(*reading.values(), return_exceptions=True)
     before, after = median(with_all), median(without_some)
     print(f"p99 {before * 1e3:.0f} ms with all reading, {after * 1e3:.0f} ms with some not; {grown_mib:+.0f} MiB")
-    assert after <= max(2 * before, DELAY_SECONDS)
+    assert after <= max(2 * before, delay_seconds)
     assert grown_mib <= MEMORY_MIB
 
 
@@ -128,13 +133,13 @@ async def test_who_reads_on_after_having_been_ended_has_lost_nothing(
         last = await flood(client, ledger, accounts[:ACCOUNTS], [])
         async with client.watch_balances(ledger.id, heartbeat_interval=1, **asked) as stream:
             # The first response is here, and no other is read.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not any(line.get("reason") == "SLOW_SUBSCRIBER" for line in service.logged()):
                     await asyncio.sleep(0.1)
             # Longer than the service tries to tell it.
             await asyncio.sleep(2.5)
             messages: list[WatchMessage] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (stream.position or 0) < last:
                     messages.append(await anext(stream))
     if "snapshot" in asked:
@@ -176,7 +181,7 @@ async def delays(
         sent[written.position] = began
         last |= {one.id: written.position, other.id: written.position}
         await asyncio.sleep(max(0.0, began + 1 / WRITES_PER_SECOND - time.perf_counter()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         # Each account's readers have all there is of it when they have its last event.
         while any(reader.position < last.get(reader.account_id, 0) for reader in readers):
             await asyncio.sleep(0.02)
@@ -202,7 +207,7 @@ async def flood(
 
 
 async def until_read(readers: Sequence[Reader], position: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while any(reader.position < position for reader in readers):
             await asyncio.sleep(0.02)
 
@@ -235,5 +240,5 @@ async def test_who_leaves_while_a_message_is_on_its_way_is_no_bug_of_ours(databa
         def codes() -> list[object]:
             return [line["code"] for line in service.logged() if line.get("rpc") == "WatchBalances"]
 
-        await until(lambda: len(codes()) == len(calls), seconds=10)
+        await until(lambda: len(codes()) == len(calls))
         assert set(codes()) == {"CANCELLED"}

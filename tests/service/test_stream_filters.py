@@ -32,6 +32,7 @@ from ledger_client import (
 )
 from tests.conftest import new_server
 from tests.guarantees import above, memberships, nestings
+from tests.patience import PATIENCE_SECONDS
 
 METADATA = [{"shop": "1"}, {"shop": "2"}, {"shop": "1", "till": "x"}, {}]
 JOINING = {EventKind.EVENT_KIND_ACCOUNT_CREATED, EventKind.EVENT_KIND_CATEGORY_MEMBER_ADDED}
@@ -235,7 +236,7 @@ async def read(
         watch: Any = client.watch_events if is_whole else client.watch_balances
         async with watch(ledger.id, after_position=position, heartbeat_interval=0.1, **filters) as stream:
             for _ in range(chance.randrange(5, 60)):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     message = await anext(stream)
                 position = message.position
                 if isinstance(message, Event):

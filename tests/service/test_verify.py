@@ -38,6 +38,7 @@ from ledger_server.storage.embedded import SERVICE_USER, EmbeddedPostgres
 from tests import audit
 from tests.conftest import Server, as_user, new_database
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.processes import started
 from tests.stored_events import read_event, rehash, write_payload
 
@@ -1061,7 +1062,7 @@ async def test_a_verdict_stands_however_its_stream_ends(end: str) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with LedgerClient(f"127.0.0.1:{port}") as client, asyncio.timeout(30):
+        async with LedgerClient(f"127.0.0.1:{port}") as client, asyncio.timeout(PATIENCE_SECONDS):
             result = await client.verify_ledger(UNKNOWN_ID)
             assert (result.sound, result.rows) == (True, 7)
             if end == "never":
@@ -1077,7 +1078,7 @@ async def ctl(server: Server, *words: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 

@@ -37,6 +37,7 @@ from ledger_client import (
 )
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
 
@@ -68,7 +69,7 @@ async def events_up_to(stream: BalanceStream, position: int) -> list[Event]:
     """What a stream says until it has passed a position."""
     events = []
     message: WatchMessage | None = None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while message is None or message.position < position:
             message = await anext(stream)
             if isinstance(message, Event):
@@ -77,7 +78,7 @@ async def events_up_to(stream: BalanceStream, position: int) -> list[Event]:
 
 
 async def next_of(stream: BalanceStream) -> WatchMessage:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return await anext(stream)
 
 
@@ -406,7 +407,7 @@ async def other_process(dsn: str, directory: Path) -> AsyncIterator[str]:
 
 async def test_ten_thousand_accounts_are_watched_as_soon_as_one(own_server: Server) -> None:
     """Who is looked for by name is looked for by itself: else each would be held against each, for many seconds."""
-    async with LedgerClient(own_server.address, timeout=30) as client:
+    async with LedgerClient(own_server.address) as client:
         ledger = await client.create_ledger("Large")
         new = [commands.create_account(str(n), normal_balance="credit", currency="USD") for n in range(10_000)]
         ids = [account.id for account in (await client.batch_create_accounts(ledger.id, new)).accounts]

@@ -30,6 +30,7 @@ from ledger_server.events.subscription import Watch
 from ledger_server.storage.pool import read_pool
 from tests.conftest import Server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 from tests.service.streams import events_up_to
 
 _Told = TypeVar("_Told")
@@ -138,7 +139,7 @@ async def test_a_balance_stream_tells_of_the_kinds_that_it_names_also_what_moves
         heard: list[tuple[int, int]] = []
         if is_live:
             told = await act()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (stream.position or 0) < told[-1][0]:
                 match await anext(stream):
                     case Event() as event:
@@ -308,11 +309,11 @@ async def test_many_readers_look_up_no_more_than_one(
                 await anext(stream)
             for _ in range(EVENTS):
                 paid = await pay(client, a, b, metadata={"tenant": "x"})
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     for stream in streams:
                         assert WatchBalancesResponse.FromString(await anext(stream)).changes.position == paid.position
         # A connection says what it counted when it ends.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await database.fetchval(CONNECTIONS) > connections:
                 await asyncio.sleep(0.02)
         looks = await database.fetchval(LOOKS, table) - looks_before

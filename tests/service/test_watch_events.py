@@ -31,6 +31,7 @@ from ledger_client import (
 )
 from ledger_client.v1.streams_pb2 import WatchBalancesResponse, WatchEventsRequest, WatchEventsResponse
 from tests.conftest import Server, new_server
+from tests.patience import PATIENCE_SECONDS
 from tests.service.scripted_server import EPOCH, Script, changes, event, heartbeat, send, serving
 from tests.service.streams import events_up_to
 
@@ -94,7 +95,7 @@ async def test_ledgers_are_told_as_they_are_created(client: LedgerClient) -> Non
     async with client.watch_events(NIL_ID, kinds=[EventKind.EVENT_KIND_LEDGER_CREATED]) as stream:
         created = [(await client.create_ledger(name=name)).id for name in ("one", "two")]
         told: list[str] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(told) < 2:
                 message = await anext(stream)
                 told += [message.ledger_id] if isinstance(message, Event) else []

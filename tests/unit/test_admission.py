@@ -19,6 +19,8 @@ from ledger_server.posting.admission import (
 )
 from ledger_server.posting.retries import SAVED_MAX, RetryBudget
 
+pytestmark = pytest.mark.usefixtures("hurried_queue")
+
 
 def test_what_fits_is_let_in() -> None:
     refuse_for_memory(QUEUED_COMMANDS_MAX, QUEUED_ENTRIES_MAX)
