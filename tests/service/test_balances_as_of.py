@@ -49,6 +49,7 @@ from ledger_server.storage.pool import Connection, connect_lane
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
@@ -356,7 +357,7 @@ async def test_folding_goes_on_after_its_connection_was_cut(database: str) -> No
 
 async def _folded(connection: Connection, account: Account, least: int = 1) -> int:
     """How far the account is folded, once it is at least so far."""
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up_at:
         folded = await connection.fetchval(
             "SELECT folded_version FROM account_timelines WHERE ledger_id = $1 AND account_id = $2",

@@ -171,21 +171,28 @@ async def test_each_write_in_a_batch_has_its_own_deadline(held: Held) -> None:
     assert (await patient).id == "patient"
 
 
-async def test_deadlines_pass_in_their_order_whatever_the_order_of_the_calls(held: Held) -> None:
-    first = held.call("first")
+async def test_deadlines_pass_each_at_its_time_whatever_the_order_of_the_calls(held: Held) -> None:
+    first = held.call("first", timeout=3_600)
     await held.received(1)
-    passed = list[float]()
+    waited = dict[float, float]()
 
-    async def hasty(seconds: float) -> None:
+    async def hasty(call: asyncio.Task[Transaction], seconds: float) -> None:
         with pytest.raises(DeadlineExceeded):
-            await held.call(f"within {seconds} s", timeout=seconds)
-        passed.append(seconds)
+            await call
+        waited[seconds] = time.monotonic() - began
 
+    # They travel with one that has an hour. A timer that stays with his deadline, or ends with the first that passed,
+    # lets somebody wait as long.
+    began = time.monotonic()
+    patient = held.call("patient", timeout=3_600)
+    calls = {seconds: held.call(f"within {seconds} s", timeout=seconds) for seconds in (0.2, 0.6, 0.1, 0.4)}
     async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
-        patient = held.call("patient")
-        for seconds in (0.2, 0.6, 0.1, 0.4):
-            group.create_task(hasty(seconds))
-    assert passed == [0.1, 0.2, 0.4, 0.6]
+        for seconds, call in calls.items():
+            group.create_task(hasty(call, seconds))
+    assert sorted(waited) == [0.1, 0.2, 0.4, 0.6]
+    assert all(elapsed >= seconds for seconds, elapsed in waited.items())
+    await held.received(2)
+    assert len(held.batches) == 2
     held.let_go()
     assert [(await task).id for task in (first, patient)] == ["first", "patient"]
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import pytest
@@ -21,24 +22,41 @@ from ledger_server.posting.frames import in_turn
 from tests import audit
 from tests.conftest import Server
 from tests.ledger_ids import number_of
+from tests.patience import PATIENCE_SECONDS
 
 WRITERS = 16
 ACCOUNTS = 10
 # As many as writers' calls may be under way: every answer but the slowest hundredth within ten times the median.
 P99_OVER_P50_MAX = 10
-# Where others are at work on the machine it stops everybody for as long; who is starved waits longer.
-STALL_SECONDS = 1.0
+# Servers that take turns lose a race when they meet; who did not would lose one in four, and wait long after some.
+LOST_PER_COMMAND_MAX = 0.05
 
 
 @dataclass
 class Tally:
-    """What became of one server's calls."""
+    """What became of one server's calls.
+
+    How long a call waits is told in seconds, and in calls that were answered meanwhile by whichever server: a machine
+    that stands still for a second keeps everybody waiting, and lets nobody go first.
+    """
 
     seconds: list[float] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
     commands: Counter[str] = field(default_factory=Counter)
 
-    def percentile(self, part: float) -> float:
-        return sorted(self.seconds)[int(part * (len(self.seconds) - 1))]
+
+class Percentiles(NamedTuple):
+    p50: float
+    p99: float
+
+    @property
+    def is_fair(self) -> bool:
+        return self.p99 <= P99_OVER_P50_MAX * self.p50
+
+
+def percentiles(values: Sequence[float]) -> Percentiles:
+    ranked = sorted(values)
+    return Percentiles(*(ranked[int(part * (len(ranked) - 1))] for part in (0.5, 0.99)))
 
 
 @asynccontextmanager
@@ -59,7 +77,7 @@ async def server_process(dsn: str, directory: Path) -> AsyncIterator[str]:
     try:
         said = []
         while not ready_file.exists():
-            line = await asyncio.wait_for(process.stderr.readline(), 30)
+            line = await asyncio.wait_for(process.stderr.readline(), PATIENCE_SECONDS)
             said.append(line.decode())
             # It announces itself, and then writes the file.
             assert line or ready_file.exists(), "".join(said)
@@ -78,7 +96,7 @@ async def test_sixteen_writers_on_two_servers_keep_the_books_right(database: str
 
 @pytest.mark.long
 async def test_sixteen_writers_on_two_servers_keep_the_books_right_for_a_minute(database: str, tmp_path: Path) -> None:
-    await write_and_check(database, tmp_path, seconds=60)
+    await write_and_check(database, tmp_path, seconds=60, is_timed=True)
 
 
 async def test_a_server_keeps_its_place_behind_one_that_is_slow(
@@ -117,7 +135,7 @@ async def test_a_server_keeps_its_place_behind_one_that_is_slow(
     assert waited <= 5
 
 
-async def write_and_check(dsn: str, directory: Path, seconds: float) -> None:
+async def write_and_check(dsn: str, directory: Path, seconds: float, *, is_timed: bool = False) -> None:
     async with AsyncExitStack() as stack:
         clients = []
         for name in ("one", "other"):
@@ -133,46 +151,55 @@ async def write_and_check(dsn: str, directory: Path, seconds: float) -> None:
         ]
         # Connections, plans and imports are warm before anything is measured.
         await asyncio.gather(
-            *(write_until(time.monotonic() + 0.5, c, ledger.id, accounts, Tally(), 0) for c in clients)
+            *(write_until(time.monotonic() + 0.5, c, ledger.id, accounts, [Tally()], 0) for c in clients)
         )
         until = time.monotonic() + seconds
         tallies = [Tally(), Tally()]
         async with asyncio.TaskGroup() as group:
             for n in range(WRITERS):
-                group.create_task(write_until(until, clients[n % 2], ledger.id, accounts, tallies[n % 2], n))
+                group.create_task(write_until(until, clients[n % 2], ledger.id, accounts, tallies, n))
             for client in clients:
                 group.create_task(read_until(until, client, ledger.id, accounts))
         position = (await clients[1].get_ledger(ledger.id)).position
     assert await audit.findings(dsn) == []
-    assert await deadlocks(dsn) == 0
+    deadlocks, rollbacks = await losses(dsn)
+    assert deadlocks == 0
     commands = tallies[0].commands + tallies[1].commands
-    print(f"{position} commands: {dict(commands)}")
+    print(f"{position} commands: {dict(commands)}, {rollbacks} rolled back")
+    assert rollbacks <= LOST_PER_COMMAND_MAX * commands.total()
     for tally in tallies:
-        p50, p99 = tally.percentile(0.5), tally.percentile(0.99)
-        print(f"{len(tally.seconds)} calls, p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
-        assert p99 <= max(P99_OVER_P50_MAX * p50, STALL_SECONDS)
+        waited, others = percentiles(tally.seconds), percentiles(tally.others)
+        print(f"{len(tally.seconds)} calls, p50 {waited.p50 * 1e3:.1f} ms, p99 {waited.p99 * 1e3:.1f} ms;", end=" ")
+        print(f"p50 {others.p50} others, p99 {others.p99}")
+        assert others.is_fair
+        assert waited.is_fair or not is_timed
 
 
-async def deadlocks(dsn: str) -> int:
-    """How many PostgreSQL had to break in this database; its processes report when they end."""
+async def losses(dsn: str) -> tuple[int, int]:
+    """Deadlocks that PostgreSQL broke and transactions rolled back in this database; told when its processes end."""
     connection = await asyncpg.connect(dsn)
     try:
-        count: int = await connection.fetchval(
-            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        row = await connection.fetchrow(
+            "SELECT deadlocks, xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         )
-        return count
+        assert row is not None
+        return row["deadlocks"], row["xact_rollback"]
     finally:
         await connection.close()
 
 
 async def write_until(
-    until: float, client: LedgerClient, ledger_id: str, accounts: Sequence[Account], tally: Tally, seed: int
+    until: float, client: LedgerClient, ledger_id: str, accounts: Sequence[Account], tallies: Sequence[Tally], seed: int
 ) -> None:
     """Creates, posts, archives and updates, one call after the other; no call may be refused."""
-    chosen = random.Random(seed)
+    chosen, tally = random.Random(seed), tallies[seed % len(tallies)]
+
+    def answered() -> int:
+        return sum(len(tally.seconds) for tally in tallies)
+
     pending: list[Transaction] = []
     while time.monotonic() < until:
-        started = time.monotonic()
+        started, before = time.monotonic(), answered()
         if len(pending) < 3:
             kind = chosen.choice(["pending", "posted"])
             one, other, amount = chosen.choice(accounts), chosen.choice(accounts), chosen.randrange(1_000)
@@ -192,6 +219,7 @@ async def write_until(
                 one, other = chosen.sample(list(accounts), 2)
                 entries = [debit(one, 1), credit(other, 1)]
                 await client.update_transaction(ledger_id, transaction, entries=entries, metadata={"by": str(seed)})
+        tally.others.append(answered() - before)
         tally.seconds.append(time.monotonic() - started)
         tally.commands[kind] += 1
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ledger_server.posting.concurrency import COMMITS, TURN_SECONDS, ConcurrencyLimit
+from ledger_server.posting.concurrency import COMMITS, ConcurrencyLimit
+from tests.patience import PATIENCE_SECONDS
 
 
 class Writer:
@@ -97,7 +98,7 @@ async def test_one_who_takes_long_hands_his_turn_on_once() -> None:
     concurrency = alone()
     writers = [Writer(concurrency) for _ in range(3)]
     assert await writing(writers) == [0]
-    async with asyncio.timeout(100 * TURN_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await writers[1].is_writing.wait()
     assert await writing(writers) == [0, 1], "one at a time, but for those who take long"
     await end(writers[0])
