@@ -20,8 +20,9 @@ from tests.faults.report import Result
 from tests.faults.rounds import ACKNOWLEDGED_MIN, check, under_traffic
 from tests.faults.rows import row
 from tests.faults.stage import Stage
-from tests.faults.traffic import SETTLE_SECONDS, Traffic, new_traffic
+from tests.faults.traffic import Traffic, new_traffic
 from tests.guarantees import Recording, Session, broken
+from tests.patience import PATIENCE_SECONDS
 from tests.proxy import proxied
 
 SUBSCRIBERS = 8
@@ -80,7 +81,7 @@ async def watching(watchers: Sequence[Watcher]) -> AsyncIterator[None]:
 
 async def until_at(watchers: Sequence[Watcher], position: int) -> None:
     """Waits until all are there."""
-    async with asyncio.timeout(SETTLE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while any(watcher.position < position for watcher in watchers):
             await asyncio.sleep(0.01)
 

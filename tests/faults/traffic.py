@@ -35,7 +35,6 @@ from tests.patience import PATIENCE_SECONDS
 # The client's own repeats would hide what a caller without them is told.
 NO_RETRIES: Mapping[str, str | int] = {"grpc.enable_retries": 0}
 UNKNOWN = (Unavailable, DeadlineExceeded, Cancelled, Contention)
-SETTLE_SECONDS = PATIENCE_SECONDS
 OUT_OF_REACH = 10**15
 
 Write = Callable[[LedgerClient, str], Awaitable[Transaction]]
@@ -71,7 +70,7 @@ class Traffic:
         try:
             yield
             over.set()
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -94,8 +93,8 @@ class Traffic:
         task = asyncio.create_task(record())
         try:
             yield
-            head = (await client.get_ledger(self.history.ledger_id, timeout=SETTLE_SECONDS)).position
-            async with asyncio.timeout(SETTLE_SECONDS):
+            head = (await client.get_ledger(self.history.ledger_id, timeout=PATIENCE_SECONDS)).position
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not (session.messages and session.messages[-1].position >= head) and not task.done():
                     await asyncio.sleep(0.02)
         finally:
@@ -138,7 +137,7 @@ class Traffic:
     async def settle(self) -> None:
         """Asks again whatever is unknown, with the same request_id, until it is known; then repeats some others."""
         unknown = self.history.of(Outcome.UNKNOWN)
-        async with asyncio.timeout(SETTLE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*(self._settle(call) for call in unknown))
         for outcome in (Outcome.ACKNOWLEDGED, Outcome.REFUSED):
             told = self.history.of(outcome)
@@ -159,7 +158,7 @@ class Traffic:
             self.bugs.append(f"{told} was repeated and answered as {again}")
 
     async def _settle_as(self, call: Call) -> None:
-        async with asyncio.timeout(SETTLE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while call.outcome is Outcome.UNKNOWN:
                 await self.ask(self._chance.choice(self.clients), call)
 
