@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ledger_server.api.admin_service import LedgerAdminService
+from ledger_server.api.answers import make_ready
 from ledger_server.api.server import serving
 from ledger_server.api.service import LedgerService
 from ledger_server.auditing import Auditor
@@ -74,7 +75,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             read_pool(dsn, size_max=settings.readers) as pool,
             Hub(dsn, pool, stall_seconds=settings.stall_seconds).running() as hub,
             Folding(dsn).running() as folding,
-            Lanes(workers, pool, hub.committed, folding.ask).running() as lanes,
+            Lanes(workers, pool, hub.committed, folding.ask, make_ready).running() as lanes,
             sweeping(pool, lanes),
             pruning(databases.pruning.dsn, settings.event_retention),
             forgetting(databases.pruning.dsn, settings.request_retention),

@@ -282,6 +282,24 @@ async def test_what_the_batch_before_changes_is_known(
 
 
 @either_way
+async def test_what_is_answered_is_what_was_written(
+    own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, spoils: bool
+) -> None:
+    """Answers are made ready while they are being written, and others are given where that failed."""
+    batches = [
+        [command for n in range(CROWD) for command in new_transactions(pair, f"{name} {n}")]
+        for name in ("one", "other")
+    ]
+    for results in await write_beside(own_server, own_client, own_ledger, batches, spoils=spoils):
+        for result in results:
+            written = result.transaction
+            read = await own_client.get_transaction(own_ledger.id, written.id)
+            read.position = written.position
+            assert written == read
+        assert len({result.transaction.id for result in results}) == len(results)
+
+
+@either_way
 async def test_positions_and_times_rise_from_batch_to_batch(
     own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair, spoils: bool
 ) -> None:

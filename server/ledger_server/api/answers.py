@@ -9,6 +9,7 @@ from google.rpc import status_pb2
 from ledger_client.v1 import accounts_pb2, balances_pb2, categories_pb2, entries_pb2, ledgers_pb2, transactions_pb2
 from ledger_server.api.status import brief_status_of, status_of, status_without_violations
 from ledger_server.api.transaction_bytes import transaction_to_bytes
+from ledger_server.domain.commands import Command
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.ids import ledger_text
 from ledger_server.domain.model import (
@@ -22,6 +23,7 @@ from ledger_server.domain.model import (
 )
 from ledger_server.events.encode import balances_to, delimited, timestamp_to
 from ledger_server.posting.outcomes import Acknowledgement, LeanTransaction, Written
+from ledger_server.posting.repeats import Answer
 from ledger_server.reading import LedgerPage, ListedAccountVersion, Page, Read
 
 
@@ -157,6 +159,19 @@ def lean_transaction_to(
     )
 
 
+def make_ready(commands: Sequence[Command], answers: Sequence[Answer]) -> None:
+    """Makes the messages of whole transactions, which are answers unless writing them fails."""
+    for command, answer in zip(commands, answers, strict=False):
+        if command.full_results and isinstance(answer, Written) and isinstance(answer.object, Transaction):
+            answer.message = written_to_bytes(answer)
+
+
+def written_to_bytes(answer: Written) -> bytes:
+    """The transaction that was written, whole."""
+    assert isinstance(answer.object, Transaction), answer
+    return answer.message or transaction_to_bytes(answer.object, answer.position, answer.epoch)
+
+
 def batch_to_bytes(answers: Sequence[Written | LedgerError], ledger_id: str, full: bool) -> bytes:
     """What became of a batch; its position is the highest that any of its commands wrote."""
     parts = [_result_to_bytes(answer, ledger_id, full) for answer in answers]
@@ -190,11 +205,10 @@ def _result_to_bytes(answer: Written | LedgerError, ledger_id: str, full: bool) 
     """One of the results: what became of one command of a batch."""
     if isinstance(answer, LedgerError):
         return _refusal_to_bytes(answer, status_of)
-    transaction = answer.object
     if full:
-        assert isinstance(transaction, Transaction), transaction
-        data = transaction_to_bytes(transaction, answer.position, answer.epoch)
+        data = written_to_bytes(answer)
     else:
+        transaction = answer.object
         assert isinstance(transaction, Transaction | LeanTransaction), transaction
         data = lean_transaction_to(transaction, ledger_id, answer.position, answer.epoch).SerializeToString()
     return _RESULTS + delimited(_TRANSACTION + delimited(data) + (_REPLAYED if answer.replayed else b""))

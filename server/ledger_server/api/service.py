@@ -16,11 +16,10 @@ from ledger_client.v1 import (
 )
 from ledger_server.api import answers, batches, category_commands, commands, entry_queries, monitors, queries, reports
 from ledger_server.api.calls import Context, actor_of, mark_replayed
-from ledger_server.api.transaction_bytes import transaction_to_bytes
 from ledger_server.domain.commands import AtomicBatch, Command, ImportChunk
 from ledger_server.domain.errors import LedgerError
 from ledger_server.domain.ids import parse_ledger_id
-from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry, Transaction
+from ledger_server.domain.model import AccountVersion, CategoryVersion, Ledger, ListedEntry
 from ledger_server.events.hub import Hub
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import Acknowledgement, Written
@@ -335,5 +334,4 @@ def _entry(answer: Written) -> transactions_pb2.Entry:
 
 
 def _transaction(answer: Written) -> bytes:
-    assert isinstance(answer.object, Transaction)
-    return transaction_to_bytes(answer.object, answer.position, answer.epoch)
+    return answers.written_to_bytes(answer)

@@ -109,7 +109,9 @@ class _Sweep:
     async def _expire(self, ledger_id: int, transaction_ids: Sequence[str]) -> None:
         """Archives what was found in a ledger. If that cannot be done now, it rests; then the same is found again."""
         commands = [
-            ExpireTransaction(ledger_id=ledger_id, actor=LEDGER_ACTOR, transaction=Ref(transaction_id, None))
+            ExpireTransaction(
+                ledger_id=ledger_id, actor=LEDGER_ACTOR, transaction=Ref(transaction_id, None), full_results=False
+            )
             for transaction_id in transaction_ids
         ]
         try:

@@ -63,12 +63,18 @@ class Lanes:
         pool: Pool,
         committed: Callable[[int, Committed], None],
         grown: Callable[[int, set[str]], None] = lambda _ledger_id, _account_ids: None,
+        decided: Callable[[Sequence[Command], Sequence[Answer]], None] = lambda _commands, _answers: None,
     ) -> None:
-        """`committed` is told of each commit, `grown` the accounts that have many new versions by it."""
+        """`committed` is told of each commit, `grown` the accounts that have many new versions by it.
+
+        `decided` is told of answers while they are being written, so that they can be made ready; they may not be
+        given in the end.
+        """
         self._workers = workers
         self._pool = pool
         self._committed = committed
         self._grown = grown
+        self._decided = decided
         # Those that have something to do.
         self._lanes: dict[int, Lane] = {}
         self._idle = IdleLanes(REMEMBERED_MAX)
@@ -207,6 +213,8 @@ class Lanes:
             if not lane.is_heavy:
                 own = lane.flight = flight
                 self._schedule(lane)
+            # Once PostgreSQL has it.
+            asyncio.get_running_loop().call_soon(self._decided, commands, flight.draft.answers)
 
         try:
             result = await worker.write(lane, commands, share)

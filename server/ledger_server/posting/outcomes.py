@@ -11,6 +11,7 @@ beyond the fields of its class is passed over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from functools import cache, partial
@@ -48,16 +49,22 @@ class LeanTransaction(NamedTuple):
     position: int
 
 
-class Written(NamedTuple):
-    """What a command wrote, as of its position."""
+@dataclass(slots=True)
+class Written:
+    """What a command wrote, as of its position. Immutable.
+
+    message: as balances_message in AccountVersion.
+    """
 
     object: Ledger | AccountVersion | CategoryVersion | Transaction | LeanTransaction | MonitorReading | ListedEntry
     position: int
     epoch: str
     replayed: bool = False
+    message: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
 
-class Acknowledgement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
     """What became of a chunk of an import; the first refusals, each with the index of its command."""
 
     accepted_count: int
@@ -94,7 +101,7 @@ def lean(answer: Written) -> Written:
     """The same answer without a transaction's entries."""
     if not isinstance(t := answer.object, Transaction):
         return answer
-    return answer._replace(object=LeanTransaction(t.id, t.version, t.status, answer.position))
+    return replace(answer, object=LeanTransaction(t.id, t.version, t.status, answer.position))
 
 
 def record_of(answer: Written) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def record_of(answer: Written) -> dict[str, Any]:
             discarded_at = _storable(listed.discarded_at)
             return head | {"entry_id": listed.id, "metadata": listed.entry.metadata, "discarded_at": discarded_at}
         case MonitorReading(monitor=monitor, subject=subject):
-            return record_of(answer._replace(object=subject)) | {"monitor": _fields_of(monitor)}
+            return record_of(replace(answer, object=subject)) | {"monitor": _fields_of(monitor)}
     raise TypeError(answer.object)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ledger_server.domain.book import Book
@@ -45,9 +46,9 @@ def repeat(known: Known, command: Command) -> Answer:
         case LedgerError() as error:
             return error_from_record(error.to_record())
         case list() as answers:
-            return [answer._replace(replayed=True) for answer in answers]
+            return [replace(answer, replayed=True) for answer in answers]
         case answer:
-            return answer._replace(replayed=True)
+            return replace(answer, replayed=True)
 
 
 async def known_requests(
