@@ -9,6 +9,7 @@ refusal; one that the service could not write for now is repeated as a call of i
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -73,6 +74,8 @@ class Line:
         self._deadlines: dict[asyncio.Future[TransactionResult], float] = {}
         # One for all of them, at the first deadline or before.
         self._timer: asyncio.TimerHandle | None = None
+        # Not all event loops' handles know it.
+        self._timer_at = math.inf
         self._tasks: set[asyncio.Task[list[_Waiting]]] = set()
 
     @property
@@ -103,25 +106,26 @@ class Line:
             loop.call_soon(self._send)
         self._waiting.append(_Waiting(write, result, deadline))
         self._deadlines[result] = deadline
-        if self._timer is None or deadline < self._timer.when():
+        if deadline < self._timer_at:
             self._expire_at(deadline)
         try:
             return await result
         finally:
             del self._deadlines[result]
             if not self._deadlines:
-                self._expire_at(None)
+                self._expire_at(math.inf)
 
     def close(self) -> None:
         """Tells everyone in it that the client was closed; what is to be repeated is not written any more."""
         for result in self._deadlines:
             _fail(result, Cancelled(CLIENT_CLOSED))
 
-    def _expire_at(self, time: float | None) -> None:
-        """Sets the timer, or ends it."""
+    def _expire_at(self, time: float) -> None:
+        """Sets the timer; without end there is none."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if time is None else asyncio.get_running_loop().call_at(time, self._expire)
+        self._timer_at = time
+        self._timer = None if time == math.inf else asyncio.get_running_loop().call_at(time, self._expire)
 
     def _expire(self) -> None:
         """Tells those whose deadline has passed, and looks again at the first of the others."""
@@ -129,7 +133,7 @@ class Line:
         for result, deadline in self._deadlines.items():
             if deadline <= now:
                 _fail(result, DeadlineExceeded("the deadline has passed"))
-        self._expire_at(min((at for result, at in self._deadlines.items() if not result.done()), default=None))
+        self._expire_at(min((at for result, at in self._deadlines.items() if not result.done()), default=math.inf))
 
     def _send(self) -> None:
         """Sends what waits, in equal calls, if there may be more of them."""

@@ -49,12 +49,13 @@ from ledger_server.domain.commands import AtomicBatch, Command
 from ledger_server.domain.ids import NIL_ID
 from ledger_server.domain.model import Ledger as LedgerState
 from ledger_server.domain.model import Transaction as StoredTransaction
-from ledger_server.posting import clock, worker
+from ledger_server.posting import clock, drafts, worker
 from ledger_server.posting.drafts import write_draft
 from ledger_server.posting.lanes import Lanes
 from ledger_server.posting.outcomes import LeanTransaction
 from ledger_server.posting.worker import Worker
 from ledger_server.posting.writing import Rows
+from ledger_server.storage import pool
 from ledger_server.storage.pool import connect_lane, read_pool
 from tests import audit
 from tests.conftest import Server, new_server
@@ -105,8 +106,11 @@ WRITTEN = (
 
 @pytest.fixture(autouse=True)
 def looks_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever drafts looks everything up first, which tests can see."""
+    """Whoever drafts looks everything up first, which tests can see, and waits for what a test holds."""
     monkeypatch.setattr(clock, "SEEN_SECONDS", -1.0)
+    monkeypatch.setattr(pool, "LOCK_WAIT", f"{PATIENCE_SECONDS}s")
+    monkeypatch.setattr(worker, "DRAFT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(drafts, "READ_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

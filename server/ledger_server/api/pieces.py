@@ -14,6 +14,7 @@ from ledger_server.api.fields import Problems
 from ledger_server.domain.errors import Violation
 from ledger_server.domain.ids import ENTRIES_MAX, NIL_ID, is_canonical_id
 from ledger_server.domain.inputs import (
+    METADATA_KEYS_MAX,
     AccountCondition,
     BalanceCondition,
     CategoryCondition,
@@ -252,7 +253,7 @@ def mask_of(problems: Problems, request: Any, allowed: Sequence[str]) -> tuple[s
         return changed, MetadataPatch(replaces=True, set=given)
     if keys:
         # Or JSON, which makes `metadata.order_id` of the path `metadata.orderId`, would remove the one and set neither.
-        for key in sorted(given.keys() - set(keys)):
+        for key in sorted(given.keys() - set(keys))[:METADATA_KEYS_MAX]:
             problems.add("metadata", f"has {key[:64]!r}, which update_mask does not name")
         return changed, MetadataPatch(False, given, frozenset(keys) - given.keys())
     return changed, None

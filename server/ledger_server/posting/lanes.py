@@ -178,6 +178,8 @@ class Lanes:
                 raise
             finally:
                 lane.workers -= 1
+            # They have their answers, which would be kept until there is something to do again.
+            del tickets
             self._schedule(lane)
             if lane.is_idle:
                 self._rest(lane)
@@ -213,8 +215,9 @@ class Lanes:
             if not lane.is_heavy:
                 own = lane.flight = flight
                 self._schedule(lane)
-            # Once PostgreSQL has it.
-            asyncio.get_running_loop().call_soon(self._decided, commands, flight.draft.answers)
+            # Once PostgreSQL has it all; between several statements the ledger would be locked for as long.
+            if flight.draft.rows.is_one_statement:
+                asyncio.get_running_loop().call_soon(self._decided, commands, flight.draft.answers)
 
         try:
             result = await worker.write(lane, commands, share)
@@ -230,13 +233,7 @@ class Lanes:
             self._committed(lane.ledger_id, committed)
         if result.grown:
             self._grown(lane.ledger_id, set(result.grown))
-        answers = iter(result.answers)
-        for ticket in tickets:
-            own_answers = list(islice(answers, len(ticket.commands)))
-            if len(own_answers) < len(ticket.commands):
-                ticket.answered.extend(map(_kept, ticket.commands, own_answers))
-            elif not ticket.answers.done():
-                ticket.answers.set_result(ticket.answered + own_answers)
+        _hand_out(tickets, result.answers)
 
 
 async def _gathered(lane: Lane) -> None:
@@ -249,6 +246,17 @@ async def _gathered(lane: Lane) -> None:
         quiet = quiet + 1 if lane.waiting == waiting else 0
         if time.monotonic() > give_up_at:
             break
+
+
+def _hand_out(tickets: Iterable[Ticket], answers: Iterable[Answer]) -> None:
+    """A call of which only a part was taken is answered with its last one."""
+    left = iter(answers)
+    for ticket in tickets:
+        own_answers = list(islice(left, len(ticket.commands)))
+        if len(own_answers) < len(ticket.commands):
+            ticket.answered.extend(map(_kept, ticket.commands, own_answers))
+        elif not ticket.answers.done():
+            ticket.answers.set_result(ticket.answered + own_answers)
 
 
 def _fail(tickets: Iterable[Ticket], error: Exception) -> None:
