@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from ledger_client.channel import Connection
 from ledger_client.errors import Unavailable
 from ledger_client.messages import message
-from ledger_client.statuses import error_from_rpc, told_if_closed
+from ledger_client.statuses import ToldIfClosed, error_from_rpc
 from ledger_client.v1.admin_service_pb2 import (
     GetLogDigestRequest,
     LogDigest,
@@ -99,7 +99,7 @@ class AuditCalls(Connection):
         )
         result = Verification()
         try:
-            with told_if_closed():
+            with ToldIfClosed():
                 call = self.admin_stub.VerifyLedger(request, timeout=timeout, metadata=self.call_metadata)
                 try:
                     async for response in call:

@@ -12,10 +12,9 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias, TypeVar
 
 import grpc.aio
 
@@ -36,6 +35,7 @@ COMMANDS_MAX = 500  # the service answers no more of them with whole transaction
 ENTRIES_MAX = 5_000
 BYTES_MAX = 2**20
 
+_Answer = TypeVar("_Answer")
 CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
 BatchCallable: TypeAlias = (
     "grpc.aio.UnaryUnaryMultiCallable[BatchWriteTransactionsRequest, BatchWriteTransactionsResponse]"
@@ -58,11 +58,17 @@ class _Waiting(NamedTuple):
 
 
 class Line:
-    """One actor's writes to one ledger: how many calls are on their way, and who waits for the next."""
+    """One actor's writes to one ledger: how many calls are on their way, and who waits for the next.
 
-    def __init__(self, batch: BatchCallable, metadata: CallMetadata, repeats: bool) -> None:
-        self.writers = 0
-        """Who is in it: those whose write is on its way, or waits."""
+    To be entered by each writer, and left when the write has its answer.
+    """
+
+    def __init__(
+        self, batch: BatchCallable, metadata: CallMetadata, repeats: bool, forget: Callable[[], object]
+    ) -> None:
+        """`forget` is called when nobody is in it any more."""
+        self._writers = 0
+        self._forget = forget
         self._batch = batch
         self._metadata = metadata
         self._repeats = repeats
@@ -83,13 +89,21 @@ class Line:
         """Whether nothing is on its way, so that a write may go at once, as a call of its own."""
         return not self._calls
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Within it a call is on its way; then those who waited go."""
+    def __enter__(self) -> Self:
+        self._writers += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writers -= 1
+        if not self._writers:
+            self._forget()
+
+    async def alone(self, call: Awaitable[_Answer]) -> _Answer:
+        """The answer to a call of one write; those who come meanwhile go when it is there."""
         self._calls += 1
         self._sent += 1
         try:
-            yield
+            return await call
         finally:
             self._returned(1)
 
@@ -228,20 +242,13 @@ class Batches:
         self._repeats = repeats
         self._lines: dict[tuple[str, CallMetadata], Line] = {}
 
-    @contextmanager
-    def line(self, ledger_id: str, metadata: CallMetadata) -> Iterator[Line]:
-        """The line for a write; forgotten when nobody is in it any more."""
+    def line(self, ledger_id: str, metadata: CallMetadata) -> Line:
+        """The line for a write, which enters it; forgotten when nobody is in it any more."""
         key = (ledger_id, metadata)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(self._batch, metadata, self._repeats)
-        line.writers += 1
-        try:
-            yield line
-        finally:
-            line.writers -= 1
-            if not line.writers:
-                del self._lines[key]
+            line = self._lines[key] = Line(self._batch, metadata, self._repeats, partial(self._lines.pop, key))
+        return line
 
     def close(self) -> None:
         """Ends what waits, of which the channel knows nothing; to be called when that is closed."""

@@ -16,7 +16,7 @@ from ledger_client.batching import Batches, CallMetadata
 from ledger_client.commands import TransactionWrite
 from ledger_client.names import name_ledger
 from ledger_client.retries import RETRY_POLICY
-from ledger_client.statuses import error_from_rpc, told_if_closed, written
+from ledger_client.statuses import ToldIfClosed, error_from_rpc, written
 from ledger_client.v1.admin_service_pb2_grpc import LedgerAdminServiceStub
 from ledger_client.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ledger_client.v1.transactions_pb2 import Transaction
@@ -177,7 +177,7 @@ class Connection:
         if timeout is None:
             timeout = self.timeout
         try:
-            with told_if_closed():
+            with ToldIfClosed():
                 call = method(request, timeout=timeout, metadata=self.call_metadata)
                 response = await call
         except grpc.aio.AioRpcError as rpc_error:
@@ -214,8 +214,7 @@ class Connection:
             return await self._call(method, request, timeout, outcome)
         with self._batches.line(ledger_id, self.call_metadata) as line:
             if line.is_idle:
-                with line.call():
-                    return await self._call(method, request, timeout, outcome)
+                return await line.alone(self._call(method, request, timeout, outcome))
             result = await line.join(request, self.timeout if timeout is None else timeout)
         if outcome is not None:
             outcome.tell((("replayed", "true"),) if result.replayed else ())

@@ -30,7 +30,7 @@ from ledger_client.commands import TransactionWrite, copy_into
 from ledger_client.errors import Contention, DeadlineExceeded, Internal, LedgerError, Unavailable, is_lost_connection
 from ledger_client.messages import message
 from ledger_client.retries import backoff_seconds
-from ledger_client.statuses import error_from_rpc, error_from_status, told_if_closed
+from ledger_client.statuses import ToldIfClosed, error_from_rpc, error_from_status
 from ledger_client.v1.transactions_pb2 import ImportTransactionsRequest, ImportTransactionsResponse
 
 logger = logging.getLogger("ledger_client")
@@ -228,7 +228,7 @@ class _Import:
 
         Both at once: a server that cannot get rid of its answers reads no more, and each would wait for the other.
         """
-        with told_if_closed():
+        with ToldIfClosed():
             call = self._connection.stub.ImportTransactions(metadata=self._connection.call_metadata)
             sending = asyncio.create_task(self._send(call))
             try:

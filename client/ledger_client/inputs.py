@@ -140,14 +140,15 @@ def _entry(
     lock_version: int | None,
     conditions: Iterable[BalanceCondition],
 ) -> EntryInput:
-    entry = message(
-        EntryInput,
-        direction=direction,
-        amount=units(amount),
-        metadata=metadata,
-        lock_version=lock_version,
-        conditions=conditions,
-    )
+    # Only what is given: a field that is named costs as much as one that has a value.
+    given: dict[str, Any] = {"direction": direction, "amount": units(amount)}
+    if metadata is not None:
+        given["metadata"] = metadata
+    if lock_version is not None:
+        given["lock_version"] = lock_version
+    if conditions != ():
+        given["conditions"] = conditions
+    entry = message(EntryInput, **given)
     name_account(entry, account)
     return entry
 

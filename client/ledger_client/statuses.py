@@ -2,8 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import zip_longest
 
 import grpc
@@ -24,22 +23,25 @@ _DIGITS_MAX = 4_000
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
-@contextmanager
-def told_if_closed() -> Iterator[None]:
-    """Tells a call that the closing of the client refused or ended from one whose task is being cancelled.
+class ToldIfClosed:
+    """Around a call: tells one that the closing of the client refused or ended from one whose task is being cancelled.
 
     Raises:
         Cancelled: nobody asked this task to stop, so CancelledError would mislead whoever awaits it.
     """
-    try:
-        yield
-    except grpc.aio.UsageError as closed:  # the channel was, before
-        raise Cancelled(CLIENT_CLOSED) from closed
-    except asyncio.CancelledError as cancelled:
-        task = asyncio.current_task()
-        if task is None or not task.cancelling():
-            raise Cancelled(CLIENT_CLOSED) from cancelled
-        raise
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                raise Cancelled(CLIENT_CLOSED) from error
+        elif isinstance(error, grpc.aio.UsageError):  # the channel was closed before
+            raise Cancelled(CLIENT_CLOSED) from error
 
 
 def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> LedgerError:

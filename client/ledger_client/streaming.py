@@ -15,7 +15,7 @@ import grpc.aio
 from ledger_client.channel import Connection
 from ledger_client.errors import Cancelled, EpochChanged, LedgerError, Unavailable, is_lost_connection
 from ledger_client.retries import BACKOFF_LIMIT_SECONDS, backoff_seconds
-from ledger_client.statuses import error_from_rpc, told_if_closed
+from ledger_client.statuses import ToldIfClosed, error_from_rpc
 from ledger_client.v1.streams_pb2 import ConflatedChanges, Event, WatchBalancesRequest, WatchEventsRequest
 
 logger = logging.getLogger("ledger_client")
@@ -120,7 +120,7 @@ class Stream(Generic[_Request, _Message, _Response]):
         deadline = None if give_up_after is None else time.monotonic() + give_up_after
         while True:
             try:
-                with told_if_closed():
+                with ToldIfClosed():
                     async with asyncio.timeout(self._silence_seconds):
                         response = await anext(self._connected())
             except TimeoutError:

@@ -2,6 +2,7 @@
 
 import os
 
-# Servers are started while the client of another is at work, upon which gRPC would remark each time. It reads this
-# when it is imported.
+# What gRPC reads when it is imported. Servers are started while the client of another is at work, upon which it would
+# remark each time; and the client runs as the README says.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -243,6 +244,28 @@ async def test_each_call_is_one_line_of_json_without_amounts_metadata_and_creden
     assert "918273645" not in output
     assert "hush" not in output
     assert dsn not in output
+
+
+async def test_a_call_does_not_go_through_threads_of_grpcs_engine(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    async with (
+        new_database(postgres) as dsn,
+        started(tmp_path, database_url=dsn) as service,
+        LedgerClient(service.address) as client,
+    ):
+        ledger = await client.create_ledger("Called")
+        before = _engine_wakes(service.pid)
+        for _ in range(200):
+            await client.get_ledger(ledger.id)
+        woken = _engine_wakes(service.pid) - before
+    assert woken < 200  # of 600 and more, if they read and write the sockets
+
+
+def _engine_wakes(pid: int) -> int:
+    """How often the threads of gRPC's event engine have slept and gone on."""
+    tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if "event_engine" in (task / "comm").read_text()]
+    assert tasks
+    found = [re.search(r"^voluntary_ctxt_switches:\t(\d+)$", (t / "status").read_text(), re.MULTILINE) for t in tasks]
+    return sum(int(match[1]) for match in found if match)
 
 
 async def test_calls_go_on_when_nobody_reads_the_log_any_more(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ async def one_late_and_one_in_time() -> None:
     def never(*_: object, **__: object) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
-    line = Line(cast(BatchCallable, never), (), repeats=False)
+    line = Line(cast(BatchCallable, never), (), repeats=False, forget=lambda: None)
     late, patient = [
         asyncio.create_task(line.join(CreateTransactionRequest(request_id=name), seconds))
         for name, seconds in (("late", 0.0), ("patient", 3_600.0))
