@@ -196,13 +196,16 @@ class Workloads:
         clock = DatabaseClock()
         stream = orders(label)
 
+        async def connect() -> Connection:
+            return cast(Connection, reads)
+
         async def call() -> int:
             nonlocal book
             request = self._request(next(stream), account_ids, ledger_id)
             request.request_id = new_request_id()
             command = transaction_command(request)
             command.fingerprint = fingerprint(command)
-            drafted = await draft(cast(Connection, reads), command.ledger_id, book, [command], {}, None, clock)
+            drafted = await draft(connect, command.ledger_id, book, [command], {}, None, clock)
             await write_draft(cast(Connection, writes), drafted.rows)
             (answer,), book = drafted.answers, drafted.book
             if isinstance(answer, Exception):

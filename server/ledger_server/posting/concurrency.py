@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 # So many commits raise the limit by one.
 COMMITS = 100
@@ -36,27 +34,16 @@ class ConcurrencyLimit:
         """How many may write at a time now."""
         return int(self._limit)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits until few enough are writing, first come, first served."""
+    def turn(self) -> Turn:
+        """To be entered before writing: waits until few enough are writing, first come, first served."""
+        return Turn(self)
+
+    async def enter(self) -> None:
+        """Returns as one of those who are writing, who calls `leave`."""
         if self._writing < self.limit:
             self._writing += 1
         else:
             await self._stand_in_line()
-        has_turn = True
-
-        def hand_on() -> None:
-            nonlocal has_turn
-            if has_turn:
-                has_turn = False
-                self._leave()
-
-        timer = asyncio.get_running_loop().call_later(TURN_SECONDS, hand_on)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            hand_on()
 
     def committed(self) -> None:
         """A batch was written at once."""
@@ -74,10 +61,10 @@ class ConcurrencyLimit:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self._leave()
+                self.leave()
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Hands the turn on to those who still stand in line."""
         self._writing -= 1
         while self._line and self._writing < self.limit:
@@ -85,3 +72,27 @@ class ConcurrencyLimit:
             if not turn.done():
                 self._writing += 1
                 turn.set_result(None)
+
+
+class Turn:
+    """A batch that is being written; whatever takes longer than TURN_SECONDS is no longer counted."""
+
+    __slots__ = ("_concurrency", "_timer")
+
+    def __init__(self, concurrency: ConcurrencyLimit) -> None:
+        self._concurrency = concurrency
+        # None once it was handed on.
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._concurrency.enter()
+        self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._hand_on)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._timer = None
+        self._concurrency.leave()

@@ -24,7 +24,7 @@ What was read never replaces what is in memory, and nothing is forgotten while a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -55,8 +55,8 @@ from ledger_server.storage import sql
 from ledger_server.storage.pool import Connection, roll_back
 
 COMMANDS_MAX = 1_000
-# How long it may take to read what a draft needs; if longer, that is done under the lock, which has time. Deciding has
-# as long as it takes: others have their turns meanwhile, and it is not the link that is slow then.
+# How long it may take to connect for and to read what a draft needs; if longer, that is done under the lock, which has
+# time. Deciding has as long as it takes: others have their turns meanwhile, and it is not the link that is slow then.
 READ_SECONDS = 4.0
 
 _KINDS = frozenset(
@@ -97,7 +97,7 @@ class OutOfDate(Exception):
 
 
 async def draft(
-    connection: Connection,
+    connect: Callable[[], Awaitable[Connection]],
     ledger_id: int,
     book: Book | None,
     commands: Sequence[Command],
@@ -107,9 +107,9 @@ async def draft(
 ) -> Draft:
     """Decides the commands and applies them to the book, or to one that it makes.
 
-    `before` is what the new request ids of the batch on its way came to, and `position_before` the position it began
-    at, if there is one. A `clock` that was not seen lately has everything looked up. Where it raises, the book is
-    spoilt.
+    `connect` gives the connection to read with, if something has to be read. `before` is what the new request ids of
+    the batch on its way came to, and `position_before` the position it began at, if there is one. A `clock` that was
+    not seen lately has everything looked up. Where it raises, the book is spoilt.
     """
     items = flatten(commands)
     known: dict[str, Known] = {}
@@ -118,6 +118,7 @@ async def draft(
     stands_at = None if book is None else {(book.epoch, book.position), (book.epoch, position_before)}
     if book is None or time is None or not is_granted:
         async with asyncio.timeout(READ_SECONDS):
+            connection = await connect()
             row = await _look_up(connection, ledger_id, commands, items, stands_at)
             book = book if book is not None else new_book(ledger_id, row)
             known = await load_names(connection, book, row, commands, items)
@@ -135,7 +136,7 @@ async def draft(
     book.digest = rows.digest
     if is_granted and not (rows and all(map(_is_guarded, answers))):
         async with asyncio.timeout(READ_SECONDS):
-            row = await _look_up(connection, ledger_id, commands, items, stands_at)
+            row = await _look_up(await connect(), ledger_id, commands, items, stands_at)
         if row["known_request_ids"] or row["known_external_ids"]:
             raise OutOfDate
     rows.close()

@@ -53,8 +53,8 @@ RETRY_SECONDS = 5.0
 # seven seconds in all, it must stay below the client's deadline of ten, or callers would learn of the deadline only.
 AWAY_SECONDS = 3.0
 BACKOFF_SECONDS_MAX = 0.1
-# How long a draft may take to be connected for, and to be written; what takes longer is done under the lock, which has
-# time. So a link that swallows all packets is noticed while callers still wait.
+# How long a draft may take to be written; what takes longer is done under the lock, which has time. So a link that
+# swallows all packets is noticed while callers still wait.
 DRAFT_SECONDS = 4.0
 # A batch that lost so often is written alone, or that lost once after it had its ledger for so long.
 LOSSES_MAX = 3
@@ -164,9 +164,7 @@ class Worker:
             position = None
             if before is not None:
                 known, position = before.draft.known, before.draft.rows.position_before
-            async with asyncio.timeout(DRAFT_SECONDS):
-                reads = await self._reads.get()
-            return await draft(reads, lane.ledger_id, lane.book, commands, known, position, clock)
+            return await draft(self._reads.get, lane.ledger_id, lane.book, commands, known, position, clock)
         except (OutOfDate, TooManyEntries, asyncpg.TooManyConnectionsError):
             # Under the lock one connection is enough, and fewer commands may do.
             pass
