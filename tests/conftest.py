@@ -18,6 +18,11 @@ import asyncpg
 import hypothesis
 import pytest
 
+from ledger_server.__main__ import GRPC_EXPERIMENTS
+
+# The services in this process read their sockets as those that are started do; gRPC reads this when it is imported.
+os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+
 from ledger_client import Ledger, LedgerClient
 from ledger_client.channel import Connection
 from ledger_server.app import running

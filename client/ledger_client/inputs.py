@@ -100,13 +100,16 @@ _BALANCE_WORDS = {kind: word for word, kind in _BALANCE_KINDS.items()}
 _OPERATOR_SIGNS = {operator: sign for sign, operator in _OPERATORS.items()}
 
 
+_NO_CONDITIONS: Iterable[BalanceCondition] = ()
+
+
 def debit(
     account: AccountRef,
     amount: int | str,
     *,
     metadata: Mapping[str, str] | None = None,
     lock_version: int | None = None,
-    conditions: Iterable[BalanceCondition] = (),
+    conditions: Iterable[BalanceCondition] = _NO_CONDITIONS,
 ) -> EntryInput:
     """A line on the left side of an account.
 
@@ -126,7 +129,7 @@ def credit(
     *,
     metadata: Mapping[str, str] | None = None,
     lock_version: int | None = None,
-    conditions: Iterable[BalanceCondition] = (),
+    conditions: Iterable[BalanceCondition] = _NO_CONDITIONS,
 ) -> EntryInput:
     """A line on the right side of an account; the arguments are those of ``debit``."""
     return _entry(account, Direction.DIRECTION_CREDIT, amount, metadata, lock_version, conditions)
@@ -146,7 +149,7 @@ def _entry(
         given["metadata"] = metadata
     if lock_version is not None:
         given["lock_version"] = lock_version
-    if conditions != ():
+    if conditions is not _NO_CONDITIONS:
         given["conditions"] = conditions
     entry = message(EntryInput, **given)
     name_account(entry, account)

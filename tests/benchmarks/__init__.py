@@ -2,7 +2,9 @@
 
 import os
 
+from ledger_server.__main__ import GRPC_EXPERIMENTS
+
 # What gRPC reads when it is imported. Servers are started while the client of another is at work, upon which it would
 # remark each time; and the client runs as the README says.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)

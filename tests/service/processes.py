@@ -22,15 +22,16 @@ ROOT = Path(__file__).parents[2]
 SERVICE = (sys.executable, "-m", "ledger_server")
 # Of our environment the service sees no setting but where PostgreSQL is, so that the tests run on any version of it.
 KEPT_SETTINGS = {"LEDGER_POSTGRES_BIN"}
+# As if no make were around, and what the service sets itself.
+DROPPED = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "GRPC_EXPERIMENTS"}
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """Ours, with these settings and no others, and as if no make were around."""
+    """Ours, with these settings and no others."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if (not name.startswith("LEDGER_") or name in KEPT_SETTINGS)
-        and name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+        if (not name.startswith("LEDGER_") or name in KEPT_SETTINGS) and name not in DROPPED
     }
     # The tests' own PostgreSQL forgets what a power cut would take.
     return (

@@ -56,7 +56,7 @@ from ledger_server.posting.outcomes import LeanTransaction
 from ledger_server.posting.worker import Worker
 from ledger_server.posting.writing import Rows
 from ledger_server.storage import pool
-from ledger_server.storage.pool import connect_lane, read_pool
+from ledger_server.storage.pool import Connection, connect_lane, read_pool
 from tests import audit
 from tests.conftest import Server, new_server
 from tests.ledger_ids import number_of
@@ -343,6 +343,50 @@ async def test_nothing_is_read_for_what_is_in_memory(
         since = await observer.fetchval("SELECT clock_timestamp()")
         await own_client.batch_write_transactions(own_ledger.id, moves(pair, "granted", CROWD))
         assert not await observer.fetchval(DRAFTED_SINCE, since)
+    assert await audit.findings(own_server.dsn) == []
+
+
+class Readers:
+    """The connections to read with that lanes were given, and how many asked for one after there were none left."""
+
+    def __init__(self) -> None:
+        self.given: list[Connection] = []
+        self.refused: int | None = None
+
+    async def connect(self, dsn: str) -> Connection:
+        if self.refused is not None:
+            self.refused += 1
+            raise asyncpg.TooManyConnectionsError("none is left")
+        self.given.append(await pool.connect_beside_lane(dsn))
+        return self.given[-1]
+
+    def take_away(self) -> None:
+        self.refused = 0
+        for connection in self.given:
+            connection.terminate()
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
+    readers = Readers()
+    monkeypatch.setattr(worker, "connect_beside_lane", readers.connect)
+    return readers
+
+
+@pytest.mark.usefixtures("grants")
+async def test_who_reads_nothing_needs_no_connection_to_read_with_and_who_has_none_decides_under_the_lock(
+    readers: Readers, own_server: Server, own_client: LedgerClient, own_ledger: Ledger, pair: Pair
+) -> None:
+    readers.take_away()
+    written = await own_client.create_transaction(own_ledger.id, move(pair, 1), status="posted")
+    assert readers.refused == 0
+    impossible = [debit(pair.cash, 5, conditions=[condition("posted", ">", 10**9)]), credit(pair.debt, 5)]
+    with pytest.raises(ConditionFailed):  # which may be a repetition, so it is looked up, after it was decided
+        await own_client.create_transaction(own_ledger.id, impossible, status="posted")
+    assert readers.refused == 1
+    after = await own_client.create_transaction(own_ledger.id, move(pair, 1), status="posted")
+    assert after.position == written.position + 1
+    assert [entry.account_lock_version for entry in after.entries] == [3, 3]
     assert await audit.findings(own_server.dsn) == []
 
 

@@ -254,10 +254,11 @@ async def test_a_call_does_not_go_through_threads_of_grpcs_engine(postgres: Embe
     ):
         ledger = await client.create_ledger("Called")
         before = _engine_wakes(service.pid)
-        for _ in range(200):
+        for _ in range(1_000):
             await client.get_ledger(ledger.id)
         woken = _engine_wakes(service.pid) - before
-    assert woken < 200  # of 600 and more, if they read and write the sockets
+    # If they read and write the sockets it is 3,000 and more; for nothing they wake 20 times a second.
+    assert woken < 1_000
 
 
 def _engine_wakes(pid: int) -> int:
