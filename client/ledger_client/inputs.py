@@ -98,8 +98,6 @@ _OPERATORS: dict[OperatorSign, Operator.ValueType] = {
 }
 _BALANCE_WORDS = {kind: word for word, kind in _BALANCE_KINDS.items()}
 _OPERATOR_SIGNS = {operator: sign for sign, operator in _OPERATORS.items()}
-
-
 _NO_CONDITIONS: Iterable[BalanceCondition] = ()
 
 
